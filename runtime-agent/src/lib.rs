@@ -13,17 +13,23 @@
 pub mod accounts;
 pub mod agent;
 pub mod apply;
+pub mod checkin;
 pub mod clock;
 pub mod command;
 pub mod converge;
+pub mod enrol;
 pub mod facts;
+pub mod identity;
 pub mod observe;
+pub mod report;
 pub mod resource;
 pub mod root;
+pub mod server;
 pub mod state;
 pub mod store;
 pub mod text;
 pub mod traits;
+pub mod verify;
 
 pub use agent::{Agent, AgentError, AgentOptions};
 pub use clock::{Clock, SystemClock};

@@ -28,7 +28,7 @@ pub fn collect(root: &Root) -> Section {
     let hosts = ManagedPath::parse("/etc/hosts").ok().and_then(|path| root.read_text(&path, 1 << 20));
     let network = map([
         ("fqdn", Some(fqdn(&hostname, &hosts.unwrap_or_default()).into())),
-        ("hostname", Some(hostname.into())),
+        ("hostname", Some(hostname.split('.').next().unwrap_or_default().into())),
         ("interfaces", Some(Value::Map(interfaces))),
         ("default_interface", default.map(Value::from)),
         ("ip", ip),

@@ -1,0 +1,4 @@
+//! The `vigo` command.
+fn main() -> std::process::ExitCode {
+    std::process::ExitCode::SUCCESS
+}
