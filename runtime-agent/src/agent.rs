@@ -270,10 +270,30 @@ impl Session<'_> {
         options: &RunOptions,
         observer: &mut dyn RunObserver,
     ) -> Result<Cycle, AgentError> {
+        let check_in = self.begin(server, observer)?;
+        self.finish(check_in, server, options, observer)
+    }
+
+    /// The first half of a turn.
+    pub fn begin(
+        &mut self,
+        server: &mut dyn Server,
+        observer: &mut dyn RunObserver,
+    ) -> Result<Result<News, CheckInError>, AgentError> {
         if let Some(run) = self.store.close_interrupted()? {
             observer.note(&format!("the run before this one ({}) was interrupted; it is reported as such", run.run_id));
         }
-        let check_in = self.check_in(server)?;
+        self.check_in(server)
+    }
+
+    /// The second half: the run, and the delivery of what waits.
+    pub fn finish(
+        &mut self,
+        check_in: Result<News, CheckInError>,
+        server: &mut dyn Server,
+        options: &RunOptions,
+        observer: &mut dyn RunObserver,
+    ) -> Result<Cycle, AgentError> {
         let summary = match self.run(check_in.is_err(), options, observer) {
             Err(AgentError::NothingValid { bundle, .. }) => {
                 return Err(AgentError::NothingValid { bundle, server: check_in.err() });

@@ -78,10 +78,18 @@ struct Held {
 }
 
 impl Conversation<'_> {
+    /// The cached bundle, judged without touching anything.
+    pub fn inspect(&self) -> Result<Result<Verified, VerifyError>, StoreError> {
+        match self.store.cached()? {
+            Some(cached) => self.judge(&cached, &cached.lease, cached.lease_key.as_ref(), None),
+            None => Ok(Err(VerifyError::NoBundle)),
+        }
+    }
+
     /// The cached bundle, if it may be used now. Modules that rotted are dropped, to be fetched again.
     pub fn load(&self) -> Result<Result<Verified, VerifyError>, StoreError> {
         let Some(cached) = self.store.cached()? else {
-            return Ok(Err(VerifyError::MissingModule("(no bundle was received yet)".to_owned())));
+            return Ok(Err(VerifyError::NoBundle));
         };
         let rotten: Vec<Hash> =
             cached.blobs.iter().filter(|(hash, bytes)| Hash::of(bytes) != **hash).map(|(hash, _)| *hash).collect();
@@ -165,8 +173,13 @@ impl Conversation<'_> {
         })
     }
 
+    /// What the cache holds, be its time up or not: for showing.
+    pub fn held_bundle(&self) -> Result<Option<Verified>, StoreError> {
+        Ok(self.held()?.verified)
+    }
+
     fn held(&self) -> Result<Held, StoreError> {
-        let judged = self.load()?;
+        let judged = self.inspect()?;
         let cached = self.store.cached()?;
         let verified = match judged {
             Ok(verified) => Some(verified),

@@ -1,4 +1,5 @@
 //! The `vigo` command.
+
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    runtime_agent::cli::main()
 }

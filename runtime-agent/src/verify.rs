@@ -17,6 +17,9 @@ pub const FEATURES: &[&str] = &[];
 /// Why a bundle is not used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
+    /// There is none.
+    #[error("no bundle was received yet")]
+    NoBundle,
     /// Older than what was already accepted.
     #[error("rollback: bundle {got} was offered after bundle {have}")]
     Rollback {
