@@ -802,7 +802,12 @@ impl<'s> Layout<'s> {
             BlockRaw::Key | BlockRaw::Colon => self.second_mapping(start),
             BlockRaw::Dash => self.list_on_line(),
             BlockRaw::Question => {
-                self.bad(start, start);
+                if self.frames.is_empty() {
+                    // The mapping that this began has to be found further down.
+                    self.started = false;
+                } else {
+                    self.bad(start, start);
+                }
                 self.explicit_key();
             }
             BlockRaw::Tag => {

@@ -356,8 +356,8 @@ impl<'s> Builder<'s> {
             );
             return None;
         }
-        if let Some(at) = deepest(&tokens) {
-            self.sink.push(too_deep(at));
+        if let Some(error) = brackets(&tokens) {
+            self.sink.push(error);
             return None;
         }
         if let Some((start, name, end)) = keyword(&tokens) {
@@ -458,20 +458,29 @@ fn too_deep(span: Span) -> SyntaxError {
         .help("move the inner part into a variable or a template file of its own")
 }
 
-/// The place of the first parenthesis that is too deep.
-fn deepest(tokens: &[Placed]) -> Option<Span> {
-    let mut depth = 0usize;
+/// What is wrong with the parentheses, before anything is built of them.
+fn brackets(tokens: &[Placed]) -> Option<SyntaxError> {
+    let mut open = Vec::new();
     for (start, tok, end) in tokens {
+        let span = Span::new(*start, *end);
         match tok {
-            Tok::Open => depth += 1,
-            Tok::Close => depth = depth.saturating_sub(1),
+            Tok::Open => open.push(span),
+            Tok::Close if open.pop().is_none() => {
+                return Some(
+                    SyntaxError::new("template-syntax", span, "this `)` has no `(`", "not opened")
+                        .help("remove it, or write the `(` before it"),
+                );
+            }
             _ => {}
         }
-        if depth > DEEPEST {
-            return Some(Span::new(*start, *end));
+        if open.len() > DEEPEST {
+            return Some(too_deep(span));
         }
     }
-    None
+    open.last().map(|span| {
+        SyntaxError::new("template-syntax", *span, "this `(` is never closed", "opened here")
+            .help("close it with `)` before the `}}`")
+    })
 }
 
 /// The first keyword where a function is due.

@@ -40,16 +40,9 @@ pub(super) fn describe(error: ParseError<u32, Tok, ()>, end: Span) -> SyntaxErro
     };
     let what = found.as_ref().map_or_else(|| "the end of the action".to_owned(), Tok::describe);
     let operand = expected.iter().any(|name| name == "\"value\"");
-    let close = expected.iter().any(|name| name == "\")\"");
     let error = |message: String, label: &str| SyntaxError::new("template-syntax", span, message, label);
     match found {
-        None if close => {
-            error("a `(` is not closed".into(), "expected `)`").help("close it with `)` before the `}}`")
-        }
         None => error(format!("expected a value, found {what}"), "a value is missing before this"),
-        Some(Tok::Close) if !close && !operand => {
-            error("this `)` has no `(`".into(), "not opened").fix(span, "")
-        }
         Some(Tok::Comma) => error(format!("{what} cannot stand here"), "not expected here")
             .help("arguments are separated by spaces; only `range $i, $v := ...` has a comma"),
         Some(Tok::Assign | Tok::Declare) => error(format!("{what} cannot stand here"), "not expected here")

@@ -49,9 +49,13 @@ pub fn parse(text: &str) -> (Template, Vec<SyntaxError>) {
         let (end, trim) = if text[inside..].starts_with("/*") {
             comment(text, open, inside, &mut builder.sink)
         } else {
-            let action = token::action(text, inside, &mut builder.sink);
+            let mut found = Sink::default();
+            let action = token::action(text, inside, &mut found);
             let (end, trim) = (action.end, action.trim);
-            if !action.closed {
+            if action.closed {
+                builder.sink.append(found);
+            } else {
+                // What else seems wrong inside is most likely the text behind the forgotten braces.
                 builder.sink.push(unclosed(open));
             }
             let action = token::Action { faulty: action.faulty || !action.closed, ..action };

@@ -78,7 +78,7 @@ pub(super) struct Action {
     pub(super) faulty: bool,
 }
 
-/// Whether `- }}`... rather ` -}}` is at `at`: a trim marker needs its blank.
+/// Whether a `-}}` is at `at`, behind a blank.
 fn trim_close(text: &str, at: usize) -> bool {
     text.as_bytes().get(at..).is_some_and(|rest| rest.starts_with(b"-}}"))
 }
@@ -114,7 +114,6 @@ pub(super) fn action(text: &str, at: usize, sink: &mut Sink) -> Action {
                 unterminated(written, span, sink);
                 out.faulty = true;
                 out.end = resume(text, range.start);
-                out.closed = text[..out.end].ends_with("}}");
                 out.trim = text[..out.end].ends_with("-}}");
                 // Reported already: a second error for the missing `}}` would be noise.
                 out.closed = true;
@@ -134,7 +133,7 @@ pub(super) fn action(text: &str, at: usize, sink: &mut Sink) -> Action {
             continue;
         };
         if !spaced && let Some((_, before, _)) = out.tokens.last() {
-            out.faulty |= adjacent(before, &tok, text, span, sink);
+            out.faulty |= adjacent(before, &tok, span, sink);
         }
         out.tokens.push((span.start, tok, span.end));
     }
@@ -179,7 +178,7 @@ fn unknown(written: &str, span: Span, sink: &mut Sink) {
 }
 
 /// Two tokens without a blank in between.
-fn adjacent(before: &Tok, tok: &Tok, text: &str, span: Span, sink: &mut Sink) -> bool {
+fn adjacent(before: &Tok, tok: &Tok, span: Span, sink: &mut Sink) -> bool {
     if !(before.ends_operand() && tok.begins_operand()) {
         return false;
     }
@@ -195,7 +194,6 @@ fn adjacent(before: &Tok, tok: &Tok, text: &str, span: Span, sink: &mut Sink) ->
         }
         _ => error.help("put a space between the two"),
     };
-    let _ = text;
     sink.push(error.fix(Span::new(span.start, span.start), " "));
     true
 }
