@@ -18,7 +18,7 @@ pub struct Code {
 /// The code with this slug.
 pub fn code(slug: &str) -> Option<&'static Code> {
     static BY_SLUG: LazyLock<BTreeMap<&'static str, &'static Code>> =
-        LazyLock::new(|| CODES.iter().map(|c| (c.slug, c)).collect());
+        LazyLock::new(|| CODES.iter().map(|c| (c.slug, *c)).collect());
     BY_SLUG.get(slug).copied()
 }
 
@@ -44,7 +44,7 @@ codes! {
 
     WRONG_KIND = "wrong-kind", Error, "a list, map or text stands where something else is due";
     UNKNOWN_KEY = "unknown-key", Error, "a key that this place does not have";
-    MISSING_KEY = "missing-key", Error, "a key that this place must have";
+    MISSING_KEY = "missing-required-key", Error, "a key that this place must have";
     INVALID_NAME = "invalid-name", Error, "a name with characters that names cannot have";
     UNKNOWN_TYPE_NAME = "unknown-type-name", Error, "a `type:` of a parameter that does not exist";
 
@@ -112,7 +112,10 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for slug in CODES.iter().map(|c| c.slug) {
             assert!(seen.insert(slug), "{slug} twice");
-            assert!(slug.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'), "{slug}");
+            assert!(
+                slug.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),
+                "{slug}"
+            );
         }
     }
 }
