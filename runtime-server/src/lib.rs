@@ -1,1 +1,17 @@
-//! placeholder
+//! The server: publishes a policy, signs it, serves it to agents and stores what they report.
+//!
+//! Where to start reading: [`config`] is what it is told, [`server`] puts the parts together, `service` takes
+//! requests, `authorise` decides who may, `check_in` decides what an envoy gets.
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing test may panic")
+)]
+
+pub mod clock;
+pub mod config;
+pub mod files;
+pub mod hostname;
+pub mod pki;
+pub mod secrets;
+pub mod status;
+pub mod store;
