@@ -22,7 +22,7 @@ pub mod value;
 pub mod wire;
 
 pub use builtin::Builtin;
-pub use eval::{Budget, EvalError, EvalErrorKind, Outcome, eval};
+pub use eval::{Budget, EvalError, EvalErrorKind, Outcome, eval, finish, render};
 pub use expr::{CompareOp, Expr, Piece, Root, Slot};
 pub use facts::{Fact, Facts};
 pub use hash::Hash;

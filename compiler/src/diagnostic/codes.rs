@@ -44,7 +44,7 @@ codes! {
 
     WRONG_KIND = "wrong-kind", Error, "a list, map or text stands where something else is due";
     UNKNOWN_KEY = "unknown-key", Error, "a key that this place does not have";
-    MISSING_KEY = "missing-key", Error, "a key that this place must have";
+    MISSING_KEY = "missing-required-key", Error, "a key that this place must have";
     INVALID_NAME = "invalid-name", Error, "a name with characters that names cannot have";
     UNKNOWN_TYPE_NAME = "unknown-type-name", Error, "a `type:` of a parameter that does not exist";
 

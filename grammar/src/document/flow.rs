@@ -21,6 +21,8 @@ pub(super) struct Level {
     phase: Phase,
     /// The current entry had a mistake; more of it is not worth a report.
     quiet: bool,
+    /// Where the current entry begins.
+    item: usize,
     /// The last token was quoted or a bracket: a `:` may follow it without a space.
     json: bool,
 }
@@ -55,7 +57,7 @@ impl Layout<'_> {
         }
         let start = Span::of(at..at).start;
         self.put(if seq { Tok::OpenSeq(start) } else { Tok::OpenMap(start) }, at, at + 1);
-        self.flow.push(Level { open: at, seq, phase: Phase::Start, quiet: false, json: false });
+        self.flow.push(Level { open: at, seq, phase: Phase::Start, quiet: false, item: at, json: false });
         self.at = at + 1;
     }
 
@@ -95,7 +97,8 @@ impl Layout<'_> {
     }
 
     fn level(&self) -> Level {
-        let none = Level { open: self.at, seq: true, phase: Phase::Start, quiet: true, json: false };
+        let none =
+            Level { open: self.at, seq: true, phase: Phase::Start, quiet: true, item: self.at, json: false };
         self.flow.last().copied().unwrap_or(none)
     }
 
@@ -184,7 +187,11 @@ impl Layout<'_> {
     /// Before an item at `at`: puts in a comma if one was forgotten.
     fn begin_item(&mut self, at: usize) {
         let Some(level) = self.flow.last().copied() else { return };
-        if matches!(level.phase, Phase::Start | Phase::Colon) {
+        if level.phase == Phase::Colon {
+            return;
+        }
+        self.set(|level| level.item = at);
+        if level.phase == Phase::Start {
             return;
         }
         if !level.quiet {
@@ -213,22 +220,10 @@ impl Layout<'_> {
     fn flow_plain(&mut self, at: usize, end: usize) {
         self.begin_item(at);
         let scanned = plain::flow(self.source, at, end, self.floor());
-        let several = self.source[at..scanned.end].contains('\n');
         self.value(scanned.scalar, at, scanned.end);
         self.at = scanned.end;
         self.end_item(false);
         if let Some(colon) = scanned.colon {
-            if several && self.level().seq {
-                self.sink.push(
-                    SyntaxError::new(
-                        "key-too-long",
-                        Span::of(at..scanned.end),
-                        "a key in `[ ]` has to be on one line",
-                        "more than one line",
-                    )
-                    .help("is a comma missing at the end of the first line?"),
-                );
-            }
             self.flow_colon(colon - 1, colon);
         }
     }
@@ -288,7 +283,11 @@ impl Layout<'_> {
                 );
                 self.bad(at, at);
             }
-            Phase::Item => {}
+            Phase::Item => {
+                if !level.quiet && self.source[level.item..at].contains('\n') {
+                    self.sink.push(long_key(Span::of(level.item..end)));
+                }
+            }
             Phase::Colon | Phase::Pair => {
                 if !level.quiet {
                     self.sink.push(
@@ -513,4 +512,10 @@ impl Layout<'_> {
         self.end_item(true);
         self.set(|level| level.quiet = true);
     }
+}
+
+/// Readers disagree about keys of several lines, so there are none.
+fn long_key(span: Span) -> SyntaxError {
+    SyntaxError::new("key-too-long", span, "a key has to be on one line, with its `:`", "more than one line")
+        .help("is a comma missing at the end of the first line?")
 }

@@ -163,8 +163,9 @@ impl<'s> Layout<'s> {
         let col = self.column(start, at);
         self.properties();
         let head = self.head(self.at);
+        let place = self.align(col, head);
         self.started = true;
-        match self.align(col, head) {
+        match place {
             Place::Here => self.first(head),
             Place::Skip => self.skip_block(col),
             Place::Done => {}
@@ -322,7 +323,7 @@ impl<'s> Layout<'s> {
             }
             return self.beside(head, false, true);
         }
-        if self.frames.is_empty() && !open && !self.queue_is_fresh() {
+        if self.frames.is_empty() && !open && self.started {
             self.sink.push(
                 SyntaxError::new(
                     "content-after-value",
@@ -339,11 +340,6 @@ impl<'s> Layout<'s> {
             return self.open_block(col, head);
         }
         self.deeper(col, head)
-    }
-
-    /// Whether nothing was produced yet, so that this line begins the root value.
-    fn queue_is_fresh(&self) -> bool {
-        !self.started
     }
 
     /// A line at the column of the innermost block.
@@ -806,7 +802,12 @@ impl<'s> Layout<'s> {
             BlockRaw::Key | BlockRaw::Colon => self.second_mapping(start),
             BlockRaw::Dash => self.list_on_line(),
             BlockRaw::Question => {
-                self.bad(start, start);
+                if self.frames.is_empty() {
+                    // The mapping that this began has to be found further down.
+                    self.started = false;
+                } else {
+                    self.bad(start, start);
+                }
                 self.explicit_key();
             }
             BlockRaw::Tag => {
@@ -894,7 +895,7 @@ impl<'s> Layout<'s> {
             );
             self.line = start;
             let head = self.head(start);
-            return match self.align(0, head) {
+            return match self.push(Kind::Map, 0) {
                 Place::Here => self.first(head),
                 Place::Skip | Place::Done => self.skip_deeper(),
             };

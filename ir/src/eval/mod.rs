@@ -1,10 +1,17 @@
 //! The one partial evaluator: folds at publish, specialises in the server, finishes on the agent.
 
+mod compare;
+mod machine;
+mod template;
+mod traits;
+
 use crate::builtin::Builtin;
 use crate::expr::Expr;
 use crate::facts::Facts;
 use crate::value::Value;
-use std::sync::Arc;
+use machine::Machine;
+
+pub use crate::builtin::text::render;
 
 /// What became of an expression.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,6 +77,9 @@ pub enum EvalErrorKind {
     /// A slot that nothing set.
     #[error("template variable {0} is not set")]
     UnsetLocal(u32),
+    /// [`finish`] met what only a later stage knows.
+    #[error("`{0}` is not known yet")]
+    NotYet(String),
     /// More than the budget's steps.
     #[error("evaluation takes too many steps")]
     TooManySteps,
@@ -83,7 +93,28 @@ pub enum EvalErrorKind {
 /// Laws (property tests): two stages give what one gives with both stages' facts; a residual mentions only
 /// facts that were [`crate::Fact::NotYet`]; a well-typed expression fails only for an absent fact, a
 /// function's complaint about a value, or the budget.
+///
+/// An error in a part that may never be reached (the right side of an undecided `&&`, a branch of an undecided
+/// `if`) is no error yet: the failing part stays in the residual as it is and fails when it is reached. So a
+/// residual may also mention facts that are certain to be absent, but only in such parts.
 pub fn eval(expr: &Expr, facts: &dyn Facts, budget: &mut Budget) -> Result<Outcome, EvalError> {
-    let _ = (expr, facts, budget, None::<Arc<str>>);
-    Err(EvalError { kind: EvalErrorKind::TooManySteps, trail: Vec::new() })
+    Machine::new(facts, budget).run(expr)
 }
+
+/// Evaluates on the agent, where every fact has an answer: whatever is still open is an error.
+pub fn finish(expr: &Expr, facts: &dyn Facts, budget: &mut Budget) -> Result<Value, EvalError> {
+    let mut machine = Machine::new(facts, budget);
+    match machine.run(expr)? {
+        Outcome::Known(value) if !value.holds_secret() => Ok(value),
+        _ => Err(EvalErrorKind::NotYet(machine.first_open()).into()),
+    }
+}
+
+impl From<EvalErrorKind> for EvalError {
+    fn from(kind: EvalErrorKind) -> Self {
+        EvalError { kind, trail: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests;
