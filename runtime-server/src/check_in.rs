@@ -75,6 +75,8 @@ pub async fn answer(
     }
     context.fleet.touch(envoy);
 
+    // Taken in even when the answer is a refusal: the agent will not send them again.
+    let known = take_traits(&mut state, &request)?;
     let live = context.keys.current();
     if request.epoch > live.epoch {
         return Ok(stale_key(context, request.epoch).await);
@@ -84,7 +86,7 @@ pub async fn answer(
             format!("the agent reads format {}, this server writes {}", request.ir_format, ir::IR_FORMAT);
         return Ok(refusal("ir-format", message));
     }
-    if !take_traits(&mut state, &request)? {
+    if !known {
         return Ok(Answer::NeedTraits(pb::Unit {}));
     }
     let plan = match plan(context, envoy, &mut state).await? {
