@@ -1,4 +1,5 @@
 //! The incremental database shared by the command line, the server and the language server.
+#![allow(missing_docs, reason = "salsa generates constructors and getters without docs")]
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -90,10 +90,7 @@ pub fn shared_traits(traits: &Value) -> Vec<(Arc<str>, Value)> {
 }
 
 /// Every known trait of a nested map.
-pub fn known_traits(
-    traits: &Value,
-    keep: impl Fn(&crate::schema::Trait) -> bool,
-) -> Vec<(Arc<str>, Value)> {
+pub fn known_traits(traits: &Value, keep: impl Fn(&crate::schema::Trait) -> bool) -> Vec<(Arc<str>, Value)> {
     schema()
         .traits
         .iter()

@@ -104,8 +104,26 @@ impl Type {
 
     /// Every name [`Type::parse`] knows, for suggestions.
     pub const NAMES: [&str; 20] = [
-        "bool", "int", "float", "string", "bytes", "list", "map", "record", "path", "mode", "port", "duration",
-        "cidr", "ip", "url", "regex", "enum(...)", "semver", "cron", "secret",
+        "bool",
+        "int",
+        "float",
+        "string",
+        "bytes",
+        "list",
+        "map",
+        "record",
+        "path",
+        "mode",
+        "port",
+        "duration",
+        "cidr",
+        "ip",
+        "url",
+        "regex",
+        "enum(...)",
+        "semver",
+        "cron",
+        "secret",
     ];
 
     /// The type of a default.
@@ -295,7 +313,9 @@ impl Refinement {
                 let near = crate::diagnostic::nearest::nearest(text, values.iter().map(|v| &**v));
                 Err(match near {
                     Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("one of {}", crate::diagnostic::nearest::listed(values.iter().map(|v| &**v))),
+                    None => {
+                        format!("one of {}", crate::diagnostic::nearest::listed(values.iter().map(|v| &**v)))
+                    }
                 })
             }
         }
@@ -336,7 +356,9 @@ fn cidr(text: &str) -> bool {
         Ok(std::net::IpAddr::V6(_)) => 128,
         Err(_) => return false,
     };
-    !bits.is_empty() && bits.bytes().all(|b| b.is_ascii_digit()) && bits.parse::<u32>().is_ok_and(|b| b <= limit)
+    !bits.is_empty()
+        && bits.bytes().all(|b| b.is_ascii_digit())
+        && bits.parse::<u32>().is_ok_and(|b| b <= limit)
 }
 
 fn url(text: &str) -> bool {
@@ -380,7 +402,9 @@ fn cron(text: &str) -> bool {
 pub fn widened(value: Value, wanted: &Type) -> Value {
     match (value, wanted) {
         (Value::Int(i), Type::Float) => Finite::new(i as f64).map_or(Value::Int(i), Value::Float),
-        (Value::List(items), Type::List(t)) => Value::List(items.into_iter().map(|v| widened(v, t)).collect()),
+        (Value::List(items), Type::List(t)) => {
+            Value::List(items.into_iter().map(|v| widened(v, t)).collect())
+        }
         (v, _) => v,
     }
 }

@@ -1,9 +1,7 @@
 //! From written text to values: a scalar is typed by the place it stands in.
 
 use crate::diagnostic::Sink;
-use crate::diagnostic::codes::{
-    AMBIGUOUS_SCALAR, INVALID_VALUE, NEEDS_QUOTES, TYPE_MISMATCH, UNKNOWN_FIELD,
-};
+use crate::diagnostic::codes::{AMBIGUOUS_SCALAR, INVALID_VALUE, NEEDS_QUOTES, TYPE_MISMATCH, UNKNOWN_FIELD};
 use crate::diagnostic::nearest::did_you_mean;
 use crate::syntax::{Syn, SynKind, Text};
 use crate::types::{Refinement, Type, widened};
@@ -165,7 +163,11 @@ pub fn typed_scalar(text: &Text, span: Span, ty: &Type, what: What<'_>, sink: &m
         }
         Type::Refined(Refinement::Mode) if text.is_plain() => {
             let finding = sink
-                .say(&NEEDS_QUOTES, span, format!("{what} needs quotes: `{written}` means different numbers to different readers"))
+                .say(
+                    &NEEDS_QUOTES,
+                    span,
+                    format!("{what} needs quotes: `{written}` means different numbers to different readers"),
+                )
                 .label("without quotes")
                 .help(format!("write \"{written}\""))
                 .fix(span, format!("\"{written}\""));
@@ -249,7 +251,9 @@ fn not_a_number(text: &Text, span: Span, ty: &Type, what: What<'_>, sink: &mut S
 /// "an int", "a string".
 pub fn article(name: &str) -> String {
     match name.chars().next() {
-        _ if name.starts_with("nothing") || name.starts_with("a ") || name.starts_with("values") => name.to_owned(),
+        _ if name.starts_with("nothing") || name.starts_with("a ") || name.starts_with("values") => {
+            name.to_owned()
+        }
         Some('a' | 'e' | 'i' | 'o') => format!("an {name}"),
         _ => format!("a {name}"),
     }

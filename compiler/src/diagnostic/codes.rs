@@ -18,7 +18,7 @@ pub struct Code {
 /// The code with this slug.
 pub fn code(slug: &str) -> Option<&'static Code> {
     static BY_SLUG: LazyLock<BTreeMap<&'static str, &'static Code>> =
-        LazyLock::new(|| CODES.iter().map(|c| (c.slug, c)).collect());
+        LazyLock::new(|| CODES.iter().map(|c| (c.slug, *c)).collect());
     BY_SLUG.get(slug).copied()
 }
 
@@ -112,7 +112,10 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for slug in CODES.iter().map(|c| c.slug) {
             assert!(seen.insert(slug), "{slug} twice");
-            assert!(slug.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'), "{slug}");
+            assert!(
+                slug.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),
+                "{slug}"
+            );
         }
     }
 }

@@ -1,6 +1,5 @@
 //! What the compiler says: plain data. [`render`] and the JSON form are renderers of it.
 
-
 pub mod nearest;
 pub mod render;
 
@@ -124,11 +123,7 @@ impl Diagnostic {
     }
 
     /// A syntax error of a file; `to_file` moves its spans from where the text was parsed to the file.
-    pub fn from_syntax(
-        file: &Arc<str>,
-        error: grammar::SyntaxError,
-        to_file: &dyn Fn(Span) -> Span,
-    ) -> Self {
+    pub fn from_syntax(file: &Arc<str>, error: grammar::SyntaxError, to_file: &dyn Fn(Span) -> Span) -> Self {
         let at = |span| Place { file: file.clone(), span: to_file(span) };
         Diagnostic {
             code: error.slug,

@@ -35,7 +35,10 @@ mod tests {
 
     #[test]
     fn slips_are_near_and_other_words_are_not() {
-        assert_eq!(nearest("worker_conections", ["worker_connections", "workers"]), Some("worker_connections"));
+        assert_eq!(
+            nearest("worker_conections", ["worker_connections", "workers"]),
+            Some("worker_connections")
+        );
         assert_eq!(nearest("porst", ["port", "ports", "host"]), Some("port").or(Some("ports")));
         assert_eq!(nearest("x", ["template", "nodes"]), None);
         assert_eq!(suggest("zzz", ["a", "b"]), Some("known: `a`, `b`".into()));

@@ -73,7 +73,9 @@ fn shape(syn: &Syn, ty: &Type, what: &str, scope: &Scope<'_>, sink: &mut Sink) -
         (SynKind::Map(entries), Type::Map(element)) if dynamic => Some(Shape::Map(
             entries
                 .iter()
-                .filter_map(|(k, s)| Some((Arc::from(k.text.as_str()), shape(s, element, what, scope, sink)?)))
+                .filter_map(|(k, s)| {
+                    Some((Arc::from(k.text.as_str()), shape(s, element, what, scope, sink)?))
+                })
                 .collect(),
         )),
         _ => {
@@ -89,7 +91,13 @@ fn shape(syn: &Syn, ty: &Type, what: &str, scope: &Scope<'_>, sink: &mut Sink) -
             let secret = value.holds_secret();
             let ty = Type::of(&value);
             let spans = Spans::leaf(syn.span);
-            Some(Shape::Leaf(Box::new(Lowered { expr: Expr::Const(value), spans, ty, secret, optional: false })))
+            Some(Shape::Leaf(Box::new(Lowered {
+                expr: Expr::Const(value),
+                spans,
+                ty,
+                secret,
+                optional: false,
+            })))
         }
     }
 }
@@ -110,16 +118,20 @@ fn text_with_template(
     }
     let Some(lowered) = template::lower_action(template, &to_file, scope, sink) else {
         let finding = sink
-            .say(&TYPE_MISMATCH, span, format!("{what} is {}, so it takes a single action", article(&ty.to_string())))
+            .say(
+                &TYPE_MISMATCH,
+                span,
+                format!("{what} is {}, so it takes a single action", article(&ty.to_string())),
+            )
             .label("text around an action")
             .help("write the action alone, such as \"{{ .Vars.port }}\"");
         sink.push(finding);
         return None;
     };
     if !lowered.ty.fits(ty) {
-        let message = format!("{what} is {}, not {}", article(&ty.to_string()), article(&lowered.ty.to_string()));
-        let finding =
-            sink.say(&TYPE_MISMATCH, lowered.spans.span, message).label(lowered.ty.to_string());
+        let message =
+            format!("{what} is {}, not {}", article(&ty.to_string()), article(&lowered.ty.to_string()));
+        let finding = sink.say(&TYPE_MISMATCH, lowered.spans.span, message).label(lowered.ty.to_string());
         sink.push(finding);
         return None;
     }

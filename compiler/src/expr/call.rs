@@ -104,10 +104,18 @@ impl Lowering<'_> {
             Param::Of(Type::Any) => None,
             Param::Of(wanted) => {
                 let fits = arg.ty.fits(wanted) || (*wanted == Type::Str && arg.ty == Type::Secret);
-                (!fits).then(|| format!("argument {} of `{name}` is {}, not {}", at + 1, article(&wanted.to_string()), article(&arg.ty.to_string())))
+                (!fits).then(|| {
+                    format!(
+                        "argument {} of `{name}` is {}, not {}",
+                        at + 1,
+                        article(&wanted.to_string()),
+                        article(&arg.ty.to_string())
+                    )
+                })
             }
-            Param::Number => (!arg.ty.is_number() && arg.ty != Type::Any)
-                .then(|| format!("argument {} of `{name}` is a number, not {}", at + 1, article(&arg.ty.to_string()))),
+            Param::Number => (!arg.ty.is_number() && arg.ty != Type::Any).then(|| {
+                format!("argument {} of `{name}` is a number, not {}", at + 1, article(&arg.ty.to_string()))
+            }),
             Param::TraitPath => match &literal {
                 Some(path) if schema().traits.contains_key(path) => None,
                 Some(path) => {

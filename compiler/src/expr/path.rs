@@ -72,11 +72,13 @@ impl Lowering<'_> {
                     (near.to_owned(), format!("did you mean `.Vars.{near}`{ty}?"))
                 });
                 let at = self.at(first.span);
-                let mut finding =
-                    self.sink.say(&UNKNOWN_VARIABLE, at, message).label("no layer sets this");
+                let mut finding = self.sink.say(&UNKNOWN_VARIABLE, at, message).label("no layer sets this");
                 finding = match help {
                     Some((near, help)) => finding.help(help).fix(at, near),
-                    None => finding.help(format!("declare it under `vars:` or `params:` of the module: `{}: ...`", first.text)),
+                    None => finding.help(format!(
+                        "declare it under `vars:` or `params:` of the module: `{}: ...`",
+                        first.text
+                    )),
                 };
                 self.report(finding);
                 return Lowered::error(self.at(span));
@@ -150,7 +152,11 @@ impl Lowering<'_> {
             self.report(finding);
             return Lowered::error(self.at(span));
         };
-        self.too_late(span, &format!("trait `{name}`"), if known.shared { Stage::Specialise } else { Stage::Converge });
+        self.too_late(
+            span,
+            &format!("trait `{name}`"),
+            if known.shared { Stage::Specialise } else { Stage::Converge },
+        );
         if known.optional && reading == Reading::Value && !self.present.contains(&name) {
             let at = self.at(span);
             let in_when = self.scope.place == "a condition";
@@ -242,6 +248,12 @@ impl Lowering<'_> {
 
     pub(super) fn constant(&mut self, value: ir::Value, span: Span) -> Lowered {
         let ty = Type::of(&value);
-        Lowered { expr: Expr::Const(value), spans: Spans::leaf(self.at(span)), ty, secret: false, optional: false }
+        Lowered {
+            expr: Expr::Const(value),
+            spans: Spans::leaf(self.at(span)),
+            ty,
+            secret: false,
+            optional: false,
+        }
     }
 }

@@ -26,7 +26,13 @@ pub fn lower(
     let mut t = Templates { lowering, locals: Vec::new(), next: 0, dot: Dot::Root, secret: false };
     let (pieces, children) = t.pieces(&template.nodes);
     let ty = if t.secret { Type::Secret } else { Type::Str };
-    Lowered { expr: Expr::Template(pieces), spans: Spans { span, children }, ty, secret: t.secret, optional: false }
+    Lowered {
+        expr: Expr::Template(pieces),
+        spans: Spans { span, children },
+        ty,
+        secret: t.secret,
+        optional: false,
+    }
 }
 
 /// The pipeline of a template that is one action and nothing else.
@@ -195,8 +201,7 @@ impl Templates<'_> {
         let known = self.locals.len();
         let slot = self.slot();
         if let Some(name) = branch.pipeline.declare.as_ref().and_then(|d| d.names.first()) {
-            let local =
-                Local { name: name.text.clone(), slot, ty: value.ty.clone(), secret: value.secret };
+            let local = Local { name: name.text.clone(), slot, ty: value.ty.clone(), secret: value.secret };
             self.locals.push(local);
         }
         let outer = std::mem::replace(&mut self.dot, Dot::Local(slot, value.ty, value.secret));
@@ -292,7 +297,11 @@ impl Templates<'_> {
                 Dot::Local(slot, ty, secret) => self.local(slot, ty, secret, steps, ".", span),
             },
             OperandKind::Variable { name, fields } if name.text == "$" => {
-                if fields.is_empty() { self.whole(span) } else { self.root_field(fields, span, reading) }
+                if fields.is_empty() {
+                    self.whole(span)
+                } else {
+                    self.root_field(fields, span, reading)
+                }
             }
             OperandKind::Variable { name, fields } => {
                 let found = self.locals.iter().rev().find(|l| l.name == name.text);
@@ -302,10 +311,12 @@ impl Templates<'_> {
                     None => Lowered::error(self.at(span)),
                 }
             }
-            OperandKind::Function(name) => match self.lowering.function(&name.text, name.span, Within::Template) {
-                Some(f) => self.lowering.call(f, Vec::new(), span),
-                None => Lowered::error(self.at(span)),
-            },
+            OperandKind::Function(name) => {
+                match self.lowering.function(&name.text, name.span, Within::Template) {
+                    Some(f) => self.lowering.call(f, Vec::new(), span),
+                    None => Lowered::error(self.at(span)),
+                }
+            }
             OperandKind::Text(t) => self.lowering.constant(Value::str(t), span),
             OperandKind::Int(i) => self.lowering.constant(Value::Int(*i), span),
             OperandKind::Float(f) => {
@@ -355,7 +366,9 @@ impl Templates<'_> {
             other => {
                 let help = match nearest(other, known) {
                     Some(near) => format!("did you mean `.{near}`?"),
-                    None => format!("variables are read as `.Vars.{other}`; there are `.Vars`, `.Traits`, `.Envoy` and `.Item`"),
+                    None => format!(
+                        "variables are read as `.Vars.{other}`; there are `.Vars`, `.Traits`, `.Envoy` and `.Item`"
+                    ),
                 };
                 let finding = self
                     .lowering

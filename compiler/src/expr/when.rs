@@ -4,7 +4,9 @@ use super::call::Within;
 use super::path::Reading;
 use super::{Lowered, Lowering, Scope, Spans};
 use crate::diagnostic::Sink;
-use crate::diagnostic::codes::{CONSTANT_CONDITION, INVALID_VALUE, SECRET_FLOW, TYPE_MISMATCH, UNKNOWN_FUNCTION};
+use crate::diagnostic::codes::{
+    CONSTANT_CONDITION, INVALID_VALUE, SECRET_FLOW, TYPE_MISMATCH, UNKNOWN_FUNCTION,
+};
 use crate::syntax::Condition;
 use crate::types::{Refinement, Type};
 use crate::values::article;
@@ -156,7 +158,8 @@ impl Lowering<'_> {
                 if let Expr::Const(Value::Str(pattern)) = &right.expr
                     && let Err(why) = Refinement::Regex.accepts(&Value::Str(pattern.clone()))
                 {
-                    let finding = self.sink.say(&INVALID_VALUE, right.span(), why).label("not a regular expression");
+                    let finding =
+                        self.sink.say(&INVALID_VALUE, right.span(), why).label("not a regular expression");
                     self.report(finding);
                 }
             }

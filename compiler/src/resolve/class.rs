@@ -1,4 +1,5 @@
 //! A class: a node entry in an environment. Its roles and its module list.
+#![allow(missing_docs, reason = "salsa generates constructors and getters without docs")]
 
 use super::index::{ancestors, index};
 use super::interface::interface;
@@ -16,8 +17,10 @@ use std::sync::Arc;
 #[salsa::interned(debug)]
 pub struct Class<'db> {
     /// The file of the entry.
+    #[returns(copy)]
     pub file: SourceFile,
     /// Its number in the file, from 0.
+    #[returns(copy)]
     pub entry: usize,
     /// The environment: the entry's own, unless another one was asked for.
     #[returns(ref)]
@@ -153,7 +156,8 @@ pub fn resolved_class<'db>(db: &'db dyn Db, project: Project, class: Class<'db>)
 
     let mut build = Build { db, project, out, excludes: Vec::new() };
     let commons = commons(db, project, path);
-    let overrides = environment.as_deref().map(|e| environment_layers(db, project, path, e)).unwrap_or_default();
+    let overrides =
+        environment.as_deref().map(|e| environment_layers(db, project, path, e)).unwrap_or_default();
     if let Some(name) = entry.environment.as_ref().filter(|n| Some(&n.text) == environment.as_ref())
         && !declared_environments(db, project).contains(&name.text)
     {
@@ -280,8 +284,7 @@ impl Build<'_> {
         for (name, place, by) in std::mem::take(&mut self.excludes) {
             if !self.out.via.contains_key(&name) {
                 let message = format!("module `{name}` is excluded, but it was not assigned");
-                let finding =
-                    Diagnostic::new(&NOT_ASSIGNED, place, message).label("nothing to exclude");
+                let finding = Diagnostic::new(&NOT_ASSIGNED, place, message).label("nothing to exclude");
                 self.out.found.push(finding);
             }
             self.out.modules.retain(|m| *m != name);

@@ -77,7 +77,8 @@ fn declared(module: &ModuleAst, sink: &mut Sink) -> Vec<Declared> {
         (p.name.text.clone(), p.declared.clone(), default, true)
     });
     let params: Vec<_> = params.collect();
-    let vars = module.vars.iter().map(|(name, syn)| (name.text.clone(), None, values::untyped(syn, sink), false));
+    let vars =
+        module.vars.iter().map(|(name, syn)| (name.text.clone(), None, values::untyped(syn, sink), false));
     params
         .into_iter()
         .chain(vars.collect::<Vec<_>>())
@@ -230,23 +231,28 @@ impl Reads {
     fn pipeline(&mut self, pipeline: &Pipeline) {
         for operand in pipeline.commands.iter().flat_map(|c| &c.operands) {
             match &operand.kind {
-                OperandKind::Field(steps) | OperandKind::Variable { fields: steps, .. } => {
-                    match &steps[..] {
-                        [root, name, ..] if root.text == "Vars" => {
-                            self.vars.insert(name.text.as_str().into());
-                        }
-                        [root, name, ..] if root.text == "Envoy" => {
-                            self.environment |= name.text == "environment";
-                            self.roles |= name.text == "roles";
-                        }
-                        _ => {}
+                OperandKind::Field(steps) | OperandKind::Variable { fields: steps, .. } => match &steps[..] {
+                    [root, name, ..] if root.text == "Vars" => {
+                        self.vars.insert(name.text.as_str().into());
                     }
-                }
+                    [root, name, ..] if root.text == "Envoy" => {
+                        self.environment |= name.text == "environment";
+                        self.roles |= name.text == "roles";
+                    }
+                    _ => {}
+                },
                 OperandKind::Paren(inner, _) => self.pipeline(inner),
                 _ => {}
             }
         }
     }
+}
+
+/// Variables that a condition reads.
+pub fn condition_vars(condition: &When, out: &mut BTreeSet<Arc<str>>) {
+    let mut reads = Reads::default();
+    reads.when(condition);
+    out.append(&mut reads.vars);
 }
 
 /// The first part of a dotted name.

@@ -8,7 +8,7 @@ pub mod layers;
 pub mod vars;
 
 pub use class::{Class, ResolvedClass, resolved_class};
-pub use index::{Index, index};
-pub use interface::{Interface, Reads, interface, reads};
+pub use index::Index;
+pub use interface::{Interface, Reads};
 pub use layers::{Origin, Step, StepState};
 pub use vars::{TraitFacts, Variable, Variables, class_vars};

@@ -1,4 +1,5 @@
 //! The variables of a class: layers merged in order, each with where it came from.
+#![allow(missing_docs, reason = "salsa generates constructors and getters without docs")]
 
 use super::class::{Class, commons, entry, environment_layers, resolved_class, roles};
 use super::index::index;
@@ -234,15 +235,18 @@ impl Merge<'_> {
                 _ => None,
             });
             let Some((first_module, first)) = defaults.next() else { continue };
-            let Some((other_module, other)) = defaults.find(|(_, s)| s.value != first.value) else { continue };
+            let Some((other_module, other)) = defaults.find(|(_, s)| s.value != first.value) else {
+                continue;
+            };
             if variable.steps.iter().any(|s| !matches!(s.origin, Origin::Module(_))) {
                 continue;
             }
             let at = |m: &Arc<str>, s: &Step| {
-                index.modules.get(m).and_then(|f| module_variable(self.db, *f, name)).unwrap_or(Place {
-                    file: s.file.clone(),
-                    span: grammar::Span::new(0, 0),
-                })
+                index
+                    .modules
+                    .get(m)
+                    .and_then(|f| module_variable(self.db, *f, name))
+                    .unwrap_or(Place { file: s.file.clone(), span: grammar::Span::new(0, 0) })
             };
             let message = format!(
                 "modules `{first_module}` and `{other_module}` give `{name}` different defaults, and nothing decides"
@@ -269,7 +273,10 @@ impl Merge<'_> {
                 let message = format!("module `{name}` needs a value for `{}`, and nothing sets one", p.name);
                 let mut finding = Diagnostic::new(&UNSET_PARAMETER, self.place.clone(), message)
                     .label(format!("gets `{name}`"))
-                    .help(format!("set `{}` ({}) under `vars:` of the entry, a role or common.vgo", p.name, p.ty));
+                    .help(format!(
+                        "set `{}` ({}) under `vars:` of the entry, a role or common.vgo",
+                        p.name, p.ty
+                    ));
                 if let Some(place) = module_variable(self.db, *file, &p.name) {
                     finding = finding.also(place, "a parameter without default");
                 }
@@ -303,10 +310,15 @@ impl Merge<'_> {
             .out
             .by_name
             .iter()
-            .map(|(n, v)| (n.clone(), match &v.value {
-                VarValue::Set(value) => Some(value.clone()),
-                _ => None,
-            }))
+            .map(|(n, v)| {
+                (
+                    n.clone(),
+                    match &v.value {
+                        VarValue::Set(value) => Some(value.clone()),
+                        _ => None,
+                    },
+                )
+            })
             .collect();
         let facts = ClassFacts {
             vars,
@@ -393,10 +405,7 @@ fn merge_value(base: &mut Value, over: Value) {
 fn without_nulls(value: Value) -> Value {
     match value {
         Value::Map(map) => Value::Map(
-            map.into_iter()
-                .filter(|(_, v)| *v != Value::Null)
-                .map(|(k, v)| (k, without_nulls(v)))
-                .collect(),
+            map.into_iter().filter(|(_, v)| *v != Value::Null).map(|(k, v)| (k, without_nulls(v))).collect(),
         ),
         other => other,
     }

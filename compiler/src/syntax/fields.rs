@@ -1,9 +1,9 @@
 //! Reads the keys of a mapping: each once, unknown ones reported with the nearest known one.
 
 use super::Name;
+use crate::diagnostic::Sink;
 use crate::diagnostic::codes::{INVALID_NAME, MISSING_KEY, OLDER_SPELLING, UNKNOWN_KEY, WRONG_KIND};
 use crate::diagnostic::nearest::{listed, nearest};
-use crate::diagnostic::Sink;
 use grammar::Span;
 use grammar::document::{Entry, Node, Value};
 use std::sync::Arc;

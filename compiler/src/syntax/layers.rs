@@ -80,8 +80,7 @@ pub fn read_environments(root: Node, sink: &mut Sink) -> Vec<EnvironmentAst> {
                 .take("exclude_modules")
                 .map(|e| names(e.value, "`exclude_modules:`", true, sink))
                 .unwrap_or_default();
-            layer.vars =
-                fields.take("vars").map(|e| variables(e.value, "`vars:`", sink)).unwrap_or_default();
+            layer.vars = fields.take("vars").map(|e| variables(e.value, "`vars:`", sink)).unwrap_or_default();
             fields.finish(sink);
             out.push(EnvironmentAst { name, layer });
         }

@@ -16,9 +16,7 @@ pub use roles::RoleAst;
 pub use text::{Syn, SynKind, Text};
 
 use crate::db::{Content, Db, SourceFile};
-use crate::diagnostic::codes::{
-    FILE_TOO_LARGE, LINK_LEAVES_ROOT, NOT_UTF8, OLDER_SPELLING, UNREADABLE_FILE,
-};
+use crate::diagnostic::codes::{FILE_TOO_LARGE, LINK_LEAVES_ROOT, NOT_UTF8, OLDER_SPELLING, UNREADABLE_FILE};
 use crate::diagnostic::{Diagnostic, Sink};
 use grammar::Span;
 use std::sync::Arc;

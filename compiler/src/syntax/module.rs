@@ -112,7 +112,8 @@ pub fn read(root: Node, sink: &mut Sink) -> Option<ModuleAst> {
     let when = fields.take("when").and_then(|e| Condition::read(e.value, sink));
     let depends_on =
         fields.take("depends_on").map(|e| names(e.value, "`depends_on:`", true, sink)).unwrap_or_default();
-    let defaults = fields.take("defaults").map(|e| attributes(e.value, "`defaults:`", sink)).unwrap_or_default();
+    let defaults =
+        fields.take("defaults").map(|e| attributes(e.value, "`defaults:`", sink)).unwrap_or_default();
     let list = fields.take("resources");
     fields.finish(sink);
     let resources = match list {
@@ -137,7 +138,8 @@ fn params(node: Node, sink: &mut Sink) -> Vec<ParamAst> {
         if !check_name(&name, "the name of a parameter", sink) {
             continue;
         }
-        let Some(mut fields) = Fields::of(entry.value, "a parameter", &["type", "default", "doc"], sink) else {
+        let Some(mut fields) = Fields::of(entry.value, "a parameter", &["type", "default", "doc"], sink)
+        else {
             continue;
         };
         let type_name = fields.take("type").and_then(|e| text(&e.value, "`type:`", sink));

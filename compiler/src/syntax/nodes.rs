@@ -97,7 +97,8 @@ fn entry(node: Node, sink: &mut Sink) -> Option<EntryAst> {
         sink.push(hint);
         layer.modules.extend(names(entry.value, "`configcrates:`", true, sink));
     }
-    let overrides = fields.take("environment_overrides").map(|e| overrides(e.value, sink)).unwrap_or_default();
+    let overrides =
+        fields.take("environment_overrides").map(|e| overrides(e.value, sink)).unwrap_or_default();
     let conditional = fields.take("conditional_vars").map(|e| conditional(e.value, sink)).unwrap_or_default();
     fields.finish(sink);
     Some(EntryAst { span, patterns, environment, layer, overrides, conditional })

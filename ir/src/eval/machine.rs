@@ -111,6 +111,13 @@ impl<'a> Machine<'a> {
                     Err(items) => Outcome::Residual(Expr::List(self.exprs(items))),
                 })
             }
+            Expr::Map(keys, values) => {
+                let values = self.all(values)?;
+                Ok(match known(values) {
+                    Ok(values) => Outcome::Known(Value::Map(keys.iter().cloned().zip(values).collect())),
+                    Err(values) => Outcome::Residual(Expr::Map(keys.clone(), self.exprs(values))),
+                })
+            }
             Expr::Call(f, args) => self.call(*f, args),
             Expr::Not(e) => match self.expr(e).at(0)? {
                 Outcome::Known(Value::Bool(b)) => Ok(Outcome::Known(Value::Bool(!b))),
