@@ -113,9 +113,7 @@ impl Material {
 
 /// A new ed25519 key, in PEM.
 pub fn new_key_pem() -> Result<Zeroizing<String>, PkiError> {
-    new_key()?
-        .to_pkcs8_pem(LineEnding::LF)
-        .map_err(|e| PkiError::Unreadable("the key", e.to_string()))
+    new_key()?.to_pkcs8_pem(LineEnding::LF).map_err(|e| PkiError::Unreadable("the key", e.to_string()))
 }
 
 /// A new ed25519 key.
@@ -259,8 +257,7 @@ mod tests {
             not_after: NOW + 1,
             live_epochs: vec![],
         };
-        let statement =
-            protocol::key_statement::issue(&signer, &certificate, &new_key().unwrap(), claims);
+        let statement = protocol::key_statement::issue(&signer, &certificate, &new_key().unwrap(), claims);
         protocol::key_statement::verify(&statement, &ca.der, CLUSTER, NOW).unwrap();
         let server = read_certificate("server", &m.server_chain).unwrap();
         let wrong = protocol::pb::KeyStatement { signer_certificate: server.to_vec(), ..statement };

@@ -161,7 +161,8 @@ impl Secrets {
     fn secret(&self, path: &str, value: Zeroizing<Vec<u8>>) -> Secret {
         let length = (path.len() as u64).to_be_bytes();
         let inner = Hash::of_parts(&[self.key.as_slice(), &length, path.as_bytes(), &value]);
-        let version = Hash::of_parts(&[self.key.as_slice(), b"version", &inner.0]).to_string()[..24].to_owned();
+        let version =
+            Hash::of_parts(&[self.key.as_slice(), b"version", &inner.0]).to_string()[..24].to_owned();
         Secret { value, version }
     }
 }
@@ -214,7 +215,10 @@ mod tests {
         assert_eq!(secrets.get("db/password").unwrap().version, first.version);
         write(&file, "hunter33\n", 0o600);
         assert_ne!(secrets.get("db/password").unwrap().version, first.version);
-        assert!(matches!(secrets.get("db"), Err(SecretError::Exposed { .. } | SecretError::Unreadable { .. })));
+        assert!(matches!(
+            secrets.get("db"),
+            Err(SecretError::Exposed { .. } | SecretError::Unreadable { .. })
+        ));
         assert!(!format!("{first:?} {secrets:?}").contains("hunter"));
     }
 

@@ -61,7 +61,9 @@ pub enum EnrolError {
     #[error(transparent)]
     Token(#[from] TokenError),
     /// An active envoy has the name: nobody inherits it by asking.
-    #[error("an active envoy has this host name; `vigosrv envoys revoke` it first if the host was reinstalled")]
+    #[error(
+        "an active envoy has this host name; `vigosrv envoys revoke` it first if the host was reinstalled"
+    )]
     HostnameTaken,
     /// The key belongs to another envoy.
     #[error("this key belongs to another envoy; let the agent make a new one")]
@@ -188,7 +190,8 @@ pub fn flush(conn: &mut Connection, batch: &[Seen]) -> Result<(), StoreError> {
     Ok(())
 }
 
-const SELECT: &str = "select id, hostname, public_key, seal_key, enrolled_at, revoked_at, counter, seq, content,
+const SELECT: &str =
+    "select id, hostname, public_key, seal_key, enrolled_at, revoked_at, counter, seq, content,
     policy_version, traits, last_seen, interval_ms, agent_version, acknowledged_seq from envoys";
 
 fn row(r: &Row<'_>) -> Result<EnvoyRow, rusqlite::Error> {

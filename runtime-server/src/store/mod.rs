@@ -59,9 +59,9 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
         /// Its schema.
-        found: usize,
+        found: i64,
         /// The latest schema this program knows.
-        known: usize,
+        known: i64,
     },
     /// The schema could not be brought up to date.
     #[error("cannot migrate the database: {0}")]
@@ -110,8 +110,8 @@ pub fn open(path: &Path, create: bool) -> Result<Connection, StoreError> {
 }
 
 fn check(conn: &Connection, path: &Path) -> Result<Result<(), StoreError>, rusqlite::Error> {
-    let found: usize = conn.pragma_query_value(None, "user_version", |r| r.get(0))?;
-    let known = STEPS.len();
+    let found: i64 = conn.pragma_query_value(None, "user_version", |r| r.get(0))?;
+    let known = STEPS.len() as i64;
     if found > known {
         return Ok(Err(StoreError::Newer { path: path.to_owned(), found, known }));
     }
@@ -241,7 +241,8 @@ mod tests {
     #[tokio::test]
     async fn what_was_handed_over_is_finished_before_closing() {
         let store = Store::start(in_memory());
-        let answer = store.call(|conn| Ok(conn.query_row("select 41 + 1", [], |r| r.get::<_, i64>(0))?)).await;
+        let answer =
+            store.call(|conn| Ok(conn.query_row("select 41 + 1", [], |r| r.get::<_, i64>(0))?)).await;
         assert_eq!(answer.unwrap(), 42);
         store.close();
         assert!(matches!(store.call(|_| Ok(())).await, Err(StoreError::Closed)));

@@ -274,9 +274,10 @@ pub fn results(conn: &Connection, envoy_id: &str, run_id: &str) -> Result<Vec<Re
 
 /// Ranges of results that never came, oldest first.
 pub fn lost(conn: &Connection, envoy_id: &str) -> Result<Vec<(u64, u64)>, StoreError> {
-    let mut statement =
-        conn.prepare_cached("select from_seq, to_seq from lost_results where envoy_id = ? order by from_seq")?;
-    let rows = statement.query_map([envoy_id], |r| Ok((r.get::<_, i64>(0)? as u64, r.get::<_, i64>(1)? as u64)))?;
+    let mut statement = conn
+        .prepare_cached("select from_seq, to_seq from lost_results where envoy_id = ? order by from_seq")?;
+    let rows =
+        statement.query_map([envoy_id], |r| Ok((r.get::<_, i64>(0)? as u64, r.get::<_, i64>(1)? as u64)))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 

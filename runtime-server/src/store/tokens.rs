@@ -98,9 +98,8 @@ pub fn take(
     now: u64,
 ) -> Result<Result<(), TokenError>, StoreError> {
     let hash = fingerprint(token);
-    let found = conn
-        .query_row(&format!("{SELECT} where hash = ?"), params![hash.0.as_slice()], row)
-        .optional()?;
+    let found =
+        conn.query_row(&format!("{SELECT} where hash = ?"), params![hash.0.as_slice()], row).optional()?;
     let Some(row) = found else { return Ok(Err(TokenError::Unknown)) };
     if row.revoked_at.is_some() {
         return Ok(Err(TokenError::Revoked));
