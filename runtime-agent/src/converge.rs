@@ -80,14 +80,8 @@ pub fn converge(
     observer: &mut dyn RunObserver,
     stop: &AtomicBool,
 ) -> Result<Converged, StoreError> {
-    let mut run = Run {
-        facts,
-        context,
-        options,
-        due: triggers.pending()?,
-        triggers,
-        blocked: HashSet::new(),
-    };
+    let mut run =
+        Run { facts, context, options, due: triggers.pending()?, triggers, blocked: HashSet::new() };
     let mut converged = Converged::default();
     for module in modules {
         for resource in &module.resources {
@@ -295,3 +289,6 @@ fn about(key: &str, desired: &Desired) -> String {
     }
     desired.value(key).and_then(Value::as_str).map(|text| printable(bounded(text, 200))).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;
