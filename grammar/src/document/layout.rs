@@ -30,6 +30,17 @@ pub(super) struct Frame {
     pub(super) kind: Kind,
     /// A column that was reported as wrong once; further lines at it are taken as this block's.
     pub(super) alias: Option<usize>,
+    /// Opened on a line whose column was wrong: the next line of the block may correct the column.
+    pub(super) loose: bool,
+    /// Lines of the wrong kind were reported in it.
+    pub(super) mixed: bool,
+}
+
+impl Frame {
+    /// Whether a line that begins like this belongs into the block.
+    pub(super) fn fits(&self, head: Head) -> bool {
+        matches!((self.kind, head), (Kind::Map, Head::Key(..)) | (Kind::Seq, Head::Dash))
+    }
 }
 
 /// Where in a line the layout is.
@@ -71,6 +82,10 @@ pub(super) struct Layout<'s> {
     marked: bool,
     /// The previous line with text had a tab in its indentation.
     pub(super) tabs: bool,
+    /// The column of this line was reported: it says nothing.
+    pub(super) misplaced: bool,
+    /// The last line was at a column that its block had only remembered.
+    pub(super) aliased: bool,
     pub(super) flow: Vec<super::flow::Level>,
     pub(super) sink: Sink,
     pub(super) comments: Vec<Comment>,
@@ -90,6 +105,8 @@ impl<'s> Layout<'s> {
             started: false,
             marked: false,
             tabs: false,
+            misplaced: false,
+            aliased: false,
             flow: Vec::new(),
             sink: Sink::default(),
             comments: Vec::new(),
@@ -160,6 +177,7 @@ impl<'s> Layout<'s> {
             return;
         }
         let col = self.column(start, at);
+        self.misplaced = self.tabs;
         self.properties();
         let head = self.head(self.at);
         let place = self.align(col, head);
@@ -319,7 +337,8 @@ impl<'s> Layout<'s> {
         }
         self.properties();
         let head = self.head(self.at);
-        if head == Head::Other {
+        let col = self.at - self.line;
+        if head == Head::Other && !self.key_forgotten(col) {
             return self.inline();
         }
         if self.source.as_bytes()[dash..self.at].contains(&b'\t') {
@@ -329,7 +348,11 @@ impl<'s> Layout<'s> {
             );
         }
         let kind = if head == Head::Dash { Kind::Seq } else { Kind::Map };
-        match self.push(kind, self.at - self.line) {
+        match self.push(kind, col) {
+            Place::Here if head == Head::Other => match self.missing_colon(false) {
+                Place::Skip => self.skip_block(col),
+                Place::Here | Place::Done => {}
+            },
             Place::Here => self.first(head),
             Place::Skip | Place::Done => self.skip_deeper(),
         }

@@ -17,7 +17,13 @@ impl Layout<'_> {
             let Some((raw, end)) = token::<BlockRaw>(self.source, self.at) else { return };
             let after = skip_blanks(self.source, end);
             let alone = at_end(self.source, after) && !self.deeper_follows_line(after);
-            let known = self.source[self.at..end].starts_with("!!");
+            // What follows is a value by its own right, so this cannot be the beginning of a text.
+            let known = self.source[self.at..end].starts_with("!!")
+                || (after > end
+                    && matches!(
+                        self.source.as_bytes().get(after),
+                        Some(b'|' | b'>' | b'[' | b'{' | b'"' | b'\'')
+                    ));
             match raw {
                 BlockRaw::Anchor if !alone => self.report_anchor(end),
                 BlockRaw::Tag if !alone && (known || at_end(self.source, after) || self.is_key(after)) => {
