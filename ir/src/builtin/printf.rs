@@ -200,6 +200,8 @@ impl<'a> Printer<'a> {
             return self.pad(spec, truncate(spec, go_type(arg)));
         }
         match arg {
+            // An address, and an error to wrap.
+            _ if matches!(verb, 'p' | 'w') => wrong(verb, arg.kind()),
             Value::Null if nested => self.push(if spec.go { "interface {}(nil)" } else { "<nil>" }),
             Value::Null if verb == 'v' => self.pad(spec, "<nil>"),
             Value::Bool(b) if matches!(verb, 't' | 'v') => self.pad(spec, if *b { "true" } else { "false" }),
