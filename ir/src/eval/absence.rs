@@ -6,6 +6,7 @@ use crate::builtin::Builtin;
 use crate::expr::Expr;
 use crate::facts::Fact;
 use crate::value::Value;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What became of something that `default` may excuse.
@@ -100,7 +101,8 @@ impl Machine<'_> {
             Found::Outcome(Outcome::Residual(base)) => Found::Outcome(Outcome::Residual(again(base))),
             Found::Outcome(Outcome::Known(Value::Map(mut map))) => match map.remove(name) {
                 Some(v) => Found::Outcome(Outcome::Known(v)),
-                None => self.missing(name, again(Expr::Const(Value::Map(map)))),
+                // It is missing from an empty map just as well.
+                None => self.missing(name, again(Expr::Const(Value::Map(BTreeMap::new())))),
             },
             Found::Outcome(Outcome::Known(Value::Null)) => {
                 self.missing(name, again(Expr::Const(Value::Null)))
@@ -163,7 +165,7 @@ impl Machine<'_> {
             Ok(args) => match self.compute(f, &args) {
                 Ok(v) => Found::Outcome(Outcome::Known(v)),
                 Err(error @ EvalErrorKind::Call { .. }) => {
-                    let args = args.into_iter().map(Expr::Const).collect();
+                    let args = args.into_iter().map(|v| self.constant(v)).collect();
                     Found::Missing(error.into(), Expr::Call(f, args))
                 }
                 Err(error) => return Err(error.into()),

@@ -235,7 +235,8 @@ impl Machine<'_> {
                     return Ok(flow);
                 }
                 // Not empty: what stands under `else` is never reached.
-                return self.keep(Expr::Const(v), Body { otherwise: &[], ..parts }, out);
+                let list = self.constant(v);
+                return self.keep(list, Body { otherwise: &[], ..parts }, out);
             }
             Outcome::Known(v) => match self.wrong_type("list or map", v, |e| e).at(0)? {
                 Outcome::Known(v) => Expr::Const(v),
