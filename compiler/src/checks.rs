@@ -8,11 +8,11 @@ use crate::diagnostic::codes::{
 use crate::diagnostic::nearest::suggest;
 use crate::diagnostic::{Diagnostic, Place, merged};
 use crate::expr::VarType;
+use crate::resolve::Class;
 use crate::resolve::class::{self, classes, resolved_class, roles};
+use crate::resolve::index::index;
 use crate::resolve::interface::{default_findings, interface, module, reads};
 use crate::resolve::vars::{TraitFacts, all_variables, class_vars, module_variable};
-use crate::resolve::Class;
-use crate::resolve::index::index;
 use crate::specialise::instances::FactsKey;
 use crate::specialise::link::keys;
 use crate::specialise::typed::template_findings;

@@ -24,12 +24,10 @@ pub fn main() -> ExitCode {
     anstream::println!("{:?} {:?}", report.summary, started.elapsed());
     if args.get(1).is_some_and(|a| a == "variant") {
         for key in policy.classes() {
-            let traits: std::collections::BTreeMap<_, _> = [(
-                "os".into(),
-                ir::Value::Map([("family".into(), "debian".into())].into_iter().collect()),
-            )]
-            .into_iter()
-            .collect();
+            let traits: std::collections::BTreeMap<_, _> =
+                [("os".into(), ir::Value::Map([("family".into(), "debian".into())].into_iter().collect()))]
+                    .into_iter()
+                    .collect();
             match policy.variant(&key, &ir::Value::Map(traits)) {
                 Ok(v) => anstream::println!("{key:?} {} {:?} {:?}", v.merkle_root, v.run_order, v.secrets),
                 Err(e) => anstream::println!("{key:?} {e}"),
