@@ -109,7 +109,7 @@ impl Facts for Stage<'_> {
             return self.get(&name(root, segments));
         };
         match self.get(&format!("traits.{map}")) {
-            Fact::Known(v) => v.at(&[key.clone()]).cloned().map_or(Fact::Absent, Fact::Known),
+            Fact::Known(v) => v.at(std::slice::from_ref(key)).cloned().map_or(Fact::Absent, Fact::Known),
             fact => fact,
         }
     }
