@@ -4,9 +4,9 @@ use crate::checks::{check, class_findings};
 use crate::db::{Content, Project, RootDb, SourceFile};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::facts::shared_traits;
+use crate::resolve::TraitFacts;
 use crate::resolve::class::{Class, classes, entries, resolved_class};
 use crate::resolve::glob::normal;
-use crate::resolve::TraitFacts;
 use crate::resolve::index::index;
 use crate::specialise::linked;
 use crate::tree::{self, OpenError, Snapshot};
@@ -197,6 +197,13 @@ impl Policy {
             }
         }
         self.snapshot.files.insert(path.into(), content);
+    }
+
+    /// Forgets the text that [`Policy::set_text`] gave a file: what is on disk counts again.
+    pub fn discard_text(&mut self, path: &str) {
+        self.snapshot.forget(path);
+        // a directory that cannot be read now is read at the next refresh
+        let _ = self.refresh();
     }
 
     /// The database and its project, for queries beyond this door.

@@ -8,14 +8,19 @@ mod build;
 mod check;
 mod control;
 mod flow;
+mod indent;
+mod keys;
 mod layout;
 mod lexer;
 mod lines;
 mod plain;
+mod properties;
 mod quoted;
 mod scalar;
 mod token;
 mod tree;
+mod values;
+mod words;
 
 lalrpop_util::lalrpop_mod!(
     #[allow(
