@@ -163,10 +163,8 @@ fn is_number(s: &str) -> bool {
     let body = s.strip_prefix(['+', '-']).unwrap_or(s);
     let all = |s: &str, what: fn(u8) -> bool| !s.is_empty() && s.bytes().all(|b| b == b'_' || what(b));
     let digits = |s: &str| all(s, |b| b.is_ascii_digit());
-    if let Some(special) = body.strip_prefix('.') {
-        if matches!(special, "inf" | "Inf" | "INF" | "nan" | "NaN" | "NAN") {
-            return true;
-        }
+    if matches!(body, ".inf" | ".Inf" | ".INF" | ".nan" | ".NaN" | ".NAN") {
+        return true;
     }
     if let Some(hex) = body.strip_prefix("0x") {
         return all(hex, |b| b.is_ascii_hexdigit());
@@ -187,9 +185,10 @@ fn is_number(s: &str) -> bool {
     let (mantissa, exp) = body.split_once(['e', 'E']).unwrap_or((body, "0"));
     let exp = exp.strip_prefix(['+', '-']).unwrap_or(exp);
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    (whole.is_empty() || digits(whole))
+    let begins = !whole.is_empty() || fraction.starts_with(|c: char| c.is_ascii_digit());
+    begins
+        && (whole.is_empty() || digits(whole))
         && (fraction.is_empty() || digits(fraction))
-        && !(whole.is_empty() && !fraction.starts_with(|c: char| c.is_ascii_digit()))
         && !exp.is_empty()
         && exp.bytes().all(|b| b.is_ascii_digit())
 }
@@ -208,4 +207,136 @@ fn is_time(s: &str) -> bool {
         && number(month, 2)
         && number(day, 2)
         && (rest.is_empty() || time.starts_with(|c: char| c.is_ascii_digit()) && time.contains(':'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::Finite;
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    fn yaml(v: impl Into<Value>) -> String {
+        to_yaml(&[v.into()]).unwrap().as_str().unwrap().to_owned()
+    }
+
+    fn map<const N: usize>(entries: [(&str, Value); N]) -> Value {
+        Value::Map(entries.into_iter().map(|(k, v)| (Arc::from(k), v)).collect())
+    }
+
+    #[test]
+    fn blocks_nest_by_two_spaces() {
+        let inner =
+            map([("b", Value::Int(1)), ("a", Value::List(vec!["x".into(), map([("k", Value::Null)])]))]);
+        let lists = Value::List(vec![
+            Value::List(vec!["p".into(), "q".into()]),
+            map([("r", true.into()), ("s", "t".into())]),
+        ]);
+        let all = map([
+            ("empty", Value::List(vec![])),
+            ("inner", inner),
+            ("lists", lists),
+            ("none", Value::Map(BTreeMap::new())),
+            ("on", "off".into()),
+            ("text", "a\n\n  b".into()),
+            ("zero", Value::Float(Finite::new(0.0).unwrap())),
+        ]);
+        let expected = "\
+empty: []
+inner:
+  a:
+  - x
+  - k: null
+  b: 1
+lists:
+- - p
+  - q
+- r: true
+  s: t
+none: {}
+'on': 'off'
+text: |-
+  a
+
+    b
+zero: 0.0";
+        assert_eq!(yaml(all), expected);
+    }
+
+    #[test]
+    fn a_final_newline_survives() {
+        let text = Value::from("a\nb\n");
+        assert_eq!(yaml(map([("k", text.clone()), ("l", 1.into())])), "k: |\n  a\n  b\nl: 1");
+        assert_eq!(yaml(map([("k", text)])), "k: \"a\\nb\\n\"");
+    }
+
+    #[test]
+    fn only_what_would_be_misread_is_quoted() {
+        let plain = "a,a b,a: -,1.2.3,v1,10.0.0.1,/etc/a.conf,a#b,-a,a:b,80:a,0x,0644a,2024-1,é,日本,Yes!,nO,1e,.,._,a'b,x\"y,=a,12:3a";
+        for s in plain.split(',').filter(|s| *s != "a: -") {
+            assert_eq!(yaml(s), s);
+        }
+        let quoted = [
+            "",
+            " a",
+            "a ",
+            "a: b",
+            "a #b",
+            "a:",
+            "- a",
+            "-",
+            "?",
+            ":",
+            "&a",
+            "*a",
+            "!a",
+            "%a",
+            "@a",
+            "`a",
+            "'a",
+            "[a",
+            "{a",
+            "#a",
+            "|",
+            ">",
+            ",a",
+            "]",
+            "---",
+            "...",
+            "~",
+            "null",
+            "NULL",
+            "True",
+            "y",
+            "ON",
+            "=",
+            "<<",
+            "0",
+            "-1",
+            "+1",
+            "1_000",
+            "0o17",
+            "0644",
+            "08",
+            "0x1F",
+            "0b11",
+            "1.5",
+            "1.",
+            ".5",
+            "1e3",
+            "1.0e+06",
+            ".inf",
+            "-.INF",
+            ".NaN",
+            "190:20:30",
+            "1:2.5",
+            "2024-01-02",
+            "2024-1-2 3:04:05",
+            "2001-12-14t21:59:43.10-05:00",
+        ];
+        for s in quoted {
+            assert_eq!(yaml(s), format!("'{}'", s.replace('\'', "''")));
+        }
+        assert_eq!(yaml("a\tb\u{85}\u{feff}\u{1}"), "\"a\\tb\\x85\\ufeff\\x01\"");
+    }
 }

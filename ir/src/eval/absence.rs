@@ -42,7 +42,7 @@ impl Machine<'_> {
             Outcome::Known(v) => Ok(Outcome::Known(v)),
             Outcome::Residual(value) => {
                 let fallback = self.perhaps(fallback).at(0)?;
-                let fallback = self.to_expr(fallback);
+                let fallback = self.residual(fallback);
                 Ok(Outcome::Residual(Expr::Call(f, vec![fallback, value])))
             }
         }

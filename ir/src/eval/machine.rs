@@ -151,13 +151,13 @@ impl<'a> Machine<'a> {
             },
             Outcome::Known(v) => {
                 let r = self.perhaps(r).at(1)?;
-                let r = self.to_expr(r);
+                let r = self.residual(r);
                 self.wrong_type("bool", v, |e| build(Box::new(e), Box::new(r)))
             }
             Outcome::Residual(l) => match self.perhaps(r).at(1)? {
                 // Only the right side may go: the left one is reached and may fail.
                 Outcome::Known(Value::Bool(b)) if b != decides => Ok(Outcome::Residual(l)),
-                r => Ok(Outcome::Residual(build(Box::new(l), Box::new(self.to_expr(r))))),
+                r => Ok(Outcome::Residual(build(Box::new(l), Box::new(self.residual(r))))),
             },
         }
     }
@@ -244,10 +244,10 @@ impl<'a> Machine<'a> {
     }
 
     pub(super) fn exprs(&mut self, outcomes: Vec<Outcome>) -> Vec<Expr> {
-        outcomes.into_iter().map(|o| self.to_expr(o)).collect()
+        outcomes.into_iter().map(|o| self.residual(o)).collect()
     }
 
-    pub(super) fn to_expr(&mut self, outcome: Outcome) -> Expr {
+    pub(super) fn residual(&mut self, outcome: Outcome) -> Expr {
         match outcome {
             Outcome::Known(v) => self.constant(v),
             Outcome::Residual(e) => e,

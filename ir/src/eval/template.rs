@@ -134,7 +134,7 @@ impl Machine<'_> {
                 out.text.push_str(&text);
             }
             outcome => {
-                let e = self.to_expr(outcome);
+                let e = self.residual(outcome);
                 out.push(Piece::Emit(e));
             }
         }
@@ -178,7 +178,7 @@ impl Machine<'_> {
             }
             (None, _) if self.certain => return Err(EvalErrorKind::UnsetLocal(slot).into()),
             (_, outcome) => {
-                let e = self.to_expr(outcome);
+                let e = self.residual(outcome);
                 out.push(Piece::Set(slot, e));
             }
         }

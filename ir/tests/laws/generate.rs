@@ -158,7 +158,10 @@ impl<'a> Generator<'a> {
                 let fallback = self.of(Type::Str);
                 Expr::Call(Builtin::Default, vec![fallback, self.perhaps_absent()])
             }
-            4 => self.call(Builtin::Default, [Type::Str, Type::Str]),
+            4 => {
+                let or = vec![self.constant(Type::Str), self.perhaps_absent()];
+                Expr::Call(Builtin::Default, vec![self.constant(Type::Str), Expr::Call(Builtin::Or, or)])
+            }
             5 => self.call(Builtin::Upper, [Type::Str]),
             6 => Expr::Call(Builtin::Print, vec![self.some(), self.some()]),
             7 => self.call(Builtin::Join, [Type::Str, Type::List]),
@@ -174,11 +177,12 @@ impl<'a> Generator<'a> {
     /// What `default` excuses.
     fn perhaps_absent(&mut self) -> Expr {
         let map = self.of(Type::Map);
-        match self.pick(5) {
+        match self.pick(6) {
             0 => self.path("s"),
             1 => Expr::path(Root::Traits, &["m0", self.letter()]),
             2 => Expr::Field(boxed(map), self.letter().into()),
             3 => Expr::Call(Builtin::Index, vec![map, Expr::Const(Value::from(self.letter()))]),
+            4 => Expr::Call(Builtin::Index, vec![self.path("l"), self.path("i")]),
             _ => self.call(Builtin::Index, [Type::List, Type::Int]),
         }
     }
@@ -196,7 +200,7 @@ impl<'a> Generator<'a> {
     /// What is declared in here is gone afterwards.
     fn pieces(&mut self) -> Vec<Piece> {
         let scope = self.scope.len();
-        let count = if self.depth > 6 { self.pick(2) } else { self.pick(6) };
+        let count = if self.depth > 7 { self.pick(2) } else { self.pick(7) };
         let pieces = (0..count).map(|_| self.piece()).collect();
         self.scope.truncate(scope);
         pieces
@@ -212,6 +216,20 @@ impl<'a> Generator<'a> {
         body
     }
 
+    /// Often a fact alone: it decides nothing before it is known.
+    fn condition(&mut self) -> Expr {
+        if self.pick(3) < 2 { self.path("b") } else { self.some() }
+    }
+
+    /// Often a variable, so that wrong ones show.
+    fn seen(&mut self) -> Expr {
+        let n = self.pick(2 * self.scope.len().max(1) as u16) as usize;
+        match self.scope.get(n) {
+            Some((slot, _)) => Expr::Local(*slot),
+            None => self.some(),
+        }
+    }
+
     fn slot(&mut self) -> Slot {
         self.slots += 1;
         self.slots
@@ -219,10 +237,10 @@ impl<'a> Generator<'a> {
 
     fn piece(&mut self) -> Piece {
         self.depth += 1;
-        let piece = match self.pick(12) {
+        let piece = match self.pick(13) {
             0 => Piece::Text("t".into()),
-            1 | 2 => Piece::Emit(self.some()),
-            3 | 4 => Piece::If { condition: self.some(), then: self.pieces(), otherwise: self.pieces() },
+            1 | 2 => Piece::Emit(self.seen()),
+            3 | 4 => Piece::If { condition: self.condition(), then: self.pieces(), otherwise: self.pieces() },
             5 | 6 => {
                 let (key, value) = (self.slot(), self.slot());
                 let (key, mut binders) = match self.pick(2) {
@@ -230,7 +248,7 @@ impl<'a> Generator<'a> {
                     _ => (Some(key), vec![(key, Type::Int)]),
                 };
                 binders.push((value, Type::Str));
-                let list = self.of(Type::List);
+                let list = if self.pick(2) == 0 { self.path("l") } else { self.of(Type::List) };
                 let body = self.body_with(&binders, true);
                 Piece::Range { list, key, value, body, otherwise: self.pieces() }
             }
@@ -246,15 +264,17 @@ impl<'a> Generator<'a> {
             }
             8 => {
                 let (t, slot) = (self.a_type(), self.slot());
-                let value = self.of(t);
+                let value = if self.pick(2) == 0 { self.constant(t) } else { self.of(t) };
                 self.scope.push((slot, t));
                 Piece::Let(slot, value)
             }
-            9 | 10 => {
+            9..12 => {
                 let own: Vec<_> = self.scope.get(self.own..).unwrap_or_default().to_vec();
                 let n = self.pick(own.len().max(1) as u16) as usize;
                 match own.get(n) {
-                    Some((slot, t)) => Piece::Set(*slot, self.of(*t)),
+                    Some((slot, t)) => {
+                        Piece::Set(*slot, if self.pick(2) == 0 { self.constant(*t) } else { self.of(*t) })
+                    }
                     None => Piece::Text("u".into()),
                 }
             }

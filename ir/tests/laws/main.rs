@@ -36,11 +36,11 @@ fn same(a: &Result<Outcome, EvalError>, b: &Result<Outcome, EvalError>) -> bool 
 }
 
 fn tape() -> impl Strategy<Value = Vec<u16>> {
-    proptest::collection::vec(any::<u16>(), 0..160)
+    proptest::collection::vec(any::<u16>(), 0..250)
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn two_stages_give_what_one_gives(tape in tape(), world in World::any(), early: u64, middle: u64) {

@@ -25,11 +25,11 @@ impl World {
                     facts.insert(format!("traits.{name}{n}"), there.then_some(value));
                 };
                 // b0, i0 and so on are always there, so that not everything fails.
-                put("b", n == 0 || roll(4) > 0, Value::Bool(roll(2) == 0));
-                put("i", n == 0 || roll(4) > 0, Value::Int(i64::from(roll(4)) - 1));
-                put("s", n == 0 || roll(4) > 0, Value::from(["", "a", "secret"][roll(3) as usize]));
+                put("b", n == 0 || roll(5) > 0, Value::Bool(roll(2) == 0));
+                put("i", n == 0 || roll(5) > 0, Value::Int(i64::from(roll(4)) - 1));
+                put("s", n == 0 || roll(5) > 0, Value::from(["", "a", "secret"][roll(3) as usize]));
                 let items = (0..roll(4)).map(|i| Value::from(["a", "b", "", "c"][i as usize])).collect();
-                put("l", n == 0 || roll(4) > 0, Value::List(items));
+                put("l", n == 0 || roll(5) > 0, Value::List(items));
             }
             let map = BTreeMap::from([
                 (Arc::from("x"), Value::from("mx")),
@@ -109,7 +109,7 @@ impl Facts for Stage<'_> {
             return self.get(&name(root, segments));
         };
         match self.get(&format!("traits.{map}")) {
-            Fact::Known(v) => v.at(&[key.clone()]).cloned().map_or(Fact::Absent, Fact::Known),
+            Fact::Known(v) => v.at(std::slice::from_ref(key)).cloned().map_or(Fact::Absent, Fact::Known),
             fact => fact,
         }
     }
