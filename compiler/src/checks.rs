@@ -120,7 +120,7 @@ fn file_findings(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
 }
 
 /// Duplicates, unknown names and circles in `roles.vgo`, for roles that no entry has too.
-fn role_findings(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
+pub(crate) fn role_findings(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
     let (all, Some(file)) = roles(db, project) else { return Vec::new() };
     let path = file.path(db);
     let modules = &index(db, project).modules;

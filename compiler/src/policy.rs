@@ -224,6 +224,17 @@ impl Policy {
         }
     }
 
+    /// The texts of all files, by path.
+    pub fn texts(&self) -> BTreeMap<Arc<str>, Arc<str>> {
+        self.files
+            .iter()
+            .filter_map(|(path, file)| match file.content(&self.db) {
+                Content::Text(text) => Some((path.clone(), text.clone())),
+                _ => None,
+            })
+            .collect()
+    }
+
     /// Digest over all files, for telling one state of the policy from another.
     pub fn digest(&self) -> Hash {
         let mut parts: Vec<Vec<u8>> = Vec::new();
