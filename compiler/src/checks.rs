@@ -8,11 +8,11 @@ use crate::diagnostic::codes::{
 use crate::diagnostic::nearest::suggest;
 use crate::diagnostic::{Diagnostic, Place, merged};
 use crate::expr::VarType;
+use crate::resolve::Class;
 use crate::resolve::class::{self, classes, resolved_class, roles};
+use crate::resolve::index::index;
 use crate::resolve::interface::{default_findings, interface, module, reads};
 use crate::resolve::vars::{TraitFacts, all_variables, class_vars, module_variable};
-use crate::resolve::Class;
-use crate::resolve::index::index;
 use crate::specialise::instances::FactsKey;
 use crate::specialise::link::keys;
 use crate::specialise::typed::template_findings;
@@ -120,7 +120,7 @@ fn file_findings(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
 }
 
 /// Duplicates, unknown names and circles in `roles.vgo`, for roles that no entry has too.
-fn role_findings(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
+pub(crate) fn role_findings(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
     let (all, Some(file)) = roles(db, project) else { return Vec::new() };
     let path = file.path(db);
     let modules = &index(db, project).modules;

@@ -1,49 +1,10 @@
 //! What the server needs of a compiler.
 //!
-//! [`Policy`] has the shape of the compiler's own; tests put an in-memory one in its place.
+//! [`Policy`] is the compiler's, or in tests one in memory.
 
+pub use compiler::policy::{ClassKey, Variant, VariantModule};
 use ir::{Hash, Value};
 use std::sync::Arc;
-
-/// Names a node entry in an environment. Opaque: only the policy it came from can read it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ClassKey(pub Arc<str>);
-
-/// What every envoy of a class with the same footprint values gets.
-#[derive(Clone, Debug)]
-pub struct Variant {
-    /// Its class.
-    pub class: ClassKey,
-    /// Paths of the traits that were read to make it ("os.family"), sorted.
-    pub footprint: Vec<String>,
-    /// The environment.
-    pub environment: Option<String>,
-    /// The closure of the roles.
-    pub roles: Vec<String>,
-    /// Sorted by name.
-    pub modules: Vec<VariantModule>,
-    /// Indices into `modules` in the order they run.
-    pub run_order: Vec<u32>,
-    /// Hash of the merged variables.
-    pub vars_hash: Hash,
-    /// Root over variables and modules.
-    pub merkle_root: Hash,
-    /// Paths of the secrets that the modules read.
-    pub secrets: Vec<String>,
-    /// What an agent must know.
-    pub required_features: Vec<String>,
-}
-
-/// One module of a variant.
-#[derive(Clone, Debug)]
-pub struct VariantModule {
-    /// Its name.
-    pub name: Arc<str>,
-    /// SHA-256 of its bytes.
-    pub hash: Hash,
-    /// What is shipped.
-    pub bytes: Arc<[u8]>,
-}
 
 /// What checking a policy found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

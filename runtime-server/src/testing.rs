@@ -71,7 +71,7 @@ impl Policy for Opened {
     }
 
     fn class_of(&self, hostname: &str) -> Option<ClassKey> {
-        (hostname != "nobody").then(|| ClassKey("all".into()))
+        (hostname != "nobody").then(|| ClassKey { file: "nodes.vgo".into(), entry: 0, environment: None })
     }
 
     fn variant(&self, class: &ClassKey, traits: &Value) -> Result<Arc<Variant>, PolicyError> {
