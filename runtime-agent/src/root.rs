@@ -144,6 +144,7 @@ pub struct Meta {
 }
 
 impl From<FileStat> for Meta {
+    #[allow(clippy::unnecessary_cast, reason = "these fields are narrower on some architectures")]
     fn from(stat: FileStat) -> Self {
         let kind = match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
             SFlag::S_IFREG => Kind::File,
