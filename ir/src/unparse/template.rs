@@ -110,6 +110,13 @@ impl Writer<'_> {
                 self.call("index", &[(**base).clone(), Expr::Const(Value::Str(name.clone()))]);
             }
             Expr::List(items) => self.call("list", items),
+            Expr::Map(keys, values) => {
+                self.out.push_str("dict");
+                for (key, value) in keys.iter().zip(values) {
+                    self.out.push_str(&format!(" {}", quoted(key, false)));
+                    self.argument(value);
+                }
+            }
             Expr::Call(f, args) => self.call(f.name(), args),
             Expr::Not(e) => self.call("not", std::slice::from_ref(e)),
             Expr::And(l, r) => self.pair("and", l, r),

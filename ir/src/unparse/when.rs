@@ -52,6 +52,16 @@ fn write(expr: &Expr, least: Level, out: &mut String) {
             separated(items, out);
             out.push(']');
         }
+        Expr::Map(keys, values) => {
+            out.push('{');
+            for (n, (key, value)) in keys.iter().zip(values).enumerate() {
+                out.push_str(if n > 0 { ", " } else { "" });
+                string(key, out);
+                out.push_str(": ");
+                write(value, Level::Or, out);
+            }
+            out.push('}');
+        }
         Expr::Call(f, args) => {
             out.push_str(f.name());
             if !args.is_empty() {
