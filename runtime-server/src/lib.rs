@@ -15,6 +15,7 @@ pub mod clock;
 pub mod compiled;
 pub mod config;
 pub mod context;
+pub mod dev;
 pub mod enrol;
 pub mod files;
 pub mod fleet;

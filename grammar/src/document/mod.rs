@@ -25,6 +25,7 @@ mod words;
 lalrpop_util::lalrpop_mod!(
     #[allow(
         clippy::all,
+        clippy::allow_attributes_without_reason,
         clippy::unwrap_used,
         clippy::expect_used,
         clippy::panic,
@@ -82,3 +83,6 @@ pub fn parse(text: &str) -> Parsed {
     let comments = layout.comments;
     Parsed { root, errors: sink.finish(), comments }
 }
+
+#[cfg(test)]
+mod tests;

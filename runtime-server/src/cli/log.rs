@@ -3,6 +3,9 @@
 use clap::{Args, ValueEnum};
 use std::io::IsTerminal;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct LogArgs {
@@ -20,6 +23,11 @@ enum LogFormat {
     Json,
 }
 
+/// Everything of ours, for people.
+pub(super) fn start_verbose() {
+    start(LogArgs { log_format: Some(LogFormat::Human), log_level: LevelFilter::DEBUG });
+}
+
 /// To stderr; stdout is for data.
 pub(super) fn start(args: LogArgs) {
     let terminal = std::io::stderr().is_terminal();
@@ -27,11 +35,21 @@ pub(super) fn start(args: LogArgs) {
     let colour = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
     let builder = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
-        .with_max_level(args.log_level)
+        .with_max_level(LevelFilter::TRACE)
         .with_target(false);
+    // Libraries say at `info` what interests their authors only: salsa, every query.
+    let others = args.log_level.min(if args.log_level == LevelFilter::TRACE {
+        args.log_level
+    } else {
+        LevelFilter::WARN
+    });
+    let levels = Targets::new()
+        .with_default(others)
+        .with_target("runtime_server", args.log_level)
+        .with_target("runtime_agent", args.log_level);
     // It fails when a log was started before; then that one stays.
     let _ = match format {
-        LogFormat::Human => builder.with_ansi(colour).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Human => builder.with_ansi(colour).finish().with(levels).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).finish().with(levels).try_init(),
     };
 }

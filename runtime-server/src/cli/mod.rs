@@ -1,5 +1,6 @@
 //! The `vigosrv` command line.
 
+mod dev;
 mod list;
 mod log;
 mod run;
@@ -44,6 +45,11 @@ enum Command {
         are finished.\n\nExample: vigosrv run --config /etc/vigo/server.yaml --log-format json"
     )]
     Run(RunArgs),
+    /// Try a policy out: server, agent and a sandbox in one process, nothing left behind
+    #[command(after_help = "Examples:
+  vigosrv dev examples/acme
+  vigosrv dev examples/acme --once")]
+    Dev(dev::DevArgs),
     /// Check the configuration without starting anything
     CheckConfig(ConfigArgs),
     /// One-time tokens that let hosts enrol (in the database of --config; also while the server runs)
@@ -253,6 +259,7 @@ pub fn main() -> ExitCode {
         Command::Init(args) => setup::init(&args.dir, args.hostname),
         Command::CheckConfig(args) => setup::check_config(&args.config),
         Command::Backup(args) => setup::backup(&args.config.config, &args.file),
+        Command::Dev(args) => dev::dev(args),
         Command::Run(args) => run::run(&args.config.config, args.log),
         Command::Token(TokenCommand::Create { config, ttl, hostname }) => {
             setup::token(&config.config, ttl, &hostname)

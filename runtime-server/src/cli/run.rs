@@ -61,7 +61,7 @@ async fn reload(server: &Server) {
         ),
         Ok(Reloaded::Refused(checked)) => {
             let serving = server.context().catalog.release().map(|r| r.serial);
-            let findings = anstream::adapter::strip_str(&checked.rendered).to_string();
+            let findings = format!("\n{}", anstream::adapter::strip_str(&checked.rendered));
             tracing::error!(
                 errors = checked.errors,
                 serving,
