@@ -4,10 +4,11 @@ pub(super) mod state;
 
 use super::failure::{Exit, Failure};
 use super::host::Host;
-use super::residual::{attribute_json, attribute_text, condition_json, value_json, value_text, when_text};
+use super::residual::{attribute_json, attribute_text, condition_json, value_json, value_text};
 use super::{input, output};
 use crate::policy::Policy;
 use clap::ValueEnum;
+use ir::unparse::when_text;
 use serde_json::{Map, Value as Json, json};
 use state::State;
 use std::fmt::Write;
