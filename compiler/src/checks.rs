@@ -14,7 +14,6 @@ use crate::resolve::index::index;
 use crate::resolve::interface::{default_findings, interface, module, reads};
 use crate::resolve::vars::{TraitFacts, all_variables, class_vars, module_variable};
 use crate::specialise::instances::FactsKey;
-use crate::specialise::link::keys;
 use crate::specialise::typed::template_findings;
 use crate::specialise::typed::typed;
 use crate::specialise::{TypesKey, linked, specialised};
@@ -36,14 +35,6 @@ pub fn class_findings<'db>(
     let linked = linked(db, project, class, traits);
     let mut out: Vec<Diagnostic> =
         [&resolved.found, &vars.found, &linked.found].into_iter().flatten().cloned().collect();
-    for name in &resolved.modules {
-        let Some(file) = index(db, project).modules.get(name).copied() else { continue };
-        let (types, facts) = keys(db, project, class, traits, file);
-        if let Some(typed) = typed(db, project, file, types) {
-            out.extend(typed.found.iter().cloned());
-        }
-        out.extend(specialised(db, project, file, types, facts).found.iter().cloned());
-    }
     for d in &mut out {
         d.classes = vec![resolved.label.clone()];
     }
@@ -220,7 +211,11 @@ fn lone_modules(db: &dyn Db, project: Project, all: &[Class<'_>]) -> Vec<Diagnos
     let used: BTreeSet<&Arc<str>> =
         all.iter().flat_map(|class| &resolved_class(db, project, *class).modules).collect();
     let modules = &index(db, project).modules;
-    modules.iter().filter(|(name, _)| !used.contains(name)).flat_map(|(_, f)| lone_module(db, project, *f)).collect()
+    modules
+        .iter()
+        .filter(|(name, _)| !used.contains(name))
+        .flat_map(|(_, f)| lone_module(db, project, *f))
+        .collect()
 }
 
 /// Modules, roles and variables that nothing uses.

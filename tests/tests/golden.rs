@@ -81,10 +81,8 @@ fn golden() {
 }
 
 /// Codes that no policy on disk can bring about, and why.
-const BEYOND_A_POLICY: &[(&str, &str)] = &[
-    ("policy-too-large", "opening fails; takes 100,000 files"),
-    ("empty-policy", "opening fails"),
-];
+const BEYOND_A_POLICY: &[(&str, &str)] =
+    &[("policy-too-large", "opening fails; takes 100,000 files"), ("empty-policy", "opening fails")];
 
 #[test]
 fn every_code_has_a_golden() {

@@ -10,14 +10,14 @@ use crate::diagnostic::nearest::suggest;
 use crate::diagnostic::{Diagnostic, Severity, json, merged};
 use crate::facts::{ClassFacts, known_traits, shared_traits};
 use crate::policy::{ClassKey, Policy};
+use crate::resolve::ResolvedClass;
 use crate::resolve::class::{Class, declared_environments, entry, resolved_class};
 use crate::resolve::glob::normal;
 use crate::resolve::index::index;
 use crate::resolve::vars::{TraitFacts, VarValue, Variables, class_vars};
-use crate::resolve::ResolvedClass;
 use crate::specialise::link::keys;
 use crate::specialise::typed::{TypedModule, typed};
-use crate::specialise::{Linked, Specialised, linked, specialised};
+use crate::specialise::{Assembled, Linked, Specialised, assembled, linked, specialised};
 use ir::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -168,6 +168,11 @@ impl<'a> Host<'a> {
     pub(super) fn typed(&self, file: SourceFile) -> Option<&'a TypedModule> {
         let (types, _) = keys(self.db, self.project, self.class, self.traits, file);
         typed(self.db, self.project, file, types).as_ref()
+    }
+
+    /// The bytes and hashes of this host's modules.
+    pub(super) fn assembled(&self) -> &'a Assembled {
+        assembled(self.db, self.project, self.class, self.traits)
     }
 
     /// A module as specialised for this host.
