@@ -58,7 +58,11 @@ pub fn gid(root: &Root, name: &str) -> Result<u32, AccountError> {
 pub fn account(root: &Root, name: &str) -> Result<Account, AccountError> {
     let found = match table(root, "/etc/passwd") {
         Some(passwd) => row(&passwd, name).and_then(|f| {
-            Some(Account { uid: f.get(2)?.parse().ok()?, gid: f.get(3)?.parse().ok()?, home: (*f.get(5)?).to_owned() })
+            Some(Account {
+                uid: f.get(2)?.parse().ok()?,
+                gid: f.get(3)?.parse().ok()?,
+                home: (*f.get(5)?).to_owned(),
+            })
         }),
         None => User::from_name(name).ok().flatten().map(|u| Account {
             uid: u.uid.as_raw(),

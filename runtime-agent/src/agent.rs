@@ -154,7 +154,11 @@ impl Agent {
     }
 
     /// Checks in, converges, reports; once.
-    pub fn run_once(&self, options: &RunOptions, observer: &mut dyn RunObserver) -> Result<RunSummary, AgentError> {
+    pub fn run_once(
+        &self,
+        options: &RunOptions,
+        observer: &mut dyn RunObserver,
+    ) -> Result<RunSummary, AgentError> {
         let mut session = self.session()?;
         let mut server = Grpc::new(&session.identity)?;
         session.cycle(&mut server, options, observer).map(|cycle| cycle.summary)
@@ -281,7 +285,10 @@ impl Session<'_> {
         observer: &mut dyn RunObserver,
     ) -> Result<Result<News, CheckInError>, AgentError> {
         if let Some(run) = self.store.close_interrupted()? {
-            observer.note(&format!("the run before this one ({}) was interrupted; it is reported as such", run.run_id));
+            observer.note(&format!(
+                "the run before this one ({}) was interrupted; it is reported as such",
+                run.run_id
+            ));
         }
         self.check_in(server)
     }

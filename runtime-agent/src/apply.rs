@@ -80,12 +80,17 @@ pub fn load(directory: &Path, envoy: Option<&str>) -> Result<FileBundle, BundleD
     let malformed = |why: String| BundleDirError::Malformed { path: path.clone(), why };
     let file: BundleFile = json(&path)?;
     if file.format_version.split('.').next() != Some("1") {
-        return Err(malformed(format!("format_version {} is not known to this agent", printable(&file.format_version))));
+        return Err(malformed(format!(
+            "format_version {} is not known to this agent",
+            printable(&file.format_version)
+        )));
     }
     if let Some(wanted) = envoy.filter(|wanted| !wanted.eq_ignore_ascii_case(&file.envoy)) {
         return Err(malformed(format!("is for {}, not {}", printable(&file.envoy), printable(wanted))));
     }
-    let hash = |text: &str| Hash::from_hex(text).ok_or_else(|| malformed(format!("`{}` is not a hash", printable(text))));
+    let hash = |text: &str| {
+        Hash::from_hex(text).ok_or_else(|| malformed(format!("`{}` is not a hash", printable(text))))
+    };
     let mut rows = Vec::new();
     for row in &file.modules {
         rows.push((row.name.as_str(), hash(&row.hash)?, row.size));
@@ -94,7 +99,8 @@ pub fn load(directory: &Path, envoy: Option<&str>) -> Result<FileBundle, BundleD
         return Err(malformed("modules are out of order or there twice".to_owned()));
     }
     let root = hash(&file.merkle_root)?;
-    if merkle::bundle_root(hash(&file.vars_hash)?, rows.iter().map(|(name, hash, _)| (*name, *hash))) != root {
+    if merkle::bundle_root(hash(&file.vars_hash)?, rows.iter().map(|(name, hash, _)| (*name, *hash))) != root
+    {
         return Err(malformed("the modules do not add up to merkle_root".to_owned()));
     }
     let mut order: Vec<&str> = file.run_order.iter().map(String::as_str).collect();
@@ -123,12 +129,16 @@ fn find(directory: &Path, envoy: Option<&str>) -> Result<PathBuf, BundleDirError
     }
     let path = directory.join("index.json");
     let index: Index = json(&path)?;
-    let mut chosen = index.envoys.iter().filter(|row| envoy.is_none_or(|e| e.eq_ignore_ascii_case(&row.envoy)));
+    let mut chosen =
+        index.envoys.iter().filter(|row| envoy.is_none_or(|e| e.eq_ignore_ascii_case(&row.envoy)));
     match (chosen.next(), chosen.next()) {
         (Some(row), None) => {
             let below = Path::new(&row.bundle);
             if below.components().any(|c| !matches!(c, std::path::Component::Normal(_))) {
-                return Err(BundleDirError::Malformed { path, why: "a bundle's path leads out of it".to_owned() });
+                return Err(BundleDirError::Malformed {
+                    path,
+                    why: "a bundle's path leads out of it".to_owned(),
+                });
             }
             Ok(directory.join(below))
         }
@@ -144,11 +154,18 @@ fn module(directory: &Path, name: &str, hash: Hash, size: u64) -> Result<Module,
     let malformed = |why: String| BundleDirError::Malformed { path: path.clone(), why };
     let bytes = read(&path, ir::wire::MAX_MODULE_BYTES as u64)?;
     if bytes.len() as u64 != size || Hash::of(&bytes) != hash {
-        return Err(malformed(format!("the bytes of module `{}` are not those it was hashed from", printable(name))));
+        return Err(malformed(format!(
+            "the bytes of module `{}` are not those it was hashed from",
+            printable(name)
+        )));
     }
     let module = ir::wire::decode_module(&bytes).map_err(|e| malformed(e.to_string()))?;
     if *module.name != *name {
-        return Err(malformed(format!("calls itself `{}`, not `{}`", printable(&module.name), printable(name))));
+        return Err(malformed(format!(
+            "calls itself `{}`, not `{}`",
+            printable(&module.name),
+            printable(name)
+        )));
     }
     Ok(module)
 }
@@ -164,7 +181,10 @@ fn read(path: &Path, limit: u64) -> Result<Vec<u8>, BundleDirError> {
     let mut bytes = Vec::new();
     std::fs::File::open(path).map_err(fail)?.take(limit + 1).read_to_end(&mut bytes).map_err(fail)?;
     if bytes.len() as u64 > limit {
-        return Err(BundleDirError::Malformed { path: path.to_owned(), why: format!("has more than {limit} bytes") });
+        return Err(BundleDirError::Malformed {
+            path: path.to_owned(),
+            why: format!("has more than {limit} bytes"),
+        });
     }
     Ok(bytes)
 }
@@ -238,7 +258,9 @@ mod tests {
         testing::write(dir.path(), &[module("base")]);
         std::fs::create_dir(dir.path().join("envoys")).unwrap();
         std::fs::rename(dir.path().join("bundle.json"), dir.path().join("envoys/web-1.test.json")).unwrap();
-        let index = |rows: &str| std::fs::write(dir.path().join("index.json"), format!("{{\"envoys\":[{rows}]}}")).unwrap();
+        let index = |rows: &str| {
+            std::fs::write(dir.path().join("index.json"), format!("{{\"envoys\":[{rows}]}}")).unwrap()
+        };
         let row = "{\"envoy\":\"web-1.test\",\"bundle\":\"envoys/web-1.test.json\"}";
         index(row);
         assert!(load(dir.path(), None).is_ok());

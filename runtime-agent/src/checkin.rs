@@ -91,8 +91,12 @@ impl Conversation<'_> {
         let Some(cached) = self.store.cached()? else {
             return Ok(Err(VerifyError::NoBundle));
         };
-        let rotten: Vec<Hash> =
-            cached.blobs.iter().filter(|(hash, bytes)| Hash::of(bytes) != **hash).map(|(hash, _)| *hash).collect();
+        let rotten: Vec<Hash> = cached
+            .blobs
+            .iter()
+            .filter(|(hash, bytes)| Hash::of(bytes) != **hash)
+            .map(|(hash, _)| *hash)
+            .collect();
         if !rotten.is_empty() {
             tracing::warn!("{} modules in the cache are damaged and will be fetched again", rotten.len());
             self.store.drop_blobs(&rotten)?;
@@ -218,7 +222,9 @@ impl Conversation<'_> {
             let verified = held.verified.as_ref();
             let payload = pb::CheckInRequest {
                 policy_version: verified.map(|v| v.manifest.policy_version.clone()).unwrap_or_default(),
-                state_fingerprint: verified.map(|v| v.manifest.computed_root().0.to_vec()).unwrap_or_default(),
+                state_fingerprint: verified
+                    .map(|v| v.manifest.computed_root().0.to_vec())
+                    .unwrap_or_default(),
                 held_modules: held
                     .cached
                     .iter()
@@ -237,7 +243,8 @@ impl Conversation<'_> {
             }
             .encode_to_vec();
             let header = self.header(key.as_ref(), &nonce)?;
-            let reply = server.check_in(request::sign(&self.identity.key, Rpc::CheckIn, &header, &payload))?;
+            let reply =
+                server.check_in(request::sign(&self.identity.key, Rpc::CheckIn, &header, &payload))?;
             let mut contact = Contact {
                 at: self.clock.now(),
                 interval: if reply.next_check_in == 0 { DEFAULT_INTERVAL } else { reply.next_check_in },
@@ -376,7 +383,8 @@ impl Conversation<'_> {
                 let mut nonce = [0; 16];
                 getrandom::fill(&mut nonce).map_err(CheckInError::Random)?;
                 let header = self.header(key.as_ref(), &nonce)?;
-                let reply = server.report(request::sign(&self.identity.key, Rpc::ReportRun, &header, &payload))?;
+                let reply =
+                    server.report(request::sign(&self.identity.key, Rpc::ReportRun, &header, &payload))?;
                 match reply.answer.ok_or(CheckInError::Protocol("it is empty"))? {
                     report_reply::Answer::AcknowledgedSeq(seq) => {
                         acknowledged = Some(seq);

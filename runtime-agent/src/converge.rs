@@ -80,14 +80,8 @@ pub fn converge(
     observer: &mut dyn RunObserver,
     stop: &AtomicBool,
 ) -> Result<Converged, StoreError> {
-    let mut run = Run {
-        facts,
-        context,
-        options,
-        due: triggers.pending()?,
-        triggers,
-        blocked: HashSet::new(),
-    };
+    let mut run =
+        Run { facts, context, options, due: triggers.pending()?, triggers, blocked: HashSet::new() };
     let mut converged = Converged::default();
     for module in modules {
         for resource in &module.resources {

@@ -82,7 +82,12 @@ fn interval(session: &Session<'_>) -> (Duration, u32) {
 
 /// Whether the server answered. Without it a run is due at every interval all the same; in between only the
 /// server is tried.
-fn turn(session: &mut Session<'_>, server: &mut Grpc, due: &mut Instant, observer: &mut dyn RunObserver) -> bool {
+fn turn(
+    session: &mut Session<'_>,
+    server: &mut Grpc,
+    due: &mut Instant,
+    observer: &mut dyn RunObserver,
+) -> bool {
     let check_in = match session.begin(server, observer) {
         Ok(check_in) => check_in,
         Err(error) => {

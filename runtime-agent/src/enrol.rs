@@ -91,8 +91,9 @@ impl Agent {
     /// Enrols this host; its envoy id.
     pub fn enrol(&self, options: &EnrolOptions) -> Result<String, EnrolError> {
         let wanted = options.ca_hash.trim().trim_start_matches("sha256:").to_lowercase();
-        let wanted = Hash::from_hex(&wanted)
-            .ok_or_else(|| EnrolError::CaHash(crate::text::printable(crate::text::bounded(&options.ca_hash, 100))))?;
+        let wanted = Hash::from_hex(&wanted).ok_or_else(|| {
+            EnrolError::CaHash(crate::text::printable(crate::text::bounded(&options.ca_hash, 100)))
+        })?;
         address(&options.server)?;
         self.state().prepare()?;
         let _lock = self.state().lock()?;
@@ -102,16 +103,17 @@ impl Agent {
         }
         let hostname = match &options.hostname {
             Some(name) => name.clone(),
-            None => nix::unistd::gethostname()
-                .map(|h| h.to_string_lossy().into_owned())
-                .map_err(|e| EnrolError::Keys(format!("the host has no name ({e}); give one with --hostname")))?,
+            None => nix::unistd::gethostname().map(|h| h.to_string_lossy().into_owned()).map_err(|e| {
+                EnrolError::Keys(format!("the host has no name ({e}); give one with --hostname"))
+            })?,
         };
         let hostname = hostname.trim_end_matches('.').to_lowercase();
 
         let runtime = runtime()?;
         let presented = runtime.block_on(look(&options.server))?;
         let Some(ca) = presented.iter().find(|der| protocol::ca_hash(der) == Some(wanted)) else {
-            let shown = presented.iter().filter_map(|der| protocol::ca_hash(der)).map(|h| h.to_string()).collect();
+            let shown =
+                presented.iter().filter_map(|der| protocol::ca_hash(der)).map(|h| h.to_string()).collect();
             return Err(EnrolError::WrongCa { server: options.server.clone(), shown });
         };
         let ca_pem = pem("CERTIFICATE", ca);
@@ -171,8 +173,9 @@ fn new_key() -> Result<SigningKey, EnrolError> {
 
 fn csr(key: &SigningKey, hostname: &str) -> Result<String, EnrolError> {
     let failed = |e: rcgen::Error| EnrolError::Keys(e.to_string());
-    let pair = rcgen::KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8(key).as_slice().into(), &rcgen::PKCS_ED25519)
-        .map_err(failed)?;
+    let pair =
+        rcgen::KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8(key).as_slice().into(), &rcgen::PKCS_ED25519)
+            .map_err(failed)?;
     let mut params = rcgen::CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(rcgen::DnType::CommonName, hostname);
@@ -248,7 +251,12 @@ impl ServerCertVerifier for Capture {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+        rustls::crypto::verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -257,11 +265,15 @@ impl ServerCertVerifier for Capture {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+        rustls::crypto::verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
-

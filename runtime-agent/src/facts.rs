@@ -160,16 +160,18 @@ fn weekday(day: &Value) -> Option<i64> {
 
 fn process_running(name: &str) -> bool {
     let Ok(processes) = std::fs::read_dir("/proc") else { return false };
-    processes.flatten().filter(|p| p.file_name().to_string_lossy().bytes().all(|b| b.is_ascii_digit())).any(|p| {
-        let read = |file: &str| std::fs::read(p.path().join(file)).unwrap_or_default();
-        if String::from_utf8_lossy(&read("comm")).trim_end() == name {
-            return true;
-        }
-        // The kernel keeps 15 bytes of a name in `comm`; the rest stands in the first argument.
-        let line = read("cmdline");
-        let first = line.split(|b| *b == 0).next().unwrap_or_default();
-        first.rsplit(|b| *b == b'/').next() == Some(name.as_bytes())
-    })
+    processes.flatten().filter(|p| p.file_name().to_string_lossy().bytes().all(|b| b.is_ascii_digit())).any(
+        |p| {
+            let read = |file: &str| std::fs::read(p.path().join(file)).unwrap_or_default();
+            if String::from_utf8_lossy(&read("comm")).trim_end() == name {
+                return true;
+            }
+            // The kernel keeps 15 bytes of a name in `comm`; the rest stands in the first argument.
+            let line = read("cmdline");
+            let first = line.split(|b| *b == 0).next().unwrap_or_default();
+            first.rsplit(|b| *b == b'/').next() == Some(name.as_bytes())
+        },
+    )
 }
 
 fn port_listening(port: i64) -> bool {
@@ -182,7 +184,8 @@ fn port_listening(port: i64) -> bool {
 /// A line of `/proc/net/tcp`: local address and port in hexadecimal; state 0A is LISTEN.
 fn listens(line: &str, port: i64) -> bool {
     let mut fields = line.split_whitespace();
-    let local = fields.nth(1).and_then(|l| l.rsplit_once(':')).and_then(|(_, p)| i64::from_str_radix(p, 16).ok());
+    let local =
+        fields.nth(1).and_then(|l| l.rsplit_once(':')).and_then(|(_, p)| i64::from_str_radix(p, 16).ok());
     local == Some(port) && fields.nth(1) == Some("0A")
 }
 
@@ -225,7 +228,8 @@ mod tests {
         .unwrap();
         std::os::unix::fs::symlink("/etc/passwd", dir.path().join("out")).unwrap();
         let root = Root::open(dir.path()).unwrap();
-        let traits = Value::Map([("os".into(), Value::Map([("family".into(), "debian".into())].into()))].into());
+        let traits =
+            Value::Map([("os".into(), Value::Map([("family".into(), "debian".into())].into()))].into());
         let facts = HostFacts {
             root: &root,
             hostname: "web-1",

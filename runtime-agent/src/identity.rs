@@ -3,8 +3,8 @@
 use crate::clock::Millis;
 use crate::state::{StateDir, StateError, private_dir, read_optional, write_private};
 use ed25519_dalek::SigningKey;
-use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use zeroize::Zeroizing;
 
 /// Why there is no usable identity.
@@ -14,7 +14,9 @@ pub enum IdentityError {
     #[error("this host is not enrolled; run `vigo enroll --server HOST:1530 --token TOKEN --ca-hash HASH`")]
     NotEnrolled,
     /// Already enrolled.
-    #[error("this host is already enrolled as {hostname} with {server}; add --force to replace that identity")]
+    #[error(
+        "this host is already enrolled as {hostname} with {server}; add --force to replace that identity"
+    )]
     Enrolled {
         /// As whom.
         hostname: String,
@@ -68,7 +70,10 @@ pub struct Identity {
 
 impl std::fmt::Debug for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Identity").field("envoy_id", &self.envoy_id).field("hostname", &self.hostname).finish()
+        f.debug_struct("Identity")
+            .field("envoy_id", &self.envoy_id)
+            .field("hostname", &self.hostname)
+            .finish()
     }
 }
 
@@ -163,7 +168,8 @@ pub fn pem(label: &str, der: &[u8]) -> String {
             body.push(if digit <= chunk.len() { letter } else { '=' });
         }
     }
-    let lines: Vec<&str> = (0..body.len()).step_by(64).filter_map(|at| body.get(at..body.len().min(at + 64))).collect();
+    let lines: Vec<&str> =
+        (0..body.len()).step_by(64).filter_map(|at| body.get(at..body.len().min(at + 64))).collect();
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 

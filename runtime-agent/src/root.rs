@@ -440,8 +440,7 @@ impl Place<'_> {
     }
 
     fn create(&self, name: &str) -> Result<OwnedFd, Errno> {
-        let flags =
-            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         openat(&self.parent, name, flags, Mode::from_bits_truncate(0o600))
     }
 
@@ -458,12 +457,9 @@ impl Place<'_> {
 
     /// Removes what an agent that died left here. One agent runs at a time, so none of it is in use.
     fn sweep(&self) {
-        let Ok(directory) = openat(
-            &self.parent,
-            ".",
-            OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
-            Mode::empty(),
-        ) else {
+        let Ok(directory) =
+            openat(&self.parent, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+        else {
             return;
         };
         for name in names(directory).unwrap_or_default() {
@@ -517,7 +513,12 @@ fn open_child(parent: &OwnedFd, name: &std::ffi::OsStr, extra: OFlag) -> Result<
     openat(parent, name, flags | extra, Mode::empty())
 }
 
-fn remove_tree(parent: &OwnedFd, name: impl AsRef<std::ffi::OsStr>, device: u64, depth: usize) -> Result<(), Errno> {
+fn remove_tree(
+    parent: &OwnedFd,
+    name: impl AsRef<std::ffi::OsStr>,
+    device: u64,
+    depth: usize,
+) -> Result<(), Errno> {
     let name = name.as_ref();
     if depth > MAX_DEPTH {
         return Err(Errno::ELOOP);
@@ -575,7 +576,6 @@ fn fail(action: &'static str, path: &ManagedPath, errno: Errno) -> FsError {
 fn errno_of(error: &std::io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }
-
 
 #[cfg(test)]
 mod tests {

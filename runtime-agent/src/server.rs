@@ -107,9 +107,9 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, NetError> {
 impl Grpc {
     /// For an enrolled agent; nothing is sent yet.
     pub fn new(identity: &Identity) -> Result<Self, NetError> {
-        let tls = ClientTlsConfig::new()
-            .ca_certificate(Certificate::from_pem(&identity.ca_pem))
-            .identity(tonic::transport::Identity::from_pem(&identity.certificate_pem, identity.key_pem().as_bytes()));
+        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&identity.ca_pem)).identity(
+            tonic::transport::Identity::from_pem(&identity.certificate_pem, identity.key_pem().as_bytes()),
+        );
         Ok(Grpc {
             endpoint: endpoint(&identity.server, tls)?,
             runtime: runtime()?,
@@ -187,7 +187,11 @@ pub fn status_error(server: &str, status: &tonic::Status) -> NetError {
     let server = server.to_owned();
     let message = crate::text::printable(crate::text::bounded(status.message(), 1000));
     match status.code() {
-        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown | Code::Internal
+        Code::Unavailable
+        | Code::DeadlineExceeded
+        | Code::Cancelled
+        | Code::Unknown
+        | Code::Internal
         | Code::ResourceExhausted => {
             let why = match std::error::Error::source(status) {
                 Some(source) => causes(source),

@@ -140,12 +140,14 @@ pub fn private_dir(path: &Path) -> Result<(), StateError> {
 }
 
 fn check_private(path: &Path, meta: &fs::Metadata) -> Result<(), StateError> {
-    let refuse = |why: &str, fix: String| {
-        Err(StateError::Unsafe { path: path.to_owned(), why: why.to_owned(), fix })
-    };
+    let refuse =
+        |why: &str, fix: String| Err(StateError::Unsafe { path: path.to_owned(), why: why.to_owned(), fix });
     let shown = path.display();
     if meta.file_type().is_symlink() {
-        return refuse("it is a symlink", format!("replace it by a directory: rm {shown} && mkdir -m 700 {shown}"));
+        return refuse(
+            "it is a symlink",
+            format!("replace it by a directory: rm {shown} && mkdir -m 700 {shown}"),
+        );
     }
     if !meta.is_dir() {
         return refuse("it is not a directory", format!("move it away: mv {shown} {shown}.old"));
@@ -155,7 +157,10 @@ fn check_private(path: &Path, meta: &fs::Metadata) -> Result<(), StateError> {
     }
     let euid = nix::unistd::geteuid().as_raw();
     if meta.uid() != euid {
-        return refuse(&format!("it belongs to uid {}, not {euid}", meta.uid()), format!("chown {euid} {shown}"));
+        return refuse(
+            &format!("it belongs to uid {}, not {euid}", meta.uid()),
+            format!("chown {euid} {shown}"),
+        );
     }
     Ok(())
 }

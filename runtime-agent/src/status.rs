@@ -162,7 +162,9 @@ impl Status {
             "envoy",
             format!("{}  {}   enrolled {}", identity.hostname, identity.envoy_id, date(identity.enrolled_at)),
         );
-        let answer = self.last_answer.map_or_else(|| "no answer yet".to_owned(), |at| format!("last answer {}", ago(at)));
+        let answer = self
+            .last_answer
+            .map_or_else(|| "no answer yet".to_owned(), |at| format!("last answer {}", ago(at)));
         line("server", format!("{}   {answer}", identity.server));
         if let Some(refusal) = &self.refusal {
             line("", format!("it has no policy for this host: {refusal}"));

@@ -32,36 +32,48 @@ impl Agent {
         let ca = identity.ca_der().and_then(|der| protocol::ca_hash(&der));
         report.add(
             "identity",
-            ca.ok_or("the CA does not read back").map(|h| format!("{} of cluster {}, CA {}", identity.envoy_id, identity.cluster_id, h.short())),
+            ca.ok_or("the CA does not read back").map(|h| {
+                format!("{} of cluster {}, CA {}", identity.envoy_id, identity.cluster_id, h.short())
+            }),
         );
         let Some(store) = Store::look(self.state())? else {
             report.add("store", Err("it is missing; the next run will say what to do"));
             return Ok(report);
         };
         let marks = store.marks()?;
-        report.add("marks", Ok::<_, &str>(format!("highest epoch {}, highest bundle {}", marks.epoch, marks.seq)));
+        report.add(
+            "marks",
+            Ok::<_, &str>(format!("highest epoch {}, highest bundle {}", marks.epoch, marks.seq)),
+        );
         if let Some(record) = store.current_key()? {
             let der = identity.ca_der();
-            let key = der
-                .ok_or_else(|| "the CA does not read back".to_owned())
-                .and_then(|ca| key_statement::verify(&record.statement, &ca, &identity.cluster_id, record.at).map_err(|e| e.to_string()));
+            let key = der.ok_or_else(|| "the CA does not read back".to_owned()).and_then(|ca| {
+                key_statement::verify(&record.statement, &ca, &identity.cluster_id, record.at)
+                    .map_err(|e| e.to_string())
+            });
             report.add("signing key", key.map(|k| format!("{} of epoch {}", k.key_id.short(), k.epoch)));
         }
         let conversation = Conversation { identity: &identity, store: &store, clock: self.clock() };
         let verified = conversation.inspect()?;
-        report.add("bundle", verified.as_ref().map_err(ToString::to_string).map(|v| {
-            format!(
-                "{} of release {}, root {}: signatures, envoy, sequence, time and {} modules hold",
-                v.manifest.seq,
-                v.manifest.release_serial,
-                v.manifest.merkle_root.short(),
-                v.modules.len()
-            )
-        }));
+        report.add(
+            "bundle",
+            verified.as_ref().map_err(ToString::to_string).map(|v| {
+                format!(
+                    "{} of release {}, root {}: signatures, envoy, sequence, time and {} modules hold",
+                    v.manifest.seq,
+                    v.manifest.release_serial,
+                    v.manifest.merkle_root.short(),
+                    v.modules.len()
+                )
+            }),
+        );
         if let Some(cached) = store.cached()? {
             let rotten = cached.blobs.iter().filter(|(hash, bytes)| Hash::of(bytes) != **hash).count();
             let text = format!("{} modules", cached.blobs.len());
-            report.add("cache", if rotten == 0 { Ok(text) } else { Err(format!("{rotten} of {text} are damaged")) });
+            report.add(
+                "cache",
+                if rotten == 0 { Ok(text) } else { Err(format!("{rotten} of {text} are damaged")) },
+            );
         }
         let sealed = store.sealed()?;
         let closed: Vec<String> = sealed
@@ -77,7 +89,14 @@ impl Agent {
             })
             .map(|s| crate::text::printable(&s.path))
             .collect();
-        report.add("secrets", if closed.is_empty() { Ok(format!("{} open", sealed.len())) } else { Err(format!("do not open: {}", closed.join(", "))) });
+        report.add(
+            "secrets",
+            if closed.is_empty() {
+                Ok(format!("{} open", sealed.len()))
+            } else {
+                Err(format!("do not open: {}", closed.join(", ")))
+            },
+        );
         Ok(report)
     }
 }

@@ -29,7 +29,11 @@ pub enum VerifyError {
         got: u64,
     },
     /// Two contents under one number.
-    #[error("equivocation: bundle {seq} has root {} here and {} in the offer; alert whoever runs the server", have, got)]
+    #[error(
+        "equivocation: bundle {seq} has root {} here and {} in the offer; alert whoever runs the server",
+        have,
+        got
+    )]
     Equivocation {
         /// The number.
         seq: u64,
@@ -39,7 +43,9 @@ pub enum VerifyError {
         got: String,
     },
     /// Far beyond what was accepted.
-    #[error("bundle {got} is offered after bundle {have}: too far ahead to be trusted, enrol again if the server was rebuilt")]
+    #[error(
+        "bundle {got} is offered after bundle {have}: too far ahead to be trusted, enrol again if the server was rebuilt"
+    )]
     Jump {
         /// Accepted.
         have: u64,
@@ -256,7 +262,10 @@ fn verify_modules<'a>(
         let module = ir::wire::decode_module(bytes)
             .map_err(|e| VerifyError::Malformed(format!("module `{}`: {e}", shown(&row.name))))?;
         if *module.name != *row.name {
-            return Err(VerifyError::Malformed(format!("module `{}` calls itself otherwise", shown(&row.name))));
+            return Err(VerifyError::Malformed(format!(
+                "module `{}` calls itself otherwise",
+                shown(&row.name)
+            )));
         }
         modules.push(module);
     }

@@ -16,10 +16,15 @@ use zeroize::Zeroizing;
 
 /// Keeps this host in the state that its policy declares.
 #[derive(Parser)]
-#[command(name = "vigo", version, about, after_help = "Examples:
+#[command(
+    name = "vigo",
+    version,
+    about,
+    after_help = "Examples:
   vigo enroll --server vigo.example.com:1530 --token-file token --ca-hash 9f2c...
   vigo run --once --dry-run --diff
-  vigo status")]
+  vigo status"
+)]
 struct Cli {
     #[command(flatten)]
     color: colorchoice_clap::Color,
@@ -67,8 +72,10 @@ impl RunArgs {
 #[derive(Subcommand)]
 enum Command {
     /// Makes this host known to a server
-    #[command(after_help = "The token can also come from a file or from VIGO_TOKEN, where other users do not see it:
-  VIGO_TOKEN=... vigo enroll --server vigo.example.com:1530 --ca-hash 9f2c...")]
+    #[command(
+        after_help = "The token can also come from a file or from VIGO_TOKEN, where other users do not see it:
+  VIGO_TOKEN=... vigo enroll --server vigo.example.com:1530 --ca-hash 9f2c..."
+    )]
     Enroll {
         /// Address of the server; the port is 1530 where none is given
         #[arg(long, value_name = "HOST:PORT")]
@@ -160,17 +167,22 @@ pub fn main() -> ExitCode {
     let code = match &cli.command {
         Command::Enroll { server, token, token_file, ca_hash, hostname, force } => {
             match read_token(token.as_ref(), token_file.as_ref()) {
-                Ok(token) => enroll(&agent, &EnrolOptions {
-                    server: server.clone(),
-                    token,
-                    ca_hash: ca_hash.clone(),
-                    hostname: hostname.clone(),
-                    force: *force,
-                }),
+                Ok(token) => enroll(
+                    &agent,
+                    &EnrolOptions {
+                        server: server.clone(),
+                        token,
+                        ca_hash: ca_hash.clone(),
+                        hostname: hostname.clone(),
+                        force: *force,
+                    },
+                ),
                 Err((code, message)) => fail(code, &message),
             }
         }
-        Command::Run { once: true, args } => once(&agent, &options, args, |lines| agent.run_once(&args.options(), lines)),
+        Command::Run { once: true, args } => {
+            once(&agent, &options, args, |lines| agent.run_once(&args.options(), lines))
+        }
         Command::Run { once: false, args } => {
             if args.dry_run || args.only.is_some() || args.detailed_exitcode || args.format == Format::Json {
                 fail(64, "--dry-run, --only, --detailed-exitcode and --format json need --once")
@@ -321,7 +333,8 @@ fn traits(agent: &Agent, path: Option<&str>, format: Format) -> u8 {
         Format::Json => say(&serde_json::json!({
             "format_version": "1.0", "command": "traits", "tool_version": env!("CARGO_PKG_VERSION"),
             "path": path, "traits": output::json_of(value),
-        }).to_string()),
+        })
+        .to_string()),
         Format::Human => say(output::flat(path.unwrap_or_default(), value).trim_end()),
     }
     0

@@ -40,8 +40,11 @@ impl Lines {
     pub fn summary(&self, summary: &RunSummary) {
         let t = summary.totals;
         let changed = if summary.dry_run { "would change" } else { "changed" };
-        let (fail, fail_end) =
-            if t.failed > 0 { (RED.render(), RED.render_reset()) } else { (DIM.render(), DIM.render_reset()) };
+        let (fail, fail_end) = if t.failed > 0 {
+            (RED.render(), RED.render_reset())
+        } else {
+            (DIM.render(), DIM.render_reset())
+        };
         say(&format!(
             "{} ok, {} {changed}, {fail}{} failed{fail_end}, {} skipped   {DIM}{}{DIM:#}{}{}",
             t.ok,
@@ -75,7 +78,13 @@ impl RunObserver for Lines {
     fn resource(&mut self, report: &ResourceReport) {
         let blocked = report.outcome == Outcome::Skipped && report.action.starts_with("dependency");
         if self.quiet || !(matches!(report.outcome, Outcome::Changed | Outcome::Failed) || blocked) {
-            tracing::info!("{} {}.{} {}", report.outcome.name(), report.module, report.resource, report.action);
+            tracing::info!(
+                "{} {}.{} {}",
+                report.outcome.name(),
+                report.module,
+                report.resource,
+                report.action
+            );
             return;
         }
         let (verb, style, rest) = verb(report);
@@ -154,7 +163,9 @@ pub fn json_of(value: &Value) -> serde_json::Value {
         Value::Float(f) => f.get().into(),
         Value::Str(text) => (**text).into(),
         Value::List(list) => list.iter().map(json_of).collect(),
-        Value::Map(map) => map.iter().map(|(k, v)| (k.to_string(), json_of(v))).collect::<serde_json::Map<_, _>>().into(),
+        Value::Map(map) => {
+            map.iter().map(|(k, v)| (k.to_string(), json_of(v))).collect::<serde_json::Map<_, _>>().into()
+        }
     }
 }
 
@@ -197,7 +208,10 @@ mod tests {
 
     #[test]
     fn traits_are_flat_for_people() {
-        let value = Value::Map([("os".into(), Value::Map([("a".into(), "x".into()), ("n".into(), Value::Int(2))].into()))].into());
+        let value = Value::Map(
+            [("os".into(), Value::Map([("a".into(), "x".into()), ("n".into(), Value::Int(2))].into()))]
+                .into(),
+        );
         assert_eq!(flat("", &value), "os.a = x\nos.n = 2\n");
     }
 }

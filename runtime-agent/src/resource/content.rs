@@ -64,7 +64,11 @@ pub fn diff(path: &str, old: &str, new: &str, shown: bool) -> Option<Diff> {
     let diff = config.diff_lines(old, new);
     let count = |tag| diff.iter_all_changes().filter(|c| c.tag() == tag).count();
     let text = if shown {
-        let full = diff.unified_diff().context_radius(3).header(&format!("a{path}"), &format!("b{path}")).to_string();
+        let full = diff
+            .unified_diff()
+            .context_radius(3)
+            .header(&format!("a{path}"), &format!("b{path}"))
+            .to_string();
         let kept = crate::text::bounded(&full, MAX_SHOWN);
         let cut = if kept.len() < full.len() { "\n... (diff cut)\n" } else { "" };
         format!("{}{cut}", crate::text::printable_lines(kept))

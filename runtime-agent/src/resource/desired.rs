@@ -127,7 +127,10 @@ impl Desired {
         let text = self.required(name)?;
         crate::text::parse_duration(text).ok_or_else(|| ResourceError::Invalid {
             name,
-            why: format!("`{}` is not a duration; write it like \"30s\" or \"5m\"", crate::text::printable(text)),
+            why: format!(
+                "`{}` is not a duration; write it like \"30s\" or \"5m\"",
+                crate::text::printable(text)
+            ),
         })
     }
 

@@ -20,7 +20,8 @@ impl Executor for DirectoryType {
         if desired.flag("purge")? {
             return Err(ResourceError::Invalid {
                 name: "purge",
-                why: "is not supported by this agent yet; remove entries with `file` and `state: absent`".to_owned(),
+                why: "is not supported by this agent yet; remove entries with `file` and `state: absent`"
+                    .to_owned(),
             });
         }
         let found = context.root.inspect(&path)?;
@@ -56,7 +57,12 @@ impl Executor for DirectoryType {
         }
     }
 
-    fn apply(&self, context: &Context<'_>, desired: &Desired, _probe: &Probe) -> Result<Applied, ResourceError> {
+    fn apply(
+        &self,
+        context: &Context<'_>,
+        desired: &Desired,
+        _probe: &Probe,
+    ) -> Result<Applied, ResourceError> {
         let path = desired.required_path("target_path")?;
         if desired.word("state", &["present", "absent"])? == "absent" {
             context.root.remove_directory(&path, desired.flag("force")?)?;

@@ -7,18 +7,8 @@ use std::time::Duration;
 /// The type.
 pub struct ExecType;
 
-const KNOWN: &[&str] = &[
-    "command",
-    "shell",
-    "creates",
-    "unless",
-    "only_if",
-    "cwd",
-    "user",
-    "environment",
-    "timeout",
-    "returns",
-];
+const KNOWN: &[&str] =
+    &["command", "shell", "creates", "unless", "only_if", "cwd", "user", "environment", "timeout", "returns"];
 
 impl Executor for ExecType {
     fn key(&self) -> &'static str {
@@ -43,7 +33,12 @@ impl Executor for ExecType {
         Ok(Probe::change("ran"))
     }
 
-    fn apply(&self, context: &Context<'_>, desired: &Desired, _probe: &Probe) -> Result<Applied, ResourceError> {
+    fn apply(
+        &self,
+        context: &Context<'_>,
+        desired: &Desired,
+        _probe: &Probe,
+    ) -> Result<Applied, ResourceError> {
         let returns = desired.ints("returns")?;
         let ended = run(context, desired, command(desired, "command", desired.required("command")?)?)?;
         if returns.contains(&i64::from(ended.code)) {
@@ -76,18 +71,17 @@ fn guard(context: &Context<'_>, desired: &Desired, name: &'static str) -> Result
 }
 
 /// Runs, and hides the output of a command that was given a secret.
-fn run(
-    context: &Context<'_>,
-    desired: &Desired,
-    command: Command,
-) -> Result<command::Ended, ResourceError> {
+fn run(context: &Context<'_>, desired: &Desired, command: Command) -> Result<command::Ended, ResourceError> {
     const HIDDEN: &str = "(output hidden: the command was given a secret)";
     let hide = desired.any_sensitive();
     match command.run(context.root) {
         Ok(ended) if hide => Ok(command::Ended { output: HIDDEN.to_owned(), ..ended }),
-        Err(CommandError::TimedOut { limit, .. }) if hide => {
-            Err(CommandError::TimedOut { program: "the command".to_owned(), limit, output: HIDDEN.to_owned() }.into())
+        Err(CommandError::TimedOut { limit, .. }) if hide => Err(CommandError::TimedOut {
+            program: "the command".to_owned(),
+            limit,
+            output: HIDDEN.to_owned(),
         }
+        .into()),
         Err(CommandError::Spawn { source, .. }) if hide => {
             Err(CommandError::Spawn { program: "the command".to_owned(), source }.into())
         }
@@ -165,11 +159,14 @@ mod tests {
     fn runs_below_the_root_and_keeps_its_promise() {
         let s = Sandbox::new();
         std::fs::create_dir(s.path("work")).unwrap();
-        let d = exec("echo $X > made", &[
-            ("cwd", "/work".into()),
-            ("creates", "/work/made".into()),
-            ("environment", Value::Map([("X".into(), "y".into())].into())),
-        ]);
+        let d = exec(
+            "echo $X > made",
+            &[
+                ("cwd", "/work".into()),
+                ("creates", "/work/made".into()),
+                ("environment", Value::Map([("X".into(), "y".into())].into())),
+            ],
+        );
         assert_eq!(s.converge("exec", &d).unwrap().action(), "ran");
         assert_eq!(std::fs::read(s.path("work/made")).unwrap(), b"y\n");
         assert!(s.converge("exec", &d).unwrap().is_clean());
@@ -197,7 +194,8 @@ mod tests {
         let mut d = exec("touch 'a; touch b' -- -rf", &[]);
         d.set("shell", false.into(), false);
         s.converge("exec", &d).unwrap();
-        let mut names: Vec<_> = std::fs::read_dir(s.dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let mut names: Vec<_> =
+            std::fs::read_dir(s.dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         names.sort();
         assert_eq!(names, ["-rf", "a; touch b"]);
     }

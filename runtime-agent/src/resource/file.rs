@@ -9,8 +9,7 @@ use std::time::Duration;
 /// The type.
 pub struct FileType;
 
-const KNOWN: &[&str] =
-    &["target_path", "state", "content", "owner", "group", "mode", "backup", "validate"];
+const KNOWN: &[&str] = &["target_path", "state", "content", "owner", "group", "mode", "backup", "validate"];
 const VALIDATE_LIMIT: Duration = Duration::from_secs(60);
 
 impl Executor for FileType {
@@ -52,8 +51,7 @@ impl Executor for FileType {
                     let text = if sensitive { "content changed (sensitive)" } else { "content changed" };
                     probe.changes.insert(0, text.to_owned());
                     let old = if sensitive { None } else { text_of(context.root, &path) };
-                    probe.diff =
-                        shown_diff(context, desired, &path, old, std::str::from_utf8(content).ok());
+                    probe.diff = shown_diff(context, desired, &path, old, std::str::from_utf8(content).ok());
                 } else if !probe.is_clean() && meta.links > 1 {
                     return Err(ResourceError::HardLinks { path: path.to_string(), links: meta.links });
                 }
@@ -63,7 +61,12 @@ impl Executor for FileType {
         }
     }
 
-    fn apply(&self, context: &Context<'_>, desired: &Desired, _probe: &Probe) -> Result<Applied, ResourceError> {
+    fn apply(
+        &self,
+        context: &Context<'_>,
+        desired: &Desired,
+        _probe: &Probe,
+    ) -> Result<Applied, ResourceError> {
         let path = desired.required_path("target_path")?;
         let root = context.root;
         if desired.word("state", &["present", "absent"])? == "absent" {
@@ -140,7 +143,12 @@ fn validator(line: &str, temporary: &str) -> Result<Command, ResourceError> {
     Ok(Command::new(argv, VALIDATE_LIMIT))
 }
 
-fn validate(context: &Context<'_>, line: &str, temporary: &str, sensitive: bool) -> Result<(), ResourceError> {
+fn validate(
+    context: &Context<'_>,
+    line: &str,
+    temporary: &str,
+    sensitive: bool,
+) -> Result<(), ResourceError> {
     let ended = validator(line, temporary)?.run(context.root)?;
     if ended.code == 0 {
         return Ok(());
@@ -287,9 +295,8 @@ mod tests {
     #[test]
     fn what_validate_refuses_never_gets_the_name() {
         let s = sandbox();
-        let with = |content: &str| {
-            file(&[("content", content.into()), ("validate", "grep -q 'good' %s".into())])
-        };
+        let with =
+            |content: &str| file(&[("content", content.into()), ("validate", "grep -q 'good' %s".into())]);
         s.converge("file", &with("good 1\n")).unwrap();
         let error = s.converge("file", &with("bad\n")).unwrap_err();
         assert!(matches!(error, ResourceError::Exit { code: 1, .. }), "{error}");

@@ -74,7 +74,9 @@ pub enum ResourceError {
         fix: &'static str,
     },
     /// Changing it here would change it elsewhere.
-    #[error("{path} has {links} names (hard links); its owner and mode are not changed, remove the other names first")]
+    #[error(
+        "{path} has {links} names (hard links); its owner and mode are not changed, remove the other names first"
+    )]
     HardLinks {
         /// Where.
         path: String,
@@ -167,7 +169,12 @@ pub trait Executor: Sync {
     fn probe(&self, context: &Context<'_>, desired: &Desired) -> Result<Probe, ResourceError>;
 
     /// Does what the probe found missing.
-    fn apply(&self, context: &Context<'_>, desired: &Desired, probe: &Probe) -> Result<Applied, ResourceError>;
+    fn apply(
+        &self,
+        context: &Context<'_>,
+        desired: &Desired,
+        probe: &Probe,
+    ) -> Result<Applied, ResourceError>;
 
     /// Looks again after an apply; what it finds is why the resource failed.
     fn settled(&self, context: &Context<'_>, desired: &Desired) -> Result<Probe, ResourceError> {

@@ -52,7 +52,12 @@ impl Executor for SymlinkType {
         }
     }
 
-    fn apply(&self, context: &Context<'_>, desired: &Desired, _probe: &Probe) -> Result<Applied, ResourceError> {
+    fn apply(
+        &self,
+        context: &Context<'_>,
+        desired: &Desired,
+        _probe: &Probe,
+    ) -> Result<Applied, ResourceError> {
         let path = desired.required_path("target_path")?;
         if desired.word("state", &["present", "absent"])? == "absent" {
             context.root.remove(&path)?;

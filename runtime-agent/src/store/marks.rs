@@ -66,9 +66,7 @@ impl Store {
 
     /// Notes that it is now, so that a clock set back later does not make it earlier.
     pub fn raise_floor(&self, now: u64) -> Result<(), StoreError> {
-        let marks = self.write(|t| {
-            change_marks(t, |marks| marks.time_floor = marks.time_floor.max(now))
-        })?;
+        let marks = self.write(|t| change_marks(t, |marks| marks.time_floor = marks.time_floor.max(now)))?;
         self.copy_marks(&marks);
         Ok(())
     }
@@ -96,7 +94,10 @@ impl Store {
 }
 
 /// Changes the marks within a transaction.
-pub(super) fn change_marks(t: &WriteTransaction, change: impl FnOnce(&mut Marks)) -> Result<Marks, redb::Error> {
+pub(super) fn change_marks(
+    t: &WriteTransaction,
+    change: impl FnOnce(&mut Marks),
+) -> Result<Marks, redb::Error> {
     let mut marks: Marks = take_json(t, "marks")?;
     change(&mut marks);
     put_json(t, "marks", &marks)?;

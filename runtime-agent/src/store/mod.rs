@@ -15,7 +15,10 @@ pub use marks::Marks;
 pub use queue::{MAX_QUEUE_BYTES, MAX_QUEUE_RUNS, QueueState, Running};
 
 use crate::state::{StateDir, StateError, is_full};
-use redb::{Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{
+    Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
+    WriteTransaction,
+};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -51,7 +54,9 @@ pub enum StoreError {
     #[error("the store {0} is in use by another process; try again")]
     Busy(PathBuf),
     /// The high-water marks are gone, so an old bundle could be passed off as new.
-    #[error("the trust state in {0} is gone although this host is enrolled; enrol it again with `vigo enroll --force`")]
+    #[error(
+        "the trust state in {0} is gone although this host is enrolled; enrol it again with `vigo enroll --force`"
+    )]
     TrustStateDamaged(PathBuf),
     /// The file system.
     #[error("cannot use the store {path}: {why}")]
@@ -138,7 +143,10 @@ impl Store {
     }
 
     /// One transaction: all of it or nothing.
-    fn write<T>(&self, change: impl Fn(&WriteTransaction) -> Result<T, redb::Error>) -> Result<T, StoreError> {
+    fn write<T>(
+        &self,
+        change: impl Fn(&WriteTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
         let attempt = || -> Result<T, StoreError> {
             let database = self.database(false)?;
             let run = || -> Result<T, redb::Error> {
@@ -252,10 +260,15 @@ fn take(t: &WriteTransaction, key: &str) -> Result<Option<Vec<u8>>, redb::Error>
     Ok(t.open_table(META)?.get(key)?.map(|v| v.value().to_vec()))
 }
 
-fn take_json<T: serde::de::DeserializeOwned + Default>(t: &WriteTransaction, key: &str) -> Result<T, redb::Error> {
+fn take_json<T: serde::de::DeserializeOwned + Default>(
+    t: &WriteTransaction,
+    key: &str,
+) -> Result<T, redb::Error> {
     match take(t, key)? {
         None => Ok(T::default()),
-        Some(bytes) => serde_json::from_slice(&bytes).map_err(|e| redb::Error::Corrupted(format!("{key}: {e}"))),
+        Some(bytes) => {
+            serde_json::from_slice(&bytes).map_err(|e| redb::Error::Corrupted(format!("{key}: {e}")))
+        }
     }
 }
 

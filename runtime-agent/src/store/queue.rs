@@ -148,7 +148,8 @@ impl Store {
             let read = |row: Option<(redb::AccessGuard<'_, u64>, redb::AccessGuard<'_, &[u8]>)>| {
                 row.and_then(|(_, bytes)| RunReport::decode(bytes.value()).ok())
             };
-            let dropped = read(table.last()?).and_then(|r| r.dropped).map_or(0, |d| d.to_seq - d.from_seq + 1);
+            let dropped =
+                read(table.last()?).and_then(|r| r.dropped).map_or(0, |d| d.to_seq - d.from_seq + 1);
             Ok(QueueState {
                 waiting: table.len()?,
                 bytes,

@@ -28,7 +28,8 @@ fn runtime(host: &Root) -> Option<&'static str> {
         let environ = read("/proc/1/environ")?;
         environ.split('\0').find_map(|v| v.strip_prefix("container=")).map(str::to_owned)
     });
-    told.and_then(|name| known(name.trim())).or_else(|| read("/proc/1/cgroup").and_then(|text| in_cgroup(&text)))
+    told.and_then(|name| known(name.trim()))
+        .or_else(|| read("/proc/1/cgroup").and_then(|text| in_cgroup(&text)))
 }
 
 fn known(name: &str) -> Option<&'static str> {
@@ -39,10 +40,16 @@ fn known(name: &str) -> Option<&'static str> {
 }
 
 fn in_cgroup(text: &str) -> Option<&'static str> {
-    [("kubepods", "kubernetes"), ("docker", "docker"), ("libpod", "podman"), ("lxc", "lxc"), ("containerd", "containerd")]
-        .into_iter()
-        .find(|(mark, _)| text.contains(mark))
-        .map(|(_, name)| name)
+    [
+        ("kubepods", "kubernetes"),
+        ("docker", "docker"),
+        ("libpod", "podman"),
+        ("lxc", "lxc"),
+        ("containerd", "containerd"),
+    ]
+    .into_iter()
+    .find(|(mark, _)| text.contains(mark))
+    .map(|(_, name)| name)
 }
 
 #[cfg(test)]

@@ -153,9 +153,19 @@ mod tests {
     fn everything_a_policy_may_rely_on_is_there() {
         let all = merge(&collect(Path::new("/"), 1, vec![]));
         for path in [
-            "os.family", "os.distro", "os.version", "os.kernel", "os.arch", "os.kernel_release",
-            "network.hostname", "network.fqdn", "network.interfaces", "hardware.cpus", "hardware.memory_mb",
-            "virtual.inside", "container.inside",
+            "os.family",
+            "os.distro",
+            "os.version",
+            "os.kernel",
+            "os.arch",
+            "os.kernel_release",
+            "network.hostname",
+            "network.fqdn",
+            "network.interfaces",
+            "hardware.cpus",
+            "hardware.memory_mb",
+            "virtual.inside",
+            "container.inside",
         ] {
             let segments: Vec<Arc<str>> = path.split('.').map(Arc::from).collect();
             assert!(all.at(&segments).is_some(), "{path} in {all:?}");
@@ -168,10 +178,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let first = collect(dir.path(), 1_000, vec![]);
         let mut marked = first.clone();
-        marked.iter_mut().for_each(|c| c.value = Value::Map([("mark".into(), c.name.as_str().into())].into()));
+        marked
+            .iter_mut()
+            .for_each(|c| c.value = Value::Map([("mark".into(), c.name.as_str().into())].into()));
         let kept = |now| {
             let again = collect(dir.path(), now, marked.clone());
-            let mut kept: Vec<_> = again.iter().filter(|c| marked.contains(c)).map(|c| c.name.clone()).collect();
+            let mut kept: Vec<_> =
+                again.iter().filter(|c| marked.contains(c)).map(|c| c.name.clone()).collect();
             kept.sort();
             kept
         };

@@ -20,7 +20,9 @@ pub fn collect(root: &Root) -> Section {
         .iter()
         .map(|(name, addresses)| {
             let list = addresses.iter().map(|ip| Value::from(ip.to_string())).collect();
-            let mac = (!name.contains('/')).then(|| kernel_file(&format!("/sys/class/net/{name}/address"))).flatten();
+            let mac = (!name.contains('/'))
+                .then(|| kernel_file(&format!("/sys/class/net/{name}/address")))
+                .flatten();
             let mac = Value::from(mac.unwrap_or_default());
             (Arc::from(name.as_str()), map([("addresses", Some(Value::List(list))), ("mac", Some(mac))]))
         })

@@ -46,7 +46,8 @@ struct Case {
 
 impl Case {
     fn new() -> Self {
-        let blobs: BTreeMap<Hash, Vec<u8>> = ["base", "web"].iter().map(|n| (Hash::of(&module(n)), module(n))).collect();
+        let blobs: BTreeMap<Hash, Vec<u8>> =
+            ["base", "web"].iter().map(|n| (Hash::of(&module(n)), module(n))).collect();
         let row = |name: &str| {
             let bytes = module(name);
             ModuleRow { name: name.into(), hash: Hash::of(&bytes), size: bytes.len() as u64 }
@@ -96,7 +97,8 @@ impl Case {
     }
 
     fn judge(&self) -> Result<Verified, VerifyError> {
-        let (mut manifest, mut lease) = (self.manifest.seal(&key(self.signer)), self.lease.seal(&key(self.signer)));
+        let (mut manifest, mut lease) =
+            (self.manifest.seal(&key(self.signer)), self.lease.seal(&key(self.signer)));
         (self.tamper)(&mut manifest, &mut lease);
         verify_bundle(&Inputs {
             cluster_id: "cluster",
@@ -261,7 +263,10 @@ fn case_014_expiry_to_the_millisecond() {
             })
         };
         assert!(at(NOW + age - 1000).is_ok());
-        assert_eq!(at(NOW + age).unwrap_err(), VerifyError::Expired { expired_at: NOW + age, now: NOW + age });
+        assert_eq!(
+            at(NOW + age).unwrap_err(),
+            VerifyError::Expired { expired_at: NOW + age, now: NOW + age }
+        );
         assert!(at(NOW + age + 1000).is_err());
     }
 }
