@@ -8,7 +8,7 @@ use crate::resolve::TraitFacts;
 use crate::resolve::class::{Class, classes, entries, resolved_class};
 use crate::resolve::glob::normal;
 use crate::resolve::index::index;
-use crate::specialise::linked;
+use crate::specialise::{assembled, linked};
 use crate::tree::{self, OpenError, Snapshot};
 use ir::{Expr, Hash, Value};
 use salsa::Setter;
@@ -306,7 +306,9 @@ impl Policy {
         let errors = |found: &[Diagnostic]| -> Vec<Diagnostic> {
             found.iter().filter(|d| d.severity == Severity::Error).cloned().collect()
         };
-        let found = errors(class_findings(&self.db, self.project, class, facts));
+        let assembled = assembled(&self.db, self.project, class, facts);
+        let mut found = errors(class_findings(&self.db, self.project, class, facts));
+        found.extend(assembled.found.iter().cloned());
         if !found.is_empty() {
             return Err(VariantError::Findings { class: resolved.label.clone(), found });
         }
@@ -316,15 +318,11 @@ impl Policy {
             let traits = footprint.iter().filter(|t| !given.contains(t.as_str())).cloned().collect();
             return Err(VariantError::NeedsTraits { what: what.clone(), file: place.file.clone(), traits });
         }
-        let mut modules: Vec<VariantModule> = linked
-            .modules
-            .iter()
-            .map(|m| VariantModule {
-                name: m.name.clone(),
-                hash: m.encoded.hash,
-                bytes: m.encoded.bytes.clone(),
-            })
-            .collect();
+        let module = |(name, e): &(Arc<str>, _)| -> VariantModule {
+            let e: &crate::specialise::instances::Encoded = e;
+            VariantModule { name: name.clone(), hash: e.hash, bytes: e.bytes.clone() }
+        };
+        let mut modules: Vec<VariantModule> = assembled.modules.iter().map(module).collect();
         modules.sort_by(|a, b| a.name.cmp(&b.name));
         let place = |name: &Arc<str>| modules.binary_search_by(|m| m.name.cmp(name)).ok().map(|n| n as u32);
         let run_order = linked.modules.iter().filter_map(|m| place(&m.name)).collect();
@@ -336,8 +334,8 @@ impl Policy {
             roles: resolved.roles.iter().map(|r| r.to_string()).collect(),
             modules,
             run_order,
-            vars_hash: linked.vars_hash,
-            merkle_root: linked.merkle_root,
+            vars_hash: assembled.vars_hash,
+            merkle_root: assembled.merkle_root,
             secrets,
             required_features: Vec::new(),
         }))

@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use ir::unparse::{template_text, when_text};
 use ir::{Expr, Value};
 use serde_json::{Value as Json, json};
 
@@ -25,9 +26,9 @@ pub(super) fn attribute_json(expr: &Expr) -> Json {
     match expr {
         Expr::Const(value) => value_json(value),
         Expr::List(items) => items.iter().map(attribute_json).collect(),
-        Expr::Map(keys, values) => Json::Object(
-            keys.iter().zip(values).map(|(k, e)| (k.to_string(), attribute_json(e))).collect(),
-        ),
+        Expr::Map(keys, values) => {
+            Json::Object(keys.iter().zip(values).map(|(k, e)| (k.to_string(), attribute_json(e))).collect())
+        }
         other => json!({ "expr": template_text(other) }),
     }
 }
@@ -78,14 +79,4 @@ fn is_plain(text: &str) -> bool {
         && chars.all(|c| word(c) || c == ' ' || c == ':')
         && !matches!(text, "true" | "false" | "null")
         && !text.ends_with([' ', ':'])
-}
-
-/// An expression in the syntax of conditions.
-pub(super) fn when_text(expr: &Expr) -> String {
-    format!("{expr:?}")
-}
-
-/// An expression in the syntax of templates.
-pub(super) fn template_text(expr: &Expr) -> String {
-    format!("{expr:?}")
 }

@@ -40,10 +40,80 @@ pub struct TypedModule {
     pub when: Option<Lowered>,
     /// In source order.
     pub resources: Vec<TypedResource>,
+    /// The resources by what they look at.
+    pub groups: Vec<Group>,
     /// Shared traits it looks at.
     pub footprint: BTreeSet<Arc<str>>,
     /// Findings.
     pub found: Vec<Diagnostic>,
+}
+
+/// Resources that look at the same facts.
+#[derive(Debug)]
+pub struct Group {
+    /// What they look at.
+    pub reads: Reads,
+    /// Their numbers.
+    pub resources: Vec<usize>,
+}
+
+/// What expressions look at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reads {
+    /// First names of variables.
+    pub vars: BTreeSet<Arc<str>>,
+    /// Shared traits.
+    pub traits: BTreeSet<Arc<str>>,
+    /// The environment.
+    pub environment: bool,
+    /// The roles.
+    pub roles: bool,
+    /// The module list.
+    pub modules: bool,
+}
+
+impl Reads {
+    fn of(r: &TypedResource) -> Reads {
+        let mut out = Reads::default();
+        if let NameForm::Template(name) = &r.name {
+            out.expr(&name.expr);
+        }
+        for lowered in [&r.when, &r.foreach, &r.case].into_iter().flatten() {
+            out.expr(&lowered.expr);
+        }
+        for attribute in r.attributes.iter().chain(r.branches.iter().flat_map(|(_, a)| a)) {
+            attribute.shape.leaves(&mut |l| out.expr(&l.expr));
+        }
+        out
+    }
+
+    fn expr(&mut self, e: &Expr) {
+        shared_traits(e, &mut self.traits);
+        e.walk(&mut |e| match e {
+            Expr::Path(Root::Vars, steps) => self.vars.extend(steps.first().cloned()),
+            Expr::Path(Root::Envoy, steps) => match steps.first().map(|s| &**s) {
+                Some("environment") => self.environment = true,
+                Some("roles") => self.roles = true,
+                _ => {}
+            },
+            Expr::Call(Builtin::EnvIs, _) => self.environment = true,
+            Expr::Call(Builtin::HasRole, _) => self.roles = true,
+            Expr::Call(Builtin::HasModule, _) => self.modules = true,
+            _ => {}
+        });
+    }
+}
+
+fn groups(resources: &[TypedResource]) -> Vec<Group> {
+    let mut out: Vec<Group> = Vec::new();
+    for (number, resource) in resources.iter().enumerate() {
+        let reads = Reads::of(resource);
+        match out.iter_mut().find(|g| g.reads == reads) {
+            Some(group) => group.resources.push(number),
+            None => out.push(Group { reads, resources: vec![number] }),
+        }
+    }
+    out
 }
 
 /// A resource, typed.
@@ -155,6 +225,7 @@ pub fn typed<'db>(
     Some(TypedModule {
         name: module.name.text.clone(),
         when,
+        groups: groups(&resources),
         resources,
         footprint: typing.footprint,
         found: typing.sink.found,
@@ -419,6 +490,11 @@ impl<'db> Typing<'db> {
                 ["when", "foreach", "case", "match", "depends_on", "before", "notify", "subscribes", "doc"];
             let message = format!("type `{}` has no attribute `{}`", ty.name, a.name.text);
             let finding = self.sink.say(&UNKNOWN_ATTRIBUTE, a.name.span, message).label("unknown attribute");
+            let by_source: &[&str] = match ty.attributes.values().any(|a| a.source) {
+                true => &["source", "template"],
+                false => &[],
+            };
+            let known = known.chain(by_source.iter().copied());
             let finding = match nearest(&a.name.text, known.clone().chain(language)) {
                 Some(near) => finding.help(format!("did you mean `{near}`?")).fix(a.name.span, near),
                 None => finding.help(format!("`{}` has {}", ty.name, listed(known))),
@@ -543,7 +619,9 @@ impl<'db> Typing<'db> {
         if !missing.is_empty() {
             let docs: Vec<String> = missing
                 .iter()
-                .filter_map(|m| Some(format!("`{m}:` {}", ty.attributes.get(*m)?.ty)))
+                .filter_map(|m| {
+                    Some(format!("`{m}: ...` ({})", article(&ty.attributes.get(*m)?.ty.to_string())))
+                })
                 .collect();
             let finding = self
                 .sink
@@ -600,9 +678,10 @@ impl<'db> Typing<'db> {
         item: Option<&Type>,
         attributes: &[TypedAttribute],
     ) -> Option<NameForm> {
-        let mentions_item = |e: &Expr| {
-            let mut found = false;
-            e.walk(&mut |e| found |= matches!(e, Expr::Path(Root::Item, _)));
+        // what was reported might have mentioned it
+        let mentions_item = |l: &Lowered| {
+            let mut found = l.is_broken();
+            l.expr.walk(&mut |e| found |= matches!(e, Expr::Path(Root::Item, _)));
             found
         };
         let (form, named, span) = match &r.name {
@@ -610,7 +689,7 @@ impl<'db> Typing<'db> {
                 let key = attributes.iter().find(|a| a.name.text == ty.key);
                 let mut named = key.is_none();
                 if let Some(key) = key {
-                    key.shape.leaves(&mut |l| named |= mentions_item(&l.expr));
+                    key.shape.leaves(&mut |l| named |= mentions_item(l));
                 }
                 (NameForm::Key, named, r.kind.as_ref().map_or(r.span, |k| k.span))
             }
@@ -647,7 +726,7 @@ impl<'db> Typing<'db> {
                             .label("a secret flows in here");
                         self.sink.push(finding);
                     }
-                    let named = mentions_item(&lowered.expr);
+                    let named = mentions_item(&lowered);
                     (NameForm::Template(Box::new(lowered)), named, *span)
                 }
             },

@@ -113,7 +113,7 @@ impl Writer<'_> {
             Expr::Map(keys, values) => {
                 self.out.push_str("dict");
                 for (key, value) in keys.iter().zip(values) {
-                    self.argument(&Expr::Const(Value::Str(key.clone())));
+                    self.out.push_str(&format!(" {}", quoted(key, false)));
                     self.argument(value);
                 }
             }

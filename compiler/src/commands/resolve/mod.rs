@@ -4,10 +4,11 @@ pub(super) mod state;
 
 use super::failure::{Exit, Failure};
 use super::host::Host;
-use super::residual::{attribute_json, attribute_text, condition_json, value_json, value_text, when_text};
+use super::residual::{attribute_json, attribute_text, condition_json, value_json, value_text};
 use super::{input, output};
 use crate::policy::Policy;
 use clap::ValueEnum;
+use ir::unparse::when_text;
 use serde_json::{Map, Value as Json, json};
 use state::State;
 use std::fmt::Write;
@@ -100,7 +101,7 @@ fn json(host: &Host<'_>, state: &State) -> Json {
         "roles": names(&host.resolved.roles),
         "modules": names(&state.modules),
         "vars": vars,
-        "merkle_root": host.linked.merkle_root.to_string(),
+        "merkle_root": host.assembled().merkle_root.to_string(),
         "footprint": names(&host.linked.footprint),
         "resources": resources,
     })
@@ -128,7 +129,7 @@ fn summary(host: &Host<'_>, state: &State, out: &mut String) -> std::fmt::Result
     if !missing.is_empty() {
         writeln!(out, "looks at     {missing}")?;
     }
-    writeln!(out, "root         {}", host.linked.merkle_root.short())?;
+    writeln!(out, "root         {}", host.assembled().merkle_root.short())?;
     let vars: Vec<_> = host.vars.known().collect();
     if !vars.is_empty() {
         writeln!(out, "\nvariables")?;
