@@ -78,7 +78,7 @@ impl RunObserver for Lines {
     fn resource(&mut self, report: &ResourceReport) {
         let blocked = report.outcome == Outcome::Skipped && report.action.starts_with("dependency");
         if self.quiet || !(matches!(report.outcome, Outcome::Changed | Outcome::Failed) || blocked) {
-            tracing::info!(
+            tracing::debug!(
                 "{} {}.{} {}",
                 report.outcome.name(),
                 report.module,
