@@ -1,1 +1,25 @@
-//! placeholder
+//! From a policy directory to IR, incrementally.
+//!
+//! The stages, in the order in which a policy goes through them: [`tree`] reads files, [`syntax`] says what
+//! each declares, [`resolve`] finds roles, modules and variables of a class, [`expr`] types conditions and
+//! templates, [`specialise`] makes the modules of a variant, [`checks`] collects what is wrong. [`policy`] is the door.
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing test may panic")
+)]
+
+pub mod checks;
+pub mod commands;
+pub mod concern;
+pub mod db;
+pub mod diagnostic;
+pub mod expr;
+pub mod facts;
+pub mod policy;
+pub mod resolve;
+pub mod schema;
+pub mod specialise;
+pub mod syntax;
+pub mod tree;
+pub mod types;
+pub mod values;

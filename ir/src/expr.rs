@@ -54,6 +54,8 @@ pub enum Expr {
     Field(Box<Expr>, Arc<str>),
     /// A list with elements that are not all constant.
     List(Vec<Expr>),
+    /// A map with values that are not all constant: sorted, unique keys, and as many values.
+    Map(Vec<Arc<str>>, Vec<Expr>),
     /// A function of `stdlib/functions`.
     Call(Builtin, Vec<Expr>),
     /// Negation of a bool.
@@ -191,7 +193,9 @@ impl Expr {
         match self {
             Expr::Const(_) | Expr::Path(..) | Expr::Local(_) => {}
             Expr::Field(e, _) | Expr::Not(e) => e.walk(visit),
-            Expr::List(args) | Expr::Call(_, args) => args.iter().for_each(|e| e.walk(visit)),
+            Expr::List(args) | Expr::Map(_, args) | Expr::Call(_, args) => {
+                args.iter().for_each(|e| e.walk(visit))
+            }
             Expr::And(a, b) | Expr::Or(a, b) | Expr::Compare(_, a, b) => {
                 a.walk(visit);
                 b.walk(visit);

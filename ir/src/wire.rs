@@ -189,6 +189,10 @@ impl Pool {
                 Kind::Field(pb::Field { base: self.expr(base, depth)?, name: name.to_string() })
             }
             Expr::List(items) => Kind::List(pb::Children { nodes: self.exprs(items, depth)? }),
+            Expr::Map(keys, values) => Kind::Map(pb::Map {
+                keys: keys.iter().map(|k| k.to_string()).collect(),
+                values: self.exprs(values, depth)?,
+            }),
             Expr::Call(f, args) => {
                 Kind::Call(pb::Call { function: f.name().to_owned(), args: self.exprs(args, depth)? })
             }
@@ -345,7 +349,7 @@ impl Trees {
             Kind::Bytes(b) => return constant(Value::Bytes(b.into())),
             Kind::Secret(p) => return constant(Value::Secret(p.into())),
             Kind::List(children) => list(self.exprs(&children.nodes)?),
-            Kind::Map(map) => return self.map(map).and_then(constant),
+            Kind::Map(map) => self.map(map)?,
             Kind::Path(path) => {
                 let root = Root::from_name(&path.root).ok_or(WireError::Malformed("an unknown root"))?;
                 Expr::Path(root, path.segments.into_iter().map(Arc::from).collect())
@@ -408,21 +412,21 @@ impl Trees {
         }
     }
 
-    fn map(&mut self, map: pb::Map) -> Result<Value, WireError> {
+    fn map(&mut self, map: pb::Map) -> Result<Expr, WireError> {
         if map.keys.len() != map.values.len() {
             return Err(WireError::Malformed("keys without values"));
         }
         if !map.keys.is_sorted_by(|a, b| a < b) {
             return Err(WireError::Malformed("keys out of order or twice"));
         }
-        let mut out = BTreeMap::new();
-        for (key, index) in map.keys.into_iter().zip(map.values) {
-            match self.expr(index)? {
-                Expr::Const(v) => out.insert(Arc::from(key), v),
-                _ => return Err(WireError::Malformed("an expression inside a map")),
-            };
-        }
-        Ok(Value::Map(out))
+        let keys: Vec<Arc<str>> = map.keys.into_iter().map(Arc::from).collect();
+        Ok(match list(self.exprs(&map.values)?) {
+            Expr::Const(Value::List(values)) => {
+                Expr::Const(Value::Map(keys.into_iter().zip(values).collect::<BTreeMap<_, _>>()))
+            }
+            Expr::List(values) => Expr::Map(keys, values),
+            other => other,
+        })
     }
 
     fn resource(&mut self, r: pb::Resource, count: u32) -> Result<Resource, WireError> {

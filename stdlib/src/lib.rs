@@ -1,1 +1,59 @@
-//! placeholder
+//! The resource types, traits and functions of Vigo: `.vgo` text, embedded in the compiler.
+
+use include_dir::{Dir, File, include_dir};
+
+static LIBRARY: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR");
+
+/// Every file of the standard library as (path, text), sorted by path.
+///
+/// The path is relative to `stdlib/`, with `/` between its parts: `types/file.vgo`.
+pub fn files() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let mut files: Vec<_> = LIBRARY.dirs().flat_map(Dir::files).filter_map(policy_text).collect();
+    files.sort_unstable();
+    files.into_iter()
+}
+
+fn policy_text(file: &'static File<'static>) -> Option<(&'static str, &'static str)> {
+    let path = file.path().to_str()?;
+    let text = file.contents_utf8()?;
+    path.ends_with(".vgo").then_some((path, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_is_embedded_once_and_in_order() {
+        let paths: Vec<_> = files().map(|(path, _)| path).collect();
+        assert!(paths.is_sorted());
+        assert_eq!(
+            paths,
+            [
+                "functions/class.vgo",
+                "functions/go.vgo",
+                "functions/host.vgo",
+                "functions/text.vgo",
+                "functions/time.vgo",
+                "functions/traits.vgo",
+                "traits/hardware.vgo",
+                "traits/network.vgo",
+                "traits/os.vgo",
+                "traits/virtual.vgo",
+                "types/directory.vgo",
+                "types/exec.vgo",
+                "types/file.vgo",
+                "types/symlink.vgo",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_type_stands_in_the_file_that_bears_its_name() {
+        for (path, text) in files() {
+            if let Some(name) = path.strip_prefix("types/").and_then(|name| name.strip_suffix(".vgo")) {
+                assert_eq!(text.lines().next(), Some(format!("type: {name}").as_str()), "{path}");
+            }
+        }
+    }
+}

@@ -1,1 +1,4 @@
-//! placeholder
+//! What the tests share: generated policies, real processes.
+
+pub mod generator;
+pub mod processes;

@@ -84,6 +84,7 @@ impl<'a> Machine<'a> {
             Expr::Path(..) | Expr::Field(..) | Expr::Call(Builtin::Index, _) => self.present(expr),
             Expr::Local(slot) => self.local(*slot),
             Expr::List(items) => self.list(items),
+            Expr::Map(keys, values) => self.map(keys, values),
             Expr::Call(Builtin::And, args) => self.operand(Builtin::And, args),
             Expr::Call(Builtin::Or, args) => self.operand(Builtin::Or, args),
             Expr::Call(Builtin::Default, args) => self.default(args),
@@ -94,6 +95,14 @@ impl<'a> Machine<'a> {
             Expr::Compare(op, l, r) => self.compare(*op, l, r),
             Expr::Template(pieces) => self.template(pieces),
         }
+    }
+
+    fn map(&mut self, keys: &[Arc<str>], values: &[Expr]) -> Step<Outcome> {
+        let values = self.all(values)?;
+        Ok(match known(values) {
+            Ok(values) => Outcome::Known(Value::Map(keys.iter().cloned().zip(values).collect())),
+            Err(values) => Outcome::Residual(Expr::Map(keys.to_vec(), self.exprs(values))),
+        })
     }
 
     fn copy(&mut self, value: &Value) -> Step<Outcome> {

@@ -114,6 +114,13 @@ impl Writer<'_> {
                 self.call("index", &[(**base).clone(), Expr::Const(Value::Str(name.clone()))]);
             }
             Expr::List(items) => self.call("list", items),
+            Expr::Map(keys, values) => {
+                self.out.push_str("dict");
+                for (key, value) in keys.iter().zip(values) {
+                    self.argument(&Expr::Const(Value::Str(key.clone())));
+                    self.argument(value);
+                }
+            }
             Expr::Call(f, args) => self.call(f.name(), args),
             Expr::Not(e) => self.call("not", std::slice::from_ref(e)),
             Expr::And(l, r) => self.pair("and", l, r),

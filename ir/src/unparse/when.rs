@@ -68,7 +68,8 @@ fn write(expr: &Expr, least: Level, out: &mut String) {
         Expr::And(l, r) => infix("&&", l, r, Level::And, out),
         Expr::Or(l, r) => infix("||", l, r, Level::Or, out),
         Expr::Compare(op, l, r) => infix(CompareOp::symbol(*op), l, r, Level::Not, out),
-        Expr::Template(_) => string(&template_text(expr), out),
+        // a condition has no form for these two; the text is for people
+        Expr::Template(_) | Expr::Map(..) => string(&template_text(expr), out),
     }
 }
 

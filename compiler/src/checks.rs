@@ -1,0 +1,355 @@
+//! Everything that can be known without a host: all files, all classes.
+
+use crate::db::{Content, Db, Project};
+use crate::diagnostic::codes::{
+    DUPLICATE_MODULE, DUPLICATE_ROLE, ROLE_CYCLE, SHADOWED_ENTRY, TWO_SPELLINGS, UNKNOWN_MODULE,
+    UNKNOWN_ROLE, UNUSED_MODULE, UNUSED_ROLE, UNUSED_VARIABLE,
+};
+use crate::diagnostic::nearest::suggest;
+use crate::diagnostic::{Diagnostic, Place, merged};
+use crate::expr::VarType;
+use crate::resolve::Class;
+use crate::resolve::class::{self, classes, resolved_class, roles};
+use crate::resolve::index::index;
+use crate::resolve::interface::{default_findings, interface, module, reads};
+use crate::resolve::vars::{TraitFacts, all_variables, class_vars, module_variable};
+use crate::specialise::instances::FactsKey;
+use crate::specialise::link::keys;
+use crate::specialise::typed::template_findings;
+use crate::specialise::typed::typed;
+use crate::specialise::{TypesKey, linked, specialised};
+use crate::syntax::{Kind, ast, unusable};
+use grammar::Span;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// The findings of a class, each with the class's label.
+#[salsa::tracked(returns(ref))]
+pub fn class_findings<'db>(
+    db: &'db dyn Db,
+    project: Project,
+    class: Class<'db>,
+    traits: TraitFacts<'db>,
+) -> Vec<Diagnostic> {
+    let resolved = resolved_class(db, project, class);
+    let vars = class_vars(db, project, class, traits);
+    let linked = linked(db, project, class, traits);
+    let mut out: Vec<Diagnostic> =
+        [&resolved.found, &vars.found, &linked.found].into_iter().flatten().cloned().collect();
+    for name in &resolved.modules {
+        let Some(file) = index(db, project).modules.get(name).copied() else { continue };
+        let (types, facts) = keys(db, project, class, traits, file);
+        if let Some(typed) = typed(db, project, file, types) {
+            out.extend(typed.found.iter().cloned());
+        }
+        out.extend(specialised(db, project, file, types, facts).found.iter().cloned());
+    }
+    for d in &mut out {
+        d.classes = vec![resolved.label.clone()];
+    }
+    out
+}
+
+/// All findings of the policy, merged and sorted.
+pub fn check(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
+    let mut out = file_findings(db, project);
+    let none = TraitFacts::new(db, Vec::new());
+    let all = classes(db, project);
+    for class in &all {
+        out.extend(class_findings(db, project, *class, none).iter().cloned());
+    }
+    out.extend(unused(db, project, &all));
+    out.extend(shadowed(db, project));
+    out.extend(role_findings(db, project));
+    let count = all.len();
+    let mut out = merged(out);
+    for d in &mut out {
+        // what holds for every class holds as such
+        if d.classes.len() == count {
+            d.classes.clear();
+        }
+    }
+    out
+}
+
+/// Findings of single files.
+fn file_findings(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
+    let mut out = Vec::new();
+    let mut names: BTreeMap<&str, Place> = BTreeMap::new();
+    for file in project.files(db).iter().copied() {
+        let path = file.path(db);
+        match Kind::of(path) {
+            Kind::Template => {
+                out.extend(template_findings(db, file).iter().cloned());
+                if !matches!(file.content(db), Content::Text(_) | Content::Bytes(_)) {
+                    out.push(unusable(&crate::diagnostic::Sink::new(path.clone()), file.content(db)));
+                }
+            }
+            _ => out.extend(ast(db, file).found.iter().cloned()),
+        }
+        let Some(module) = module(db, file) else { continue };
+        out.extend(default_findings(db, file).iter().cloned());
+        let place = Place { file: path.clone(), span: module.name.span };
+        match names.get(&*module.name.text) {
+            Some(first) => out.push(
+                Diagnostic::new(
+                    &DUPLICATE_MODULE,
+                    place,
+                    format!("there is a module `{}` already", module.name.text),
+                )
+                .label("declared again")
+                .also(first.clone(), "first declared here")
+                .help("give one of the two another name"),
+            ),
+            None => drop(names.insert(&module.name.text, place)),
+        }
+    }
+    for files in index(db, project).environments.values().filter(|f| f.len() > 1) {
+        let Some(file) = files.last() else { continue };
+        let place = Place { file: file.path(db).clone(), span: Span::new(0, 0) };
+        out.push(
+            Diagnostic::new(
+                &TWO_SPELLINGS,
+                place,
+                "a directory holds environments.vgo and per_env_overrides.vgo",
+            )
+            .help("merge the two into environments.vgo"),
+        );
+    }
+    out
+}
+
+/// Duplicates, unknown names and circles in `roles.vgo`, for roles that no entry has too.
+pub(crate) fn role_findings(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
+    let (all, Some(file)) = roles(db, project) else { return Vec::new() };
+    let path = file.path(db);
+    let modules = &index(db, project).modules;
+    let at = |span| Place { file: path.clone(), span };
+    let mut out = Vec::new();
+    for (n, role) in all.iter().enumerate() {
+        if let Some(first) = all[..n].iter().find(|r| r.name.text == role.name.text) {
+            out.push(
+                Diagnostic::new(
+                    &DUPLICATE_ROLE,
+                    at(role.name.span),
+                    format!("there is a role `{}` already", role.name.text),
+                )
+                .label("declared again")
+                .also(at(first.name.span), "first declared here"),
+            );
+        }
+        for name in role.includes.iter().filter(|name| !all.iter().any(|r| r.name.text == name.text)) {
+            out.push(
+                Diagnostic::new(&UNKNOWN_ROLE, at(name.span), format!("there is no role `{}`", name.text))
+                    .label("unknown role")
+                    .maybe_help(suggest(&name.text, all.iter().map(|r| &*r.name.text))),
+            );
+        }
+        let listed = role.layer.modules.iter().chain(&role.layer.exclude_modules);
+        for name in listed.filter(|name| !modules.contains_key(&name.text)) {
+            let mut finding = Diagnostic::new(
+                &UNKNOWN_MODULE,
+                at(name.span),
+                format!("there is no module `{}`", name.text),
+            )
+            .label("unknown module")
+            .maybe_help(suggest(&name.text, modules.keys().map(|k| &**k)));
+            if let Some(near) = crate::diagnostic::nearest::nearest(&name.text, modules.keys().map(|k| &**k))
+            {
+                finding = finding.fix(name.span, near);
+            }
+            out.push(finding);
+        }
+    }
+    let number = |name: &str| all.iter().position(|r| &*r.name.text == name);
+    let mut edges = Vec::new();
+    for (n, role) in all.iter().enumerate() {
+        edges.extend(role.includes.iter().filter_map(|i| Some((number(&i.text)?, n))));
+    }
+    if let Err(circle) = crate::specialise::order::order(all.len(), &edges) {
+        // edges run from the included role to the including one; people read them the other way round
+        let circle: Vec<usize> = circle.into_iter().rev().collect();
+        let next = circle.iter().copied().cycle().skip(1);
+        let mut steps = circle.iter().copied().zip(next).filter_map(|(from, to)| {
+            let include = all[from].includes.iter().find(|i| i.text == all[to].name.text)?;
+            Some((at(include.span), format!("`{}` includes `{}`", all[from].name.text, all[to].name.text)))
+        });
+        if let Some((place, text)) = steps.next() {
+            let shown: Vec<String> =
+                circle.iter().chain(circle.first()).map(|n| format!("`{}`", all[*n].name.text)).collect();
+            let message = format!("roles include each other: {}", shown.join(" → "));
+            let mut finding = Diagnostic::new(&ROLE_CYCLE, place, message)
+                .label(text)
+                .help("take one of these includes out");
+            for (place, text) in steps {
+                finding = finding.also(place, text);
+            }
+            out.push(finding);
+        }
+    }
+    out
+}
+
+/// Modules, roles and variables that nothing uses. A module that no entry gets is checked all the same.
+fn unused(db: &dyn Db, project: Project, all: &[Class<'_>]) -> Vec<Diagnostic> {
+    let mut out = Vec::new();
+    let index = index(db, project);
+    let mut used_modules: BTreeSet<&str> = BTreeSet::new();
+    let mut used_roles: BTreeSet<&str> = BTreeSet::new();
+    for class in all {
+        let resolved = resolved_class(db, project, *class);
+        used_modules.extend(resolved.via.keys().map(|m| &**m));
+        used_roles.extend(resolved.roles.iter().map(|r| &**r));
+    }
+    for (name, file) in &index.modules {
+        if used_modules.contains(&**name) {
+            continue;
+        }
+        if let Some(module) = module(db, *file) {
+            let place = Place { file: file.path(db).clone(), span: module.name.span };
+            out.push(
+                Diagnostic::new(&UNUSED_MODULE, place, format!("no node entry gets module `{name}`"))
+                    .label("unused")
+                    .help("add it to a role or an entry, or take the file out"),
+            );
+        }
+        out.extend(lone_module(db, project, *file));
+    }
+    let (roles, file) = roles(db, project);
+    if let Some(file) = file {
+        let included: BTreeSet<&str> = roles.iter().flat_map(|r| &r.includes).map(|n| &*n.text).collect();
+        for role in
+            roles.iter().filter(|r| !used_roles.contains(&*r.name.text) && !included.contains(&*r.name.text))
+        {
+            let place = Place { file: file.path(db).clone(), span: role.span() };
+            out.push(
+                Diagnostic::new(&UNUSED_ROLE, place, format!("nothing names the role `{}`", role.name.text))
+                    .label("unused")
+                    .help("add it to the `roles:` of an entry, or take it out"),
+            );
+        }
+    }
+    out.extend(unused_variables(db, project, all));
+    out
+}
+
+/// A module that no class has, checked with its own variables and with those that classes set.
+fn lone_module(db: &dyn Db, project: Project, file: crate::db::SourceFile) -> Vec<Diagnostic> {
+    let mut types: BTreeMap<Arc<str>, VarType> =
+        all_variables(db, project).iter().map(|(n, t)| (n.clone(), VarType::Set(t.clone()))).collect();
+    for declared in interface(db, file).into_iter().flat_map(|i| &i.variables) {
+        types.insert(declared.name.clone(), VarType::Set(declared.ty.clone()));
+    }
+    let types = TypesKey::new(db, types);
+    let Some(typed) = typed(db, project, file, types) else { return Vec::new() };
+    let vars = reads(db, project, file).vars.iter().map(|v| (v.clone(), None)).collect();
+    let facts = crate::specialise::instances::ModuleFacts {
+        vars,
+        traits: Vec::new(),
+        environment: None,
+        roles: Vec::new(),
+        modules: Vec::new(),
+    };
+    let spec = specialised(db, project, file, types, FactsKey::new(db, facts));
+    typed.found.iter().chain(&spec.found).cloned().collect()
+}
+
+fn unused_variables(db: &dyn Db, project: Project, all: &[Class<'_>]) -> Vec<Diagnostic> {
+    let mut out = Vec::new();
+    let index = index(db, project);
+    let mut read: BTreeSet<&str> = BTreeSet::new();
+    for file in &index.module_files {
+        read.extend(reads(db, project, *file).vars.iter().map(|v| &**v));
+    }
+    let conditions = conditional_reads(db, project);
+    read.extend(conditions.iter().map(|v| &**v));
+    let mut said: BTreeSet<(&Arc<str>, Option<Span>)> = BTreeSet::new();
+    for file in &index.module_files {
+        for declared in interface(db, *file).into_iter().flat_map(|i| &i.variables) {
+            if read.contains(&*declared.name) {
+                continue;
+            }
+            if let Some(place) = module_variable(db, *file, &declared.name) {
+                let what = if declared.parameter { "parameter" } else { "variable" };
+                out.push(
+                    Diagnostic::new(
+                        &UNUSED_VARIABLE,
+                        place,
+                        format!("nothing reads the {what} `{}`", declared.name),
+                    )
+                    .label("unused")
+                    .help("take it out, or use it"),
+                );
+            }
+        }
+    }
+    let none = TraitFacts::new(db, Vec::new());
+    for class in all {
+        for (name, variable) in &class_vars(db, project, *class, none).by_name {
+            if read.contains(&**name) || variable.declared.is_some() {
+                continue;
+            }
+            let Some(step) = variable.steps.first() else { continue };
+            let (Some(span), true) = (step.span, said.insert((&step.file, step.span))) else { continue };
+            let place = Place { file: step.file.clone(), span };
+            out.push(
+                Diagnostic::new(&UNUSED_VARIABLE, place, format!("nothing reads the variable `{name}`"))
+                    .label("unused")
+                    .maybe_help(
+                        suggest(name, read.iter().copied()).or_else(|| Some("take it out, or use it".into())),
+                    ),
+            );
+        }
+    }
+    out
+}
+
+/// Variables that conditions of `conditional_vars` read.
+#[salsa::tracked(returns(ref))]
+pub fn conditional_reads(db: &dyn Db, project: Project) -> BTreeSet<Arc<str>> {
+    let mut out = BTreeSet::new();
+    for file in &index(db, project).nodes {
+        for entry in class::entries(db, *file) {
+            for (condition, _) in &entry.conditional {
+                crate::resolve::interface::condition_vars(&condition.expr, &mut out);
+            }
+        }
+    }
+    out
+}
+
+/// Entries that earlier ones cover.
+fn shadowed(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
+    let mut earlier: Vec<(Place, &crate::resolve::glob::HostGlob)> = Vec::new();
+    let mut out = Vec::new();
+    for file in &index(db, project).nodes {
+        for entry in class::entries(db, *file) {
+            let covering: Vec<Option<&Place>> = entry
+                .patterns
+                .iter()
+                .map(|(_, glob)| earlier.iter().find(|(_, e)| e.covers(glob)).map(|(place, _)| place))
+                .collect();
+            if let (Some((name, _)), true) = (entry.patterns.first(), covering.iter().all(Option::is_some)) {
+                let place = Place { file: file.path(db).clone(), span: name.span };
+                let mut finding = Diagnostic::new(
+                    &SHADOWED_ENTRY,
+                    place,
+                    "no host reaches this entry: earlier ones match first",
+                )
+                .label("never reached")
+                .help("the first match wins; move this entry up");
+                for place in covering.into_iter().flatten() {
+                    if !finding.labels.iter().any(|(p, _)| p == place) {
+                        finding = finding.also(place.clone(), "matches first");
+                    }
+                }
+                out.push(finding);
+            }
+            let file = file.path(db);
+            earlier.extend(
+                entry.patterns.iter().map(|(n, g)| (Place { file: file.clone(), span: n.span }, &**g)),
+            );
+        }
+    }
+    out
+}

@@ -1,0 +1,90 @@
+//! The incremental database shared by the command line, the server and the language server.
+#![allow(missing_docs, reason = "salsa generates constructors and getters without docs")]
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What was read of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// UTF-8.
+    Text(Arc<str>),
+    /// Anything else.
+    Bytes(Arc<[u8]>),
+    /// It could not be read, and why.
+    Unreadable(String),
+    /// Larger than the limit; its size in bytes.
+    TooLarge(u64),
+    /// A symlink that leaves the policy.
+    LeavesRoot,
+}
+
+/// One file of a policy.
+#[salsa::input(debug)]
+pub struct SourceFile {
+    /// Relative to the root, with `/`.
+    #[returns(ref)]
+    pub path: Arc<str>,
+    /// What it holds.
+    #[returns(ref)]
+    pub content: Content,
+}
+
+/// All files of a policy, sorted by path. An input of its own, so that only queries that go over files
+/// depend on which files there are.
+#[salsa::input(singleton, debug)]
+pub struct Project {
+    /// Sorted by path.
+    #[returns(ref)]
+    pub files: Vec<SourceFile>,
+}
+
+/// What queries run on.
+#[salsa::db]
+pub trait Db: salsa::Database {}
+
+/// The database. A clone is a snapshot: a write waits until every clone is dropped.
+#[salsa::db]
+#[derive(Clone)]
+pub struct RootDb {
+    storage: salsa::Storage<Self>,
+    log: Arc<Mutex<Option<Vec<String>>>>,
+}
+
+#[salsa::db]
+impl salsa::Database for RootDb {}
+#[salsa::db]
+impl Db for RootDb {}
+
+impl Default for RootDb {
+    fn default() -> Self {
+        let log = Arc::<Mutex<Option<Vec<String>>>>::default();
+        let sink = Arc::clone(&log);
+        let on_event = move |event: salsa::Event| {
+            if let salsa::EventKind::WillExecute { database_key } = event.kind {
+                let mut log = sink.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(log) = log.as_mut() {
+                    log.push(format!("{database_key:?}"));
+                }
+            }
+        };
+        RootDb { storage: salsa::Storage::new(Some(Box::new(on_event))), log }
+    }
+}
+
+impl RootDb {
+    /// Starts to record which queries run.
+    pub fn record(&self) {
+        *self.log.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
+    }
+
+    /// Ends recording: the queries that ran since, as salsa prints them.
+    pub fn recorded(&self) -> Vec<String> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for RootDb {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RootDb").finish_non_exhaustive()
+    }
+}

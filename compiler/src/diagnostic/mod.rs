@@ -1,0 +1,199 @@
+//! What the compiler says: plain data. [`render`] and the JSON form are renderers of it.
+
+pub mod github;
+pub mod json;
+pub mod nearest;
+pub mod render;
+
+pub mod codes;
+
+pub use codes::{CODES, Code, code};
+
+use grammar::Span;
+use std::sync::Arc;
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// Advice; never fails a check.
+    Hint,
+    /// Probably a mistake.
+    Warning,
+    /// Cannot be compiled.
+    Error,
+}
+
+impl Severity {
+    /// As in the JSON form.
+    pub fn name(self) -> &'static str {
+        match self {
+            Severity::Hint => "hint",
+            Severity::Warning => "warning",
+            Severity::Error => "error",
+        }
+    }
+}
+
+/// A span in a file; the path is relative to the policy root, with `/`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Place {
+    /// The file.
+    pub file: Arc<str>,
+    /// Bytes in it.
+    pub span: Span,
+}
+
+/// One finding.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Diagnostic {
+    /// A stable slug of [`CODES`].
+    pub code: &'static str,
+    /// From the registry, unless the place decides.
+    pub severity: Severity,
+    /// Names the offender; lower-case start, no final full stop.
+    pub message: String,
+    /// What the author has to change.
+    pub place: Place,
+    /// Stands under the primary span.
+    pub label: String,
+    /// Other places, each with a word on why.
+    pub labels: Vec<(Place, String)>,
+    /// What to type.
+    pub help: Option<String>,
+    /// Edits that would mend it, to be applied together.
+    pub fixes: Vec<Edit>,
+    /// The classes it was found in, when it does not hold for the file as such; sorted.
+    pub classes: Vec<Arc<str>>,
+}
+
+/// Replaces a span of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Edit {
+    /// What goes away.
+    pub place: Place,
+    /// What comes instead.
+    pub replacement: String,
+}
+
+impl Diagnostic {
+    /// A finding with the severity its code has in the registry.
+    pub fn new(code: &'static Code, place: Place, message: impl Into<String>) -> Self {
+        Diagnostic {
+            code: code.slug,
+            severity: code.severity,
+            message: message.into(),
+            place,
+            label: String::new(),
+            labels: Vec::new(),
+            help: None,
+            fixes: Vec::new(),
+            classes: Vec::new(),
+        }
+    }
+
+    /// Sets the text under the primary span.
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    /// Adds another place.
+    pub fn also(mut self, place: Place, text: impl Into<String>) -> Self {
+        self.labels.push((place, text.into()));
+        self
+    }
+
+    /// Sets the help.
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Sets the help, if there is any.
+    pub fn maybe_help(mut self, help: Option<String>) -> Self {
+        if help.is_some() {
+            self.help = help;
+        }
+        self
+    }
+
+    /// Adds an edit of the primary file.
+    pub fn fix(mut self, span: Span, replacement: impl Into<String>) -> Self {
+        let place = Place { file: self.place.file.clone(), span };
+        self.fixes.push(Edit { place, replacement: replacement.into() });
+        self
+    }
+
+    /// A syntax error of a file; `to_file` moves its spans from where the text was parsed to the file.
+    pub fn from_syntax(file: &Arc<str>, error: grammar::SyntaxError, to_file: &dyn Fn(Span) -> Span) -> Self {
+        let at = |span| Place { file: file.clone(), span: to_file(span) };
+        Diagnostic {
+            code: error.slug,
+            severity: code(error.slug).map_or(Severity::Error, |c| c.severity),
+            message: error.message,
+            place: at(error.span),
+            label: error.label,
+            labels: error.related.into_iter().map(|(s, t)| (at(s), t)).collect(),
+            help: error.help,
+            fixes: error
+                .fix
+                .into_iter()
+                .map(|f| Edit { place: at(f.span), replacement: f.replacement })
+                .collect(),
+            classes: Vec::new(),
+        }
+    }
+}
+
+/// Collects the findings of one file.
+#[derive(Debug)]
+pub struct Sink {
+    /// The file that spans are in, when nothing else is said.
+    pub file: Arc<str>,
+    /// What was found.
+    pub found: Vec<Diagnostic>,
+}
+
+impl Sink {
+    /// Nothing found yet.
+    pub fn new(file: Arc<str>) -> Self {
+        Sink { file, found: Vec::new() }
+    }
+
+    /// A place in the file.
+    pub fn at(&self, span: Span) -> Place {
+        Place { file: self.file.clone(), span }
+    }
+
+    /// Starts a finding in the file; give it to [`Sink::push`].
+    pub fn say(&self, code: &'static Code, span: Span, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::new(code, self.at(span), message)
+    }
+
+    /// Adds a finding.
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        self.found.push(diagnostic);
+    }
+}
+
+/// Merges equal findings of several classes, sorts by place, then severity.
+pub fn merged(all: impl IntoIterator<Item = Diagnostic>) -> Vec<Diagnostic> {
+    let mut by_finding: std::collections::HashMap<Diagnostic, Vec<Arc<str>>> = Default::default();
+    for mut d in all {
+        let classes = std::mem::take(&mut d.classes);
+        by_finding.entry(d).or_default().extend(classes);
+    }
+    let mut out: Vec<Diagnostic> = by_finding
+        .into_iter()
+        .map(|(mut d, mut classes)| {
+            classes.sort();
+            classes.dedup();
+            d.classes = classes;
+            d
+        })
+        .collect();
+    out.sort_by(|a, b| {
+        (&a.place, a.code, &a.message, &a.classes).cmp(&(&b.place, b.code, &b.message, &b.classes))
+    });
+    out
+}

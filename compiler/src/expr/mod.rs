@@ -1,0 +1,121 @@
+//! Conditions and templates: from syntax to typed IR expressions, with a map back to the source.
+
+pub mod attribute;
+mod call;
+mod path;
+pub mod template;
+pub mod when;
+
+pub use path::Reading;
+
+use crate::diagnostic::{Diagnostic, Sink};
+use crate::schema::Stage;
+use crate::types::Type;
+use grammar::Span;
+use ir::Expr;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// An expression with its type.
+#[derive(Clone, Debug)]
+pub struct Lowered {
+    /// What is evaluated.
+    pub expr: Expr,
+    /// Where each part of it stands in the source.
+    pub spans: Spans,
+    /// What it gives.
+    pub ty: Type,
+    /// Whether a secret is in it or in what it was computed from.
+    pub secret: bool,
+    /// Whether it may be absent on a host, so that only `default` can take it.
+    pub optional: bool,
+}
+
+/// Spans in the shape of an expression: the children are those of [`ir::Expr`], in its order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spans {
+    /// In the file.
+    pub span: Span,
+    /// Of the sub-expressions.
+    pub children: Vec<Spans>,
+}
+
+impl Spans {
+    /// Of an expression without children.
+    pub fn leaf(span: Span) -> Self {
+        Spans { span, children: Vec::new() }
+    }
+
+    /// The span of what an [`ir::EvalError`] points at; the nearest one known.
+    pub fn follow(&self, trail: &[u32]) -> Span {
+        match trail.split_first() {
+            Some((first, rest)) => {
+                self.children.get(*first as usize).map_or(self.span, |child| child.follow(rest))
+            }
+            None => self.span,
+        }
+    }
+}
+
+impl Lowered {
+    fn new(expr: Expr, span: Span, children: Vec<Spans>, ty: Type) -> Self {
+        Lowered { expr, spans: Spans { span, children }, secret: ty.holds_secret(), ty, optional: false }
+    }
+
+    /// Stands for something that was reported.
+    fn error(span: Span) -> Self {
+        Lowered::new(Expr::Const(ir::Value::Null), span, Vec::new(), Type::Any)
+    }
+
+    fn span(&self) -> Span {
+        self.spans.span
+    }
+}
+
+/// What is known of a variable where types are checked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum VarType {
+    /// Set for this class.
+    Set(Type),
+    /// Not set for this class, but for another one; its type there.
+    Elsewhere(Type),
+}
+
+/// Variables by name.
+pub type VarTypes = BTreeMap<Arc<str>, VarType>;
+
+/// What an expression may refer to.
+#[derive(Debug)]
+pub struct Scope<'a> {
+    /// Variables.
+    pub vars: &'a VarTypes,
+    /// The module, for messages; `None` in a node entry.
+    pub module: Option<&'a str>,
+    /// The element of the foreach around it.
+    pub item: Option<&'a Type>,
+    /// The last stage at which it may be computed.
+    pub stage: Stage,
+    /// What it is, for messages about the stage.
+    pub place: &'static str,
+    /// Whether `changed` may stand in it.
+    pub changed: bool,
+}
+
+/// The work of lowering one expression.
+struct Lowering<'a> {
+    scope: &'a Scope<'a>,
+    sink: &'a mut Sink,
+    to_file: &'a dyn Fn(Span) -> Span,
+    /// Traits that `has_trait` has shown to be there, for the expression being lowered.
+    present: Vec<Arc<str>>,
+}
+
+impl Lowering<'_> {
+    fn at(&self, span: Span) -> Span {
+        (self.to_file)(span)
+    }
+
+    fn report(&mut self, diagnostic: Diagnostic) {
+        self.sink.push(diagnostic);
+    }
+}

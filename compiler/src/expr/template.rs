@@ -1,0 +1,424 @@
+//! Templates: Go's `text/template`, typed.
+
+use super::call::Within;
+use super::path::Reading;
+use super::{Lowered, Lowering, Scope, Spans};
+use crate::diagnostic::Sink;
+use crate::diagnostic::codes::{SECRET_FLOW, TYPE_MISMATCH, UNKNOWN_FIELD};
+use crate::diagnostic::nearest::nearest;
+use crate::types::Type;
+use crate::values::article;
+use grammar::Span;
+use grammar::template::{Branch, Command, Operand, OperandKind, Piece as Written, Pipeline, Template};
+use grammar::when::Ident;
+use ir::{Builtin, Expr, Finite, Piece, Root, Slot, Value};
+use std::sync::Arc;
+
+/// A template as text.
+pub fn lower(
+    template: &Template,
+    span: Span,
+    to_file: &dyn Fn(Span) -> Span,
+    scope: &Scope<'_>,
+    sink: &mut Sink,
+) -> Lowered {
+    let lowering = Lowering { scope, sink, to_file, present: Vec::new() };
+    let mut t = Templates { lowering, locals: Vec::new(), next: 0, dot: Dot::Root, secret: false };
+    let (pieces, children) = t.pieces(&template.nodes);
+    let ty = if t.secret { Type::Secret } else { Type::Str };
+    Lowered {
+        expr: Expr::Template(pieces),
+        spans: Spans { span, children },
+        ty,
+        secret: t.secret,
+        optional: false,
+    }
+}
+
+/// The pipeline of a template that is one action and nothing else.
+pub fn lower_action(
+    template: &Template,
+    to_file: &dyn Fn(Span) -> Span,
+    scope: &Scope<'_>,
+    sink: &mut Sink,
+) -> Option<Lowered> {
+    let [Written::Action(pipeline)] = &template.nodes[..] else { return None };
+    if pipeline.declare.is_some() {
+        return None;
+    }
+    let lowering = Lowering { scope, sink, to_file, present: Vec::new() };
+    let mut t = Templates { lowering, locals: Vec::new(), next: 0, dot: Dot::Root, secret: false };
+    Some(t.pipeline(pipeline))
+}
+
+/// What the dot is.
+#[derive(Clone)]
+enum Dot {
+    /// The whole data: `.Vars`, `.Traits`, `.Envoy`, `.Item`.
+    Root,
+    /// The element of a `range`, the value of a `with`.
+    Local(Slot, Type, bool),
+}
+
+struct Local {
+    name: String,
+    slot: Slot,
+    ty: Type,
+    secret: bool,
+}
+
+struct Templates<'a> {
+    lowering: Lowering<'a>,
+    locals: Vec<Local>,
+    next: Slot,
+    dot: Dot,
+    /// Whether a secret is printed anywhere.
+    secret: bool,
+}
+
+impl Templates<'_> {
+    fn pieces(&mut self, nodes: &[Written]) -> (Vec<Piece>, Vec<Spans>) {
+        let known = self.locals.len();
+        let mut out = (Vec::with_capacity(nodes.len()), Vec::with_capacity(nodes.len()));
+        for node in nodes {
+            if let Some((piece, spans)) = self.piece(node) {
+                out.0.push(piece);
+                out.1.push(spans);
+            }
+        }
+        self.locals.truncate(known);
+        out
+    }
+
+    fn at(&self, span: Span) -> Span {
+        self.lowering.at(span)
+    }
+
+    fn slot(&mut self) -> Slot {
+        self.next += 1;
+        self.next - 1
+    }
+
+    fn piece(&mut self, node: &Written) -> Option<(Piece, Spans)> {
+        Some(match node {
+            Written::Text { text, span } => {
+                (Piece::Text(Arc::from(text.as_str())), Spans::leaf(self.at(*span)))
+            }
+            Written::Action(pipeline) => return self.action(pipeline),
+            Written::If(branch) => {
+                let condition = self.pipeline(&branch.pipeline);
+                self.not_secret(&condition, "`if`");
+                let known = self.locals.len();
+                let (then, mut children) = self.pieces(&branch.body);
+                let (otherwise, others) = self.otherwise(branch);
+                self.locals.truncate(known);
+                children.insert(0, condition.spans);
+                children.extend(others);
+                let spans = Spans { span: self.at(branch.span), children };
+                (Piece::If { condition: condition.expr, then, otherwise }, spans)
+            }
+            Written::Range(branch) => self.range(branch),
+            Written::With(branch) => self.with(branch),
+            Written::Break(span) => (Piece::Break, Spans::leaf(self.at(*span))),
+            Written::Continue(span) => (Piece::Continue, Spans::leaf(self.at(*span))),
+            Written::Error(_) => return None,
+        })
+    }
+
+    fn otherwise(&mut self, branch: &Branch) -> (Vec<Piece>, Vec<Spans>) {
+        branch.otherwise.as_ref().map(|nodes| self.pieces(nodes)).unwrap_or_default()
+    }
+
+    fn action(&mut self, pipeline: &Pipeline) -> Option<(Piece, Spans)> {
+        let value = self.commands(pipeline);
+        let spans = Spans { span: value.span(), children: vec![value.spans.clone()] };
+        if let Some(declare) = &pipeline.declare {
+            let name = declare.names.first()?;
+            if declare.assign {
+                let local = self.locals.iter_mut().rev().find(|l| l.name == name.text)?;
+                local.secret |= value.secret;
+                local.ty = std::mem::replace(&mut local.ty, Type::Any).join(value.ty);
+                return Some((Piece::Set(local.slot, value.expr), spans));
+            }
+            let slot = self.slot();
+            self.locals.push(Local { name: name.text.clone(), slot, ty: value.ty, secret: value.secret });
+            return Some((Piece::Let(slot, value.expr), spans));
+        }
+        self.secret |= value.secret;
+        Some((Piece::Emit(value.expr), spans))
+    }
+
+    fn range(&mut self, branch: &Branch) -> (Piece, Spans) {
+        let list = self.commands(&branch.pipeline);
+        self.not_secret(&list, "`range`");
+        let (key_type, element) = match &list.ty {
+            Type::List(t) => (Type::Int, (**t).clone()),
+            Type::Map(t) => (Type::Str, (**t).clone()),
+            Type::Record(fields) => {
+                (Type::Str, fields.values().cloned().reduce(Type::join).unwrap_or(Type::Any))
+            }
+            Type::Any => (Type::Any, Type::Any),
+            other => {
+                let message = format!("`range` wants a list or a map, not {}", article(&other.to_string()));
+                self.lowering.mismatch(&list, message);
+                (Type::Any, Type::Any)
+            }
+        };
+        let secret = element.holds_secret();
+        let known = self.locals.len();
+        let value = self.slot();
+        let mut key = None;
+        if let Some(declare) = &branch.pipeline.declare {
+            let mut bind = |name: &Ident, slot: Slot, ty: Type| {
+                self.locals.push(Local { name: name.text.clone(), slot, secret: ty.holds_secret(), ty });
+            };
+            match &declare.names[..] {
+                [v] => bind(v, value, element.clone()),
+                [k, v] => {
+                    let slot = self.next;
+                    key = Some(slot);
+                    bind(k, slot, key_type);
+                    bind(v, value, element.clone());
+                    self.next += 1;
+                }
+                _ => {}
+            }
+        }
+        let outer = std::mem::replace(&mut self.dot, Dot::Local(value, element, secret));
+        let (body, mut children) = self.pieces(&branch.body);
+        self.dot = outer;
+        self.locals.truncate(known);
+        let (otherwise, others) = self.otherwise(branch);
+        children.insert(0, list.spans);
+        children.extend(others);
+        let spans = Spans { span: self.at(branch.span), children };
+        (Piece::Range { list: list.expr, key, value, body, otherwise }, spans)
+    }
+
+    fn with(&mut self, branch: &Branch) -> (Piece, Spans) {
+        let value = self.commands(&branch.pipeline);
+        self.not_secret(&value, "`with`");
+        let known = self.locals.len();
+        let slot = self.slot();
+        if let Some(name) = branch.pipeline.declare.as_ref().and_then(|d| d.names.first()) {
+            let local = Local { name: name.text.clone(), slot, ty: value.ty.clone(), secret: value.secret };
+            self.locals.push(local);
+        }
+        let outer = std::mem::replace(&mut self.dot, Dot::Local(slot, value.ty, value.secret));
+        let (body, mut children) = self.pieces(&branch.body);
+        self.dot = outer;
+        let (otherwise, others) = self.otherwise(branch);
+        self.locals.truncate(known);
+        children.insert(0, value.spans);
+        children.extend(others);
+        let spans = Spans { span: self.at(branch.span), children };
+        (Piece::With { value: value.expr, slot, body, otherwise }, spans)
+    }
+
+    /// A pipeline whose variable, if it declares one, is out of the question here.
+    fn pipeline(&mut self, pipeline: &Pipeline) -> Lowered {
+        let value = self.commands(pipeline);
+        // `{{ if $x := ... }}`: the variable lives until the `end`
+        if let Some(declare) = &pipeline.declare
+            && let Some(name) = declare.names.first()
+        {
+            let finding = self
+                .lowering
+                .sink
+                .say(&TYPE_MISMATCH, self.lowering.at(name.span), "`if` cannot declare a variable here")
+                .label("not supported")
+                .help(format!("write `{{{{ {} := ... }}}}` before it", name.text));
+            self.lowering.report(finding);
+        }
+        value
+    }
+
+    fn commands(&mut self, pipeline: &Pipeline) -> Lowered {
+        let mut value: Option<Lowered> = None;
+        let last = pipeline.commands.len().saturating_sub(1);
+        for (at, command) in pipeline.commands.iter().enumerate() {
+            // the value before a `| default` may be absent
+            let excused = at < last && names_default(&pipeline.commands[at + 1]);
+            value = Some(self.command(command, value, excused));
+        }
+        value.unwrap_or_else(|| Lowered::error(self.at(pipeline.span)))
+    }
+
+    fn command(&mut self, command: &Command, piped: Option<Lowered>, excused: bool) -> Lowered {
+        let Some((first, rest)) = command.operands.split_first() else {
+            return Lowered::error(self.at(command.span));
+        };
+        if let OperandKind::Function(name) = &first.kind {
+            let Some(f) = self.lowering.function(&name.text, name.span, Within::Template) else {
+                rest.iter().for_each(|o| drop(self.operand(o, Reading::Value)));
+                return Lowered::error(self.at(command.span));
+            };
+            let is_default = f.builtin == Builtin::Default;
+            let mut args: Vec<Lowered> = rest
+                .iter()
+                .enumerate()
+                .map(|(at, o)| {
+                    let reading = if is_default && at == 1 { Reading::Excused } else { Reading::Value };
+                    self.operand(o, reading)
+                })
+                .collect();
+            args.extend(piped);
+            return self.lowering.call(f, args, command.span);
+        }
+        let reading = if excused { Reading::Excused } else { Reading::Value };
+        let value = self.operand(first, reading);
+        if let Some(extra) = rest.first() {
+            let finding = self
+                .lowering
+                .sink
+                .say(&TYPE_MISMATCH, self.lowering.at(extra.span), "a value takes no arguments")
+                .label("unexpected");
+            self.lowering.report(finding);
+        } else if piped.is_some() {
+            let finding = self
+                .lowering
+                .sink
+                .say(&TYPE_MISMATCH, value.span(), "a pipeline goes into a function, not into a value")
+                .label("not a function");
+            self.lowering.report(finding);
+        }
+        value
+    }
+
+    fn operand(&mut self, operand: &Operand, reading: Reading) -> Lowered {
+        let span = operand.span;
+        match &operand.kind {
+            OperandKind::Dot => match self.dot.clone() {
+                Dot::Root => self.whole(span),
+                Dot::Local(slot, ty, secret) => self.local(slot, ty, secret, &[], ".", span),
+            },
+            OperandKind::Field(steps) => match self.dot.clone() {
+                Dot::Root => self.root_field(steps, span, reading),
+                Dot::Local(slot, ty, secret) => self.local(slot, ty, secret, steps, ".", span),
+            },
+            OperandKind::Variable { name, fields } if name.text == "$" => {
+                if fields.is_empty() {
+                    self.whole(span)
+                } else {
+                    self.root_field(fields, span, reading)
+                }
+            }
+            OperandKind::Variable { name, fields } => {
+                let found = self.locals.iter().rev().find(|l| l.name == name.text);
+                match found.map(|l| (l.slot, l.ty.clone(), l.secret)) {
+                    Some((slot, ty, secret)) => self.local(slot, ty, secret, fields, &name.text, span),
+                    // the grammar has reported it
+                    None => Lowered::error(self.at(span)),
+                }
+            }
+            OperandKind::Function(name) => {
+                match self.lowering.function(&name.text, name.span, Within::Template) {
+                    Some(f) => self.lowering.call(f, Vec::new(), span),
+                    None => Lowered::error(self.at(span)),
+                }
+            }
+            OperandKind::Text(t) => self.lowering.constant(Value::str(t), span),
+            OperandKind::Int(i) => self.lowering.constant(Value::Int(*i), span),
+            OperandKind::Float(f) => {
+                let value = Finite::new(*f).map_or(Value::Null, Value::Float);
+                self.lowering.constant(value, span)
+            }
+            OperandKind::Bool(b) => self.lowering.constant(Value::Bool(*b), span),
+            OperandKind::Nil => self.lowering.constant(Value::Null, span),
+            OperandKind::Paren(pipeline, fields) => {
+                let value = self.commands(pipeline);
+                let Some(ty) = self.lowering.fields(value.ty.clone(), "this", fields) else {
+                    return Lowered::error(self.at(span));
+                };
+                let secret = value.secret;
+                let mut out = with_fields(value.expr, value.spans, fields, self.at(span), ty);
+                out.secret |= secret;
+                out
+            }
+            OperandKind::Error => Lowered::error(self.at(span)),
+        }
+    }
+
+    fn local(
+        &mut self,
+        slot: Slot,
+        ty: Type,
+        secret: bool,
+        fields: &[Ident],
+        whole: &str,
+        span: Span,
+    ) -> Lowered {
+        let Some(ty) = self.lowering.fields(ty, whole, fields) else { return Lowered::error(self.at(span)) };
+        let at = self.at(span);
+        let mut out = with_fields(Expr::Local(slot), Spans::leaf(at), fields, at, ty);
+        out.secret |= secret && out.ty.is_text();
+        out
+    }
+
+    fn root_field(&mut self, steps: &[Ident], span: Span, reading: Reading) -> Lowered {
+        let known = ["Vars", "Traits", "Envoy", "Item"];
+        let Some((first, rest)) = steps.split_first() else { return Lowered::error(self.at(span)) };
+        let root = match first.text.as_str() {
+            "Vars" => Root::Vars,
+            "Traits" => Root::Traits,
+            "Envoy" => Root::Envoy,
+            "Item" | "Each" => Root::Item,
+            other => {
+                let help = match nearest(other, known) {
+                    Some(near) => format!("did you mean `.{near}`?"),
+                    None => format!(
+                        "variables are read as `.Vars.{other}`; there are `.Vars`, `.Traits`, `.Envoy` and `.Item`"
+                    ),
+                };
+                let finding = self
+                    .lowering
+                    .sink
+                    .say(&UNKNOWN_FIELD, self.lowering.at(first.span), format!("there is no `.{other}`"))
+                    .label("unknown")
+                    .help(help);
+                self.lowering.report(finding);
+                return Lowered::error(self.at(span));
+            }
+        };
+        if rest.is_empty() && root != Root::Item {
+            return self.whole(span);
+        }
+        self.lowering.path(root, rest, span, reading)
+    }
+
+    /// `.`, `$`, `.Vars` and the like as a value.
+    fn whole(&mut self, span: Span) -> Lowered {
+        let finding = self
+            .lowering
+            .sink
+            .say(&TYPE_MISMATCH, self.lowering.at(span), "the whole data cannot be used as a value")
+            .label("not a value")
+            .help("name a field, such as `.Vars.port`");
+        self.lowering.report(finding);
+        Lowered::error(self.at(span))
+    }
+
+    fn not_secret(&mut self, value: &Lowered, what: &str) {
+        if value.secret {
+            let finding = self
+                .lowering
+                .sink
+                .say(&SECRET_FLOW, value.span(), format!("{what} cannot look at a secret"))
+                .label("a secret")
+                .help("secrets may flow only into file content and attributes that are marked sensitive");
+            self.lowering.report(finding);
+        }
+    }
+}
+
+fn with_fields(expr: Expr, spans: Spans, fields: &[Ident], at: Span, ty: Type) -> Lowered {
+    let (expr, spans) = fields.iter().fold((expr, spans), |(e, s), field| {
+        (Expr::Field(Box::new(e), Arc::from(field.text.as_str())), Spans { span: at, children: vec![s] })
+    });
+    Lowered { secret: ty.holds_secret(), expr, spans, ty, optional: false }
+}
+
+fn names_default(command: &Command) -> bool {
+    matches!(command.operands.first().map(|o| &o.kind),
+        Some(OperandKind::Function(name)) if name.text == Builtin::Default.name())
+}

@@ -1,0 +1,104 @@
+//! What the compiler knows when it evaluates: a class, and the traits that were given.
+
+use crate::schema::schema;
+use ir::{Builtin, Fact, Facts, Root, Value};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The facts of a class.
+#[derive(Clone, Debug, Default)]
+pub struct ClassFacts {
+    /// Variables; `None` is not decided yet.
+    pub vars: BTreeMap<Arc<str>, Option<Value>>,
+    /// Traits by dotted path.
+    pub traits: BTreeMap<Arc<str>, Value>,
+    /// The environment.
+    pub environment: Option<Arc<str>>,
+    /// The closure of the roles.
+    pub roles: Vec<Arc<str>>,
+    /// Assigned modules.
+    pub modules: Vec<Arc<str>>,
+    /// The element of a foreach.
+    pub item: Option<Value>,
+    /// The envoy, where one envoy is asked about; a variant is for many.
+    pub hostname: Option<Arc<str>>,
+}
+
+impl Facts for ClassFacts {
+    fn path(&self, root: Root, segments: &[Arc<str>]) -> Fact {
+        let below = |value: &Value, rest: &[Arc<str>]| match value.at(rest) {
+            Some(v) => Fact::Known(v.clone()),
+            None => Fact::Absent,
+        };
+        match root {
+            Root::Vars => match segments.split_first() {
+                Some((first, rest)) => match self.vars.get(first) {
+                    Some(Some(value)) => below(value, rest),
+                    Some(None) => Fact::NotYet,
+                    None => Fact::Absent,
+                },
+                None => Fact::Absent,
+            },
+            Root::Item => match &self.item {
+                Some(item) => below(item, segments),
+                None => Fact::NotYet,
+            },
+            Root::Envoy => match segments.first().map(|s| &**s) {
+                Some("environment") => {
+                    Fact::Known(Value::str(self.environment.as_deref().unwrap_or_default()))
+                }
+                Some("roles") => {
+                    Fact::Known(Value::List(self.roles.iter().map(|r| Value::Str(r.clone())).collect()))
+                }
+                _ => match &self.hostname {
+                    Some(name) => Fact::Known(Value::Str(name.clone())),
+                    None => Fact::NotYet,
+                },
+            },
+            Root::Traits => {
+                for n in (1..=segments.len()).rev() {
+                    if let Some(value) = self.traits.get(segments[..n].join(".").as_str()) {
+                        return below(value, &segments[n..]);
+                    }
+                }
+                Fact::NotYet
+            }
+        }
+    }
+
+    fn secret(&self, _path: &str) -> Fact {
+        Fact::NotYet
+    }
+
+    fn ask(&self, function: Builtin, args: &[Value]) -> Fact {
+        let any = |known: &mut dyn FnMut(&str) -> bool| {
+            Fact::Known(Value::Bool(args.iter().filter_map(Value::as_str).any(known)))
+        };
+        match function {
+            Builtin::EnvIs => any(&mut |name| self.environment.as_deref() == Some(name)),
+            Builtin::HasRole => any(&mut |name| self.roles.iter().any(|r| &**r == name)),
+            Builtin::HasModule => any(&mut |name| self.modules.iter().any(|m| &**m == name)),
+            _ => Fact::NotYet,
+        }
+    }
+}
+
+/// Shared traits of a nested map (`{"os": {"family": ...}}`), sorted by dotted path. What is no shared trait of
+/// this compiler is left out.
+pub fn shared_traits(traits: &Value) -> Vec<(Arc<str>, Value)> {
+    known_traits(traits, |t| t.shared)
+}
+
+/// Every known trait of a nested map.
+pub fn known_traits(traits: &Value, keep: impl Fn(&crate::schema::Trait) -> bool) -> Vec<(Arc<str>, Value)> {
+    schema()
+        .traits
+        .iter()
+        .filter(|(_, t)| keep(t))
+        .filter_map(|(path, _)| {
+            let steps: Vec<Arc<str>> = path.split('.').map(Arc::from).collect();
+            Some((path.clone(), traits.at(&steps)?.clone()))
+        })
+        .filter(|(_, v)| *v != Value::Null)
+        .collect()
+}

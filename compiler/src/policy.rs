@@ -1,0 +1,372 @@
+//! A policy: open it, check it, ask for the class of a host and for the variant of a class.
+
+use crate::checks::{check, class_findings};
+use crate::db::{Content, Project, RootDb, SourceFile};
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::facts::shared_traits;
+use crate::resolve::TraitFacts;
+use crate::resolve::class::{Class, classes, entries, resolved_class};
+use crate::resolve::glob::normal;
+use crate::resolve::index::index;
+use crate::specialise::linked;
+use crate::tree::{self, OpenError, Snapshot};
+use ir::{Expr, Hash, Value};
+use salsa::Setter;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A policy in memory. It can be sent to another thread, but not shared: own it on one, or behind a lock.
+#[derive(Debug)]
+pub struct Policy {
+    db: RootDb,
+    project: Project,
+    root: PathBuf,
+    snapshot: Snapshot,
+    files: BTreeMap<Arc<str>, SourceFile>,
+}
+
+/// Names a class from outside: stable as long as the files are.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClassKey {
+    /// The file of the node entry.
+    pub file: Arc<str>,
+    /// Its number there.
+    pub entry: usize,
+    /// The environment.
+    pub environment: Option<Arc<str>>,
+}
+
+/// What `check` found.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Sorted by place.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Counts.
+    pub summary: Summary,
+}
+
+/// Counts of a check.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Errors.
+    pub errors: usize,
+    /// Warnings.
+    pub warnings: usize,
+    /// Files of the policy.
+    pub files: usize,
+    /// Modules.
+    pub modules: usize,
+    /// Classes.
+    pub classes: usize,
+}
+
+/// What every envoy of one class and one footprint gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variant {
+    /// Its class.
+    pub class: ClassKey,
+    /// Shared traits that the class looks at, dotted and sorted.
+    pub footprint: Vec<String>,
+    /// The environment.
+    pub environment: Option<String>,
+    /// The closure of the roles.
+    pub roles: Vec<String>,
+    /// Sorted by name.
+    pub modules: Vec<VariantModule>,
+    /// Indices into `modules`.
+    pub run_order: Vec<u32>,
+    /// Hash of the merged variables.
+    pub vars_hash: Hash,
+    /// Root over variables and modules.
+    pub merkle_root: Hash,
+    /// Paths of the secrets that the modules read, sorted.
+    pub secrets: Vec<String>,
+    /// What an agent has to know beyond the IR format.
+    pub required_features: Vec<String>,
+}
+
+/// A module of a variant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VariantModule {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Of `bytes`.
+    pub hash: Hash,
+    /// What is shipped.
+    pub bytes: Arc<[u8]>,
+}
+
+/// Why there is no variant.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum VariantError {
+    /// The policy changed and the entry is gone.
+    #[error("the policy has no such class any more")]
+    NoSuchClass,
+    /// The policy does not compile for this class.
+    #[error("the policy does not compile for {class}: {} errors, the first is: {}", found.len(), found.first().map(|d| d.message.as_str()).unwrap_or_default())]
+    Findings {
+        /// Patterns and environment.
+        class: Arc<str>,
+        /// The errors.
+        found: Vec<Diagnostic>,
+    },
+    /// Variables, a `foreach` or a `case` need traits that were not given.
+    #[error("{what} ({file}) depends on traits that were not given: {}", traits.join(", "))]
+    NeedsTraits {
+        /// What cannot be decided.
+        what: String,
+        /// Where.
+        file: Arc<str>,
+        /// Which traits would decide it.
+        traits: Vec<String>,
+    },
+}
+
+impl Report {
+    /// Whether anything is an error.
+    pub fn has_errors(&self) -> bool {
+        self.summary.errors > 0
+    }
+}
+
+impl Policy {
+    /// Reads a policy directory.
+    pub fn open(root: &Path) -> Result<Policy, OpenError> {
+        let snapshot = tree::read(root, None)?;
+        let db = RootDb::default();
+        let mut files = BTreeMap::new();
+        for (path, content) in &snapshot.files {
+            files.insert(path.clone(), SourceFile::new(&db, path.clone(), content.clone()));
+        }
+        let project = Project::new(&db, files.values().copied().collect());
+        Ok(Policy { db, project, root: root.to_owned(), snapshot, files })
+    }
+
+    /// Reads what changed on disk; the paths that did.
+    pub fn refresh(&mut self) -> Result<Vec<String>, OpenError> {
+        let snapshot = tree::read(&self.root, Some(&self.snapshot))?;
+        let mut changed = Vec::new();
+        let mut others = false;
+        for (path, content) in &snapshot.files {
+            match self.files.get(path) {
+                Some(file) => {
+                    if self.snapshot.files.get(path) != Some(content) {
+                        file.set_content(&mut self.db).to(content.clone());
+                        changed.push(path.to_string());
+                    }
+                }
+                None => {
+                    let file = SourceFile::new(&self.db, path.clone(), content.clone());
+                    self.files.insert(path.clone(), file);
+                    changed.push(path.to_string());
+                    others = true;
+                }
+            }
+        }
+        let gone: Vec<Arc<str>> =
+            self.files.keys().filter(|p| !snapshot.files.contains_key(*p)).cloned().collect();
+        for path in gone {
+            self.files.remove(&path);
+            changed.push(path.to_string());
+            others = true;
+        }
+        if others {
+            let all = self.files.values().copied().collect();
+            self.project.set_files(&mut self.db).to(all);
+        }
+        self.snapshot = snapshot;
+        Ok(changed)
+    }
+
+    /// Replaces the text of one file in memory (an editor's buffer). A new path joins the policy.
+    pub fn set_text(&mut self, path: &str, text: &str) {
+        let content = Content::Text(text.into());
+        match self.files.get(path) {
+            Some(file) => {
+                if *file.content(&self.db) != content {
+                    file.set_content(&mut self.db).to(content.clone());
+                }
+            }
+            None => {
+                let path: Arc<str> = path.into();
+                let file = SourceFile::new(&self.db, path.clone(), content.clone());
+                self.files.insert(path, file);
+                let all = self.files.values().copied().collect();
+                self.project.set_files(&mut self.db).to(all);
+            }
+        }
+        self.snapshot.files.insert(path.into(), content);
+    }
+
+    /// Forgets the text that [`Policy::set_text`] gave a file: what is on disk counts again.
+    pub fn discard_text(&mut self, path: &str) {
+        self.snapshot.forget(path);
+        // a directory that cannot be read now is read at the next refresh
+        let _ = self.refresh();
+    }
+
+    /// The database and its project, for queries beyond this door.
+    pub fn queries(&self) -> (&RootDb, Project) {
+        (&self.db, self.project)
+    }
+
+    /// The root as it was given.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The text of a file, for rendering a finding.
+    pub fn text(&self, path: &str) -> Option<Arc<str>> {
+        match self.files.get(path)?.content(&self.db) {
+            Content::Text(text) => Some(text.clone()),
+            _ => None,
+        }
+    }
+
+    /// The texts of all files, by path.
+    pub fn texts(&self) -> BTreeMap<Arc<str>, Arc<str>> {
+        self.files
+            .iter()
+            .filter_map(|(path, file)| match file.content(&self.db) {
+                Content::Text(text) => Some((path.clone(), text.clone())),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Digest over all files, for telling one state of the policy from another.
+    pub fn digest(&self) -> Hash {
+        let mut parts: Vec<Vec<u8>> = Vec::new();
+        for (path, content) in &self.snapshot.files {
+            let bytes: &[u8] = match content {
+                Content::Text(t) => t.as_bytes(),
+                Content::Bytes(b) => b,
+                _ => &[],
+            };
+            parts.push((path.len() as u64).to_be_bytes().to_vec());
+            parts.push(path.as_bytes().to_vec());
+            parts.push(Hash::of(bytes).0.to_vec());
+        }
+        Hash::of_parts(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>())
+    }
+
+    /// Checks everything that can be known without a host.
+    pub fn check(&self) -> Report {
+        let diagnostics = check(&self.db, self.project);
+        let count = |s| diagnostics.iter().filter(|d| d.severity == s).count();
+        let summary = Summary {
+            errors: count(Severity::Error),
+            warnings: count(Severity::Warning),
+            files: self.files.len(),
+            modules: index(&self.db, self.project).modules.len(),
+            classes: classes(&self.db, self.project).len(),
+        };
+        Report { diagnostics, summary }
+    }
+
+    /// The class of a host: the first entry that matches.
+    pub fn class_of(&self, hostname: &str) -> Option<ClassKey> {
+        let name = normal(hostname);
+        for file in &index(&self.db, self.project).nodes {
+            for (entry, e) in entries(&self.db, *file).iter().enumerate() {
+                if e.patterns.iter().any(|(_, glob)| glob.matches(&name)) {
+                    let environment = e.environment.as_ref().map(|n| n.text.clone());
+                    return Some(ClassKey { file: file.path(&self.db).clone(), entry, environment });
+                }
+            }
+        }
+        None
+    }
+
+    /// All classes.
+    pub fn classes(&self) -> Vec<ClassKey> {
+        let key = |c: Class<'_>| ClassKey {
+            file: c.file(&self.db).path(&self.db).clone(),
+            entry: c.entry(&self.db),
+            environment: c.environment(&self.db).clone(),
+        };
+        classes(&self.db, self.project).into_iter().map(key).collect()
+    }
+
+    /// The class behind a key.
+    pub fn class(&self, key: &ClassKey) -> Option<Class<'_>> {
+        let file = *self.files.get(&key.file)?;
+        entries(&self.db, file).get(key.entry)?;
+        Some(Class::new(&self.db, file, key.entry, key.environment.clone()))
+    }
+
+    /// The variant of a class for some traits (`{"os": {"family": ...}}`); traits that it does not look at make no
+    /// difference.
+    pub fn variant(&self, key: &ClassKey, traits: &Value) -> Result<Arc<Variant>, VariantError> {
+        let class = self.class(key).ok_or(VariantError::NoSuchClass)?;
+        let facts = TraitFacts::new(&self.db, shared_traits(traits));
+        let resolved = resolved_class(&self.db, self.project, class);
+        let linked = linked(&self.db, self.project, class, facts);
+        let errors = |found: &[Diagnostic]| -> Vec<Diagnostic> {
+            found.iter().filter(|d| d.severity == Severity::Error).cloned().collect()
+        };
+        let found = errors(class_findings(&self.db, self.project, class, facts));
+        if !found.is_empty() {
+            return Err(VariantError::Findings { class: resolved.label.clone(), found });
+        }
+        let footprint: Vec<String> = linked.footprint.iter().map(|t| t.to_string()).collect();
+        if let Some((place, what)) = linked.undecided.first() {
+            let given: BTreeSet<&str> = facts.values(&self.db).iter().map(|(p, _)| &**p).collect();
+            let traits = footprint.iter().filter(|t| !given.contains(t.as_str())).cloned().collect();
+            return Err(VariantError::NeedsTraits { what: what.clone(), file: place.file.clone(), traits });
+        }
+        let mut modules: Vec<VariantModule> = linked
+            .modules
+            .iter()
+            .map(|m| VariantModule {
+                name: m.name.clone(),
+                hash: m.encoded.hash,
+                bytes: m.encoded.bytes.clone(),
+            })
+            .collect();
+        modules.sort_by(|a, b| a.name.cmp(&b.name));
+        let place = |name: &Arc<str>| modules.binary_search_by(|m| m.name.cmp(name)).ok().map(|n| n as u32);
+        let run_order = linked.modules.iter().filter_map(|m| place(&m.name)).collect();
+        let secrets = secrets(modules.iter().map(|m| &*m.bytes));
+        Ok(Arc::new(Variant {
+            class: key.clone(),
+            footprint,
+            environment: resolved.environment.as_ref().map(|e| e.to_string()),
+            roles: resolved.roles.iter().map(|r| r.to_string()).collect(),
+            modules,
+            run_order,
+            vars_hash: linked.vars_hash,
+            merkle_root: linked.merkle_root,
+            secrets,
+            required_features: Vec::new(),
+        }))
+    }
+}
+
+/// Paths of the secrets that encoded modules read.
+fn secrets<'a>(modules: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
+    let mut out = BTreeSet::new();
+    for bytes in modules {
+        let Ok(module) = ir::wire::decode_module(bytes) else { continue };
+        for resource in &module.resources {
+            for (_, expr) in &resource.attributes {
+                expr.walk(&mut |e| {
+                    if let Expr::Const(v) = e {
+                        secret_paths(v, &mut out);
+                    }
+                });
+            }
+        }
+    }
+    out.into_iter().collect()
+}
+
+fn secret_paths(value: &Value, out: &mut BTreeSet<String>) {
+    match value {
+        Value::Secret(path) => drop(out.insert(path.to_string())),
+        Value::List(items) => items.iter().for_each(|v| secret_paths(v, out)),
+        Value::Map(map) => map.values().for_each(|v| secret_paths(v, out)),
+        _ => {}
+    }
+}

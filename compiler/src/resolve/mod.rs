@@ -1,0 +1,14 @@
+//! From a host name to its class: entry, environment, roles, modules, variables.
+
+pub mod class;
+pub mod glob;
+pub mod index;
+pub mod interface;
+pub mod layers;
+pub mod vars;
+
+pub use class::{Class, ResolvedClass, resolved_class};
+pub use index::Index;
+pub use interface::{Interface, Reads};
+pub use layers::{Origin, Step, StepState};
+pub use vars::{TraitFacts, Variable, Variables, class_vars};

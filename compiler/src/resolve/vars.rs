@@ -1,0 +1,433 @@
+//! The variables of a class: layers merged in order, each with where it came from.
+#![allow(missing_docs, reason = "salsa generates constructors and getters without docs")]
+
+use super::class::{Class, commons, entry, environment_layers, resolved_class, roles};
+use super::index::index;
+use super::interface::{interface, module};
+use super::layers::{Origin, Step, StepState};
+use crate::db::{Db, Project};
+use crate::diagnostic::codes::{AMBIGUOUS_DEFAULT, TYPE_MISMATCH, UNSET_PARAMETER};
+use crate::diagnostic::{Diagnostic, Place, Sink};
+use crate::expr::{Scope, VarType, VarTypes, when};
+use crate::facts::ClassFacts;
+use crate::schema::{Stage, schema};
+use crate::syntax::{Condition, Variables as Written};
+use crate::types::Type;
+use crate::values;
+use ir::{Budget, Expr, Outcome, Root, Value};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Values of shared traits, sorted by path; a trait that is not listed is not known yet.
+#[salsa::interned(debug)]
+pub struct TraitFacts<'db> {
+    /// Dotted path and value.
+    #[returns(ref)]
+    pub values: Vec<(Arc<str>, Value)>,
+}
+
+/// The variables of a class.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Variables {
+    /// By name, un-set ones too.
+    pub by_name: BTreeMap<Arc<str>, Variable>,
+    /// Shared traits that conditions look at.
+    pub footprint: BTreeSet<Arc<str>>,
+    /// Findings.
+    pub found: Vec<Diagnostic>,
+}
+
+/// One variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variable {
+    /// Its type.
+    pub ty: Type,
+    /// Its value as far as known.
+    pub value: VarValue,
+    /// The module that declares it.
+    pub declared: Option<Arc<str>>,
+    /// Every layer that names it, in order.
+    pub steps: Vec<Step>,
+}
+
+/// The value of a variable as far as known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VarValue {
+    /// Known.
+    Set(Value),
+    /// A condition that is not decided yet may change it.
+    Undecided,
+    /// Removed by null, or never set.
+    Unset,
+}
+
+impl Variables {
+    /// Known values by name.
+    pub fn known(&self) -> impl Iterator<Item = (&Arc<str>, &Value)> {
+        self.by_name.iter().filter_map(|(name, v)| match &v.value {
+            VarValue::Set(value) => Some((name, value)),
+            _ => None,
+        })
+    }
+
+    /// Types by name, for what is set.
+    pub fn types(&self) -> VarTypes {
+        let set = |v: &Variable| v.value != VarValue::Unset;
+        self.by_name
+            .iter()
+            .filter(|(_, v)| set(v))
+            .map(|(n, v)| (n.clone(), VarType::Set(v.ty.clone())))
+            .collect()
+    }
+}
+
+/// Merges the variables of a class, as far as the traits given decide the conditions.
+#[salsa::tracked(returns(ref))]
+pub fn class_vars<'db>(
+    db: &'db dyn Db,
+    project: Project,
+    class: Class<'db>,
+    traits: TraitFacts<'db>,
+) -> Variables {
+    let resolved = resolved_class(db, project, class);
+    let mut merge = Merge { db, project, out: Variables::default(), place: resolved.place.clone() };
+    merge.defaults(&resolved.modules);
+    let path = class.file(db).path(db);
+    let (all_roles, roles_file) = roles(db, project);
+    if let Some(file) = roles_file {
+        for name in &resolved.roles {
+            for role in all_roles.iter().filter(|r| r.name.text == *name) {
+                merge.layer(&Origin::Role(name.clone()), file.path(db), &role.layer.vars, StepState::Applied);
+            }
+        }
+    }
+    for (file, layer) in commons(db, project, path) {
+        merge.layer(&Origin::Common, file, &layer.vars, StepState::Applied);
+    }
+    let Some(entry) = entry(db, class) else { return merge.out };
+    merge.layer(&Origin::Entry, path, &entry.layer.vars, StepState::Applied);
+    if let Some(environment) = &resolved.environment {
+        for (file, e) in environment_layers(db, project, path, environment) {
+            let origin = Origin::Environment(e.name.text.clone());
+            merge.layer(&origin, file, &e.layer.vars, StepState::Applied);
+        }
+        for (name, vars) in &entry.overrides {
+            if name.text == *environment {
+                merge.layer(&Origin::Override(name.text.clone()), path, vars, StepState::Applied);
+            }
+        }
+    }
+    merge.ambiguous();
+    for (at, (condition, vars)) in entry.conditional.iter().enumerate() {
+        let state = merge.decide(condition, path, resolved, traits.values(db));
+        merge.layer(&Origin::Conditional(at), path, vars, state);
+    }
+    merge.parameters(&resolved.modules);
+    merge.out
+}
+
+struct Merge<'db> {
+    db: &'db dyn Db,
+    project: Project,
+    out: Variables,
+    place: Place,
+}
+
+impl Merge<'_> {
+    fn defaults(&mut self, modules: &[Arc<str>]) {
+        let index = index(self.db, self.project);
+        for name in modules {
+            let Some(file) = index.modules.get(name) else { continue };
+            let Some(interface) = interface(self.db, *file) else { continue };
+            for declared in &interface.variables {
+                let known = self.out.by_name.entry(declared.name.clone()).or_insert_with(|| Variable {
+                    ty: declared.ty.clone(),
+                    value: VarValue::Unset,
+                    declared: Some(name.clone()),
+                    steps: Vec::new(),
+                });
+                // a declared type says more than one inferred from a default
+                if declared.parameter && declared.ty != Type::Any {
+                    known.ty = declared.ty.clone();
+                    known.declared = Some(name.clone());
+                }
+                if let Some(value) = &declared.default {
+                    if let Type::Record(_) = known.ty {
+                        known.ty = known.ty.clone().join(declared.ty.clone());
+                    }
+                    apply(&mut known.value, value.clone(), StepState::Applied);
+                    known.steps.push(Step {
+                        origin: Origin::Module(name.clone()),
+                        file: file.path(self.db).clone(),
+                        span: None,
+                        value: value.clone(),
+                        state: StepState::Applied,
+                    });
+                }
+            }
+        }
+    }
+
+    fn layer(&mut self, origin: &Origin, file: &Arc<str>, vars: &Written, state: StepState) {
+        for (name, syn) in vars {
+            let mut sink = Sink::new(file.clone());
+            let known = self.out.by_name.get(&name.text);
+            let what = format!("`{}`", name.text);
+            let value = match known.filter(|k| k.ty != Type::Any) {
+                Some(known) => values::typed(syn, &known.ty, &what, &mut sink),
+                None => values::untyped(syn, &mut sink),
+            };
+            let declared = known.and_then(|k| self.declaration(k, &name.text));
+            for mut finding in sink.found {
+                if finding.code == TYPE_MISMATCH.slug {
+                    finding.message = format!("{}; {origin} sets it", finding.message);
+                    if let Some(place) = &declared {
+                        finding.labels.push((place.clone(), "declared here".into()));
+                    }
+                }
+                self.out.found.push(finding);
+            }
+            let Some(value) = value else { continue };
+            let known = self.out.by_name.entry(name.text.clone()).or_insert_with(|| Variable {
+                ty: Type::of(&value),
+                value: VarValue::Unset,
+                declared: None,
+                steps: Vec::new(),
+            });
+            match &known.ty {
+                Type::Any => known.ty = Type::of(&value),
+                // maps may gain keys
+                Type::Record(_) if value != Value::Null => {
+                    known.ty = known.ty.clone().join(Type::of(&value));
+                }
+                Type::Str if matches!(value, Value::Secret(_)) => known.ty = Type::Secret,
+                Type::List(element) if **element == Type::Any && value != Value::Null => {
+                    known.ty = Type::of(&value);
+                }
+                _ => {}
+            }
+            apply(&mut known.value, value.clone(), state);
+            known.steps.push(Step {
+                origin: origin.clone(),
+                file: file.clone(),
+                span: Some(syn.span),
+                value,
+                state,
+            });
+        }
+    }
+
+    /// Where a variable is declared; read only when there is something to report.
+    fn declaration(&self, variable: &Variable, name: &str) -> Option<Place> {
+        if let Some(declaring) = &variable.declared {
+            let file = *index(self.db, self.project).modules.get(declaring)?;
+            return module_variable(self.db, file, name);
+        }
+        variable.steps.first().and_then(|s| Some(Place { file: s.file.clone(), span: s.span? }))
+    }
+
+    /// Two modules give one variable different defaults and no unconditional layer decides.
+    fn ambiguous(&mut self) {
+        let index = index(self.db, self.project);
+        for (name, variable) in &self.out.by_name {
+            let mut defaults = variable.steps.iter().filter_map(|s| match &s.origin {
+                Origin::Module(m) => Some((m, s)),
+                _ => None,
+            });
+            let Some((first_module, first)) = defaults.next() else { continue };
+            let Some((other_module, other)) = defaults.find(|(_, s)| s.value != first.value) else {
+                continue;
+            };
+            if variable.steps.iter().any(|s| !matches!(s.origin, Origin::Module(_))) {
+                continue;
+            }
+            let at = |m: &Arc<str>, s: &Step| {
+                index
+                    .modules
+                    .get(m)
+                    .and_then(|f| module_variable(self.db, *f, name))
+                    .unwrap_or(Place { file: s.file.clone(), span: grammar::Span::new(0, 0) })
+            };
+            let message = format!(
+                "modules `{first_module}` and `{other_module}` give `{name}` different defaults, and nothing decides"
+            );
+            let finding = Diagnostic::new(&AMBIGUOUS_DEFAULT, at(other_module, other), message)
+                .label("another default")
+                .also(at(first_module, first), "the first default")
+                .also(self.place.clone(), "this entry gets both modules")
+                .help(format!("set `{name}` under `vars:` of the entry, a role or common.vgo, or give the two variables different names"));
+            self.out.found.push(finding);
+        }
+    }
+
+    fn parameters(&mut self, modules: &[Arc<str>]) {
+        let index = index(self.db, self.project);
+        for name in modules {
+            let Some(file) = index.modules.get(name) else { continue };
+            let Some(interface) = interface(self.db, *file) else { continue };
+            for p in interface.variables.iter().filter(|d| d.parameter) {
+                let unset = self.out.by_name.get(&p.name).is_none_or(|v| v.value == VarValue::Unset);
+                if !unset {
+                    continue;
+                }
+                let message = format!("module `{name}` needs a value for `{}`, and nothing sets one", p.name);
+                let mut finding = Diagnostic::new(&UNSET_PARAMETER, self.place.clone(), message)
+                    .label(format!("gets `{name}`"))
+                    .help(format!(
+                        "set `{}` ({}) under `vars:` of the entry, a role or common.vgo",
+                        p.name, p.ty
+                    ));
+                if let Some(place) = module_variable(self.db, *file, &p.name) {
+                    finding = finding.also(place, "a parameter without default");
+                }
+                self.out.found.push(finding);
+            }
+        }
+    }
+
+    /// What a condition of `conditional_vars` says, with the variables merged so far.
+    fn decide(
+        &mut self,
+        condition: &Condition,
+        file: &Arc<str>,
+        class: &super::ResolvedClass,
+        traits: &[(Arc<str>, Value)],
+    ) -> StepState {
+        let mut sink = Sink::new(file.clone());
+        let types = self.out.types();
+        let scope = Scope {
+            vars: &types,
+            module: None,
+            item: None,
+            stage: Stage::Specialise,
+            place: "a condition of `conditional_vars`",
+            changed: false,
+        };
+        let lowered = when::lower(condition, &scope, &mut sink);
+        self.out.found.append(&mut sink.found);
+        shared_traits(&lowered.expr, &mut self.out.footprint);
+        let vars = self
+            .out
+            .by_name
+            .iter()
+            .map(|(n, v)| {
+                (
+                    n.clone(),
+                    match &v.value {
+                        VarValue::Set(value) => Some(value.clone()),
+                        _ => None,
+                    },
+                )
+            })
+            .collect();
+        let facts = ClassFacts {
+            vars,
+            traits: traits.iter().cloned().collect(),
+            environment: class.environment.clone(),
+            roles: class.roles.clone(),
+            modules: class.modules.clone(),
+            item: None,
+            hostname: None,
+        };
+        match ir::eval(&lowered.expr, &facts, &mut Budget::default()) {
+            Ok(Outcome::Known(Value::Bool(true))) => StepState::Applied,
+            Ok(Outcome::Known(_)) | Err(_) => StepState::Skipped,
+            Ok(Outcome::Residual(_)) => StepState::Undecided,
+        }
+    }
+}
+
+/// Where a module declares a variable.
+pub fn module_variable(db: &dyn Db, file: crate::db::SourceFile, name: &str) -> Option<Place> {
+    let module = module(db, file)?;
+    let of_params = module.params.iter().map(|p| &p.name);
+    let declared = of_params.chain(module.vars.iter().map(|(n, _)| n)).find(|n| &*n.text == name)?;
+    Some(Place { file: file.path(db).clone(), span: declared.span })
+}
+
+/// Shared traits that an expression looks at.
+pub fn shared_traits(expr: &Expr, out: &mut BTreeSet<Arc<str>>) {
+    let schema = schema();
+    expr.walk(&mut |e| match e {
+        Expr::Path(Root::Traits, steps) => {
+            let prefix = (1..=steps.len()).rev().map(|n| steps[..n].join("."));
+            let known = prefix.filter_map(|p| schema.traits.get_key_value(p.as_str())).next();
+            if let Some((name, known)) = known
+                && known.shared
+            {
+                out.insert(name.clone());
+            }
+        }
+        Expr::Call(f, args) => {
+            if let Some(f) = schema.functions.get(f.name()) {
+                out.extend(f.reads.iter().cloned());
+            }
+            if let (ir::Builtin::HasTrait, Some(Expr::Const(Value::Str(path)))) = (f, args.first())
+                && schema.traits.get(path).is_some_and(|t| t.shared)
+            {
+                out.insert(path.clone());
+            }
+        }
+        _ => {}
+    });
+}
+
+fn apply(known: &mut VarValue, value: Value, state: StepState) {
+    match state {
+        StepState::Skipped => {}
+        StepState::Undecided => *known = VarValue::Undecided,
+        StepState::Applied => match (known, value) {
+            (known, Value::Null) => *known = VarValue::Unset,
+            (VarValue::Set(base), value) => merge_value(base, value),
+            // a map laid over an undecided one stays undecided
+            (VarValue::Undecided, Value::Map(_)) => {}
+            (known, value) => *known = VarValue::Set(without_nulls(value)),
+        },
+    }
+}
+
+/// Maps merge key by key, null removes a key, everything else replaces.
+fn merge_value(base: &mut Value, over: Value) {
+    match (base, over) {
+        (Value::Map(base), Value::Map(over)) => {
+            for (key, value) in over {
+                match (value, base.get_mut(&key)) {
+                    (Value::Null, _) => drop(base.remove(&key)),
+                    (value, Some(known)) => merge_value(known, value),
+                    (value, None) => drop(base.insert(key, without_nulls(value))),
+                }
+            }
+        }
+        (base, over) => *base = without_nulls(over),
+    }
+}
+
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Map(map) => Value::Map(
+            map.into_iter().filter(|(_, v)| *v != Value::Null).map(|(k, v)| (k, without_nulls(v))).collect(),
+        ),
+        other => other,
+    }
+}
+
+/// Every variable that any class or module knows, with its type there; the last resort of a name.
+#[salsa::tracked(returns(ref))]
+pub fn all_variables(db: &dyn Db, project: Project) -> BTreeMap<Arc<str>, Type> {
+    let mut out: BTreeMap<Arc<str>, Type> = BTreeMap::new();
+    let mut add = |name: &Arc<str>, ty: &Type| {
+        out.entry(name.clone()).or_insert_with(|| ty.clone());
+    };
+    for file in &index(db, project).module_files {
+        for declared in interface(db, *file).into_iter().flat_map(|i| &i.variables) {
+            add(&declared.name, &declared.ty);
+        }
+    }
+    let none = TraitFacts::new(db, Vec::new());
+    for class in super::class::classes(db, project) {
+        for (name, variable) in &class_vars(db, project, class, none).by_name {
+            add(name, &variable.ty);
+        }
+    }
+    out
+}

@@ -1,0 +1,331 @@
+//! What `stdlib` says about resource types, traits and functions. Read once; nothing about them is
+//! written anywhere else.
+
+use crate::types::Type;
+use grammar::document::{Core, Node, Value as Written};
+use ir::{Builtin, Finite, Value};
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
+/// Everything `stdlib` declares.
+#[derive(Debug, Default)]
+pub struct Schema {
+    /// By name.
+    pub types: BTreeMap<Arc<str>, ResourceType>,
+    /// By dotted path.
+    pub traits: BTreeMap<Arc<str>, Trait>,
+    /// By name.
+    pub functions: BTreeMap<Arc<str>, Function>,
+    /// What in `stdlib` could not be read; a test holds this empty.
+    pub problems: Vec<String>,
+}
+
+/// A resource type.
+#[derive(Debug)]
+pub struct ResourceType {
+    /// Its name.
+    pub name: Arc<str>,
+    /// For people.
+    pub doc: String,
+    /// The attribute that says which thing it is.
+    pub key: Arc<str>,
+    /// Whether one envoy may have only one per key.
+    pub unique: bool,
+    /// By name.
+    pub attributes: BTreeMap<Arc<str>, Attribute>,
+    /// Sets of which at most one may be given.
+    pub exclusive: Vec<Vec<Arc<str>>>,
+    /// (this, needs that).
+    pub requires: Vec<(Arc<str>, Arc<str>)>,
+    /// Attributes of which one makes it idempotent; empty when it always is.
+    pub guards: Vec<Arc<str>>,
+}
+
+/// An attribute of a resource type.
+#[derive(Debug)]
+pub struct Attribute {
+    /// Its type.
+    pub ty: Type,
+    /// Whether it must be given.
+    pub required: bool,
+    /// Filled in where nothing is written.
+    pub default: Option<Value>,
+    /// Whether a secret may flow here.
+    pub sensitive: bool,
+    /// Whether `source:` and `template:` may give it.
+    pub source: bool,
+    /// For people.
+    pub doc: String,
+}
+
+/// A trait.
+#[derive(Debug)]
+pub struct Trait {
+    /// Its type.
+    pub ty: Type,
+    /// Stable and the same on many hosts; otherwise only the agent knows it.
+    pub shared: bool,
+    /// Whether a host may lack it.
+    pub optional: bool,
+    /// For people.
+    pub doc: String,
+}
+
+/// When a function can be computed at the earliest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// From its arguments and the class.
+    Publish,
+    /// From shared traits.
+    Specialise,
+    /// On the host.
+    Converge,
+}
+
+/// A function.
+#[derive(Debug)]
+pub struct Function {
+    /// What computes it.
+    pub builtin: Builtin,
+    /// Types of its arguments.
+    pub params: Vec<Param>,
+    /// How many of the last `params` may be left out.
+    pub optional: usize,
+    /// Type of any further arguments.
+    pub variadic: Option<Param>,
+    /// How many arguments at least, where `variadic` alone would allow none.
+    pub min: usize,
+    /// Type of the result.
+    pub returns: Type,
+    /// When it can be computed.
+    pub stage: Stage,
+    /// Traits it reads.
+    pub reads: Vec<Arc<str>>,
+    /// May stand in `when:`.
+    pub in_when: bool,
+    /// May stand in a template.
+    pub in_template: bool,
+    /// For people.
+    pub doc: String,
+}
+
+/// What an argument has to be.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Param {
+    /// A value of this type.
+    Of(Type),
+    /// An int or a float.
+    Number,
+    /// The path of a trait, as literal text.
+    TraitPath,
+    /// `HH:MM`, as literal text.
+    Time,
+    /// A day of the week, as literal text.
+    Weekday,
+}
+
+/// The schema of this compiler.
+pub fn schema() -> &'static Schema {
+    static SCHEMA: LazyLock<Schema> = LazyLock::new(read);
+    &SCHEMA
+}
+
+impl Function {
+    /// How many arguments it takes: at least, and at most.
+    pub fn arity(&self) -> (usize, Option<usize>) {
+        let least = (self.params.len() - self.optional).max(self.min);
+        (least, self.variadic.is_none().then_some(self.params.len()))
+    }
+
+    /// What argument `at` of `count` has to be. Where leading arguments are the optional ones
+    /// (`version_ge([v,] v)`), all are of one type, so positions do not matter.
+    pub fn param(&self, at: usize) -> Option<&Param> {
+        self.params.get(at).or(self.variadic.as_ref())
+    }
+}
+
+fn read() -> Schema {
+    let mut out = Schema::default();
+    for (path, text) in stdlib::files() {
+        let parsed = grammar::document::parse(text);
+        for e in &parsed.errors {
+            out.problems.push(format!("{path}: {}", e.message));
+        }
+        let root = parsed.root;
+        if let Some(traits) = root.get("traits").and_then(Node::as_map) {
+            for e in traits {
+                match read_trait(&e.value) {
+                    Some(t) => drop(out.traits.insert(Arc::from(e.key.text.as_str()), t)),
+                    None => out.problems.push(format!("{path}: trait {}", e.key.text)),
+                }
+            }
+        } else if let Some(functions) = root.get("functions").and_then(Node::as_map) {
+            for e in functions {
+                match read_function(&e.key.text, &e.value) {
+                    Some(f) => drop(out.functions.insert(Arc::from(e.key.text.as_str()), f)),
+                    None => out.problems.push(format!("{path}: function {}", e.key.text)),
+                }
+            }
+        } else {
+            match read_type(&root) {
+                Some(t) => drop(out.types.insert(t.name.clone(), t)),
+                None => out.problems.push(format!("{path}: resource type")),
+            }
+        }
+    }
+    out
+}
+
+fn text(node: &Node, key: &str) -> Option<String> {
+    node.get(key).and_then(Node::as_str).map(str::to_owned)
+}
+
+fn flag(node: &Node, key: &str) -> bool {
+    text(node, key).as_deref() == Some("true")
+}
+
+fn list(node: &Node, key: &str) -> Vec<Arc<str>> {
+    let items = node.get(key).and_then(Node::as_seq).unwrap_or_default();
+    items.iter().filter_map(Node::as_str).map(Arc::from).collect()
+}
+
+fn read_type(root: &Node) -> Option<ResourceType> {
+    let mut attributes = BTreeMap::new();
+    for e in root.get("attributes")?.as_map()? {
+        let ty = Type::parse(e.value.get("type")?.as_str()?)?;
+        let default = match e.value.get("default") {
+            Some(node) => Some(plain_value(node)?),
+            None => None,
+        };
+        let attribute = Attribute {
+            ty,
+            required: flag(&e.value, "required"),
+            default,
+            sensitive: flag(&e.value, "sensitive"),
+            source: flag(&e.value, "source"),
+            doc: text(&e.value, "doc")?,
+        };
+        attributes.insert(Arc::from(e.key.text.as_str()), attribute);
+    }
+    let sets = |key: &str| root.get(key).and_then(Node::as_seq).unwrap_or_default();
+    let exclusive = sets("exclusive")
+        .iter()
+        .filter_map(Node::as_seq)
+        .map(|set| set.iter().filter_map(Node::as_str).map(Arc::from).collect())
+        .collect();
+    let requires = sets("requires")
+        .iter()
+        .map(|pair| Some((pair.get("when")?.as_str()?.into(), pair.get("needs")?.as_str()?.into())))
+        .collect::<Option<_>>()?;
+    Some(ResourceType {
+        name: Arc::from(root.get("type")?.as_str()?),
+        doc: text(root, "doc")?,
+        key: Arc::from(root.get("key")?.as_str()?),
+        unique: flag(root, "unique"),
+        attributes,
+        exclusive,
+        requires,
+        guards: list(root, "guards"),
+    })
+}
+
+fn read_trait(node: &Node) -> Option<Trait> {
+    Some(Trait {
+        ty: Type::parse(node.get("type")?.as_str()?)?,
+        shared: match node.get("scope")?.as_str()? {
+            "shared" => true,
+            "host" => false,
+            _ => return None,
+        },
+        optional: flag(node, "optional"),
+        doc: text(node, "doc")?,
+    })
+}
+
+fn read_function(name: &str, node: &Node) -> Option<Function> {
+    let uses = list(node, "use");
+    let number = |key: &str| match node.get(key) {
+        Some(n) => n.as_str()?.parse().ok(),
+        None => Some(0),
+    };
+    Some(Function {
+        builtin: Builtin::from_name(name)?,
+        params: list(node, "params").iter().map(|p| read_param(p)).collect::<Option<_>>()?,
+        optional: number("optional")?,
+        variadic: match node.get("variadic") {
+            Some(n) => Some(read_param(n.as_str()?)?),
+            None => None,
+        },
+        min: number("min")?,
+        returns: Type::parse(node.get("returns")?.as_str()?)?,
+        stage: match node.get("stage")?.as_str()? {
+            "publish" => Stage::Publish,
+            "specialise" => Stage::Specialise,
+            "converge" => Stage::Converge,
+            _ => return None,
+        },
+        reads: list(node, "reads"),
+        in_when: uses.iter().any(|u| &**u == "when"),
+        in_template: uses.iter().any(|u| &**u == "template"),
+        doc: text(node, "doc")?,
+    })
+}
+
+fn read_param(name: &str) -> Option<Param> {
+    Some(match name {
+        "number" => Param::Number,
+        "trait" => Param::TraitPath,
+        "text_time" => Param::Time,
+        "weekday" => Param::Weekday,
+        other => Param::Of(Type::parse(other)?),
+    })
+}
+
+/// A value by the core schema, for the defaults of `stdlib`.
+fn plain_value(node: &Node) -> Option<Value> {
+    Some(match &node.value {
+        Written::Scalar(s) => match s.core() {
+            Core::Null => Value::Null,
+            Core::Bool(b) => Value::Bool(b),
+            Core::Int(i) => Value::Int(i),
+            Core::Float(f) => Value::Float(Finite::new(f)?),
+            Core::Str => Value::str(&s.text),
+            Core::OutOfRange => return None,
+        },
+        Written::Seq(items) => Value::List(items.iter().map(plain_value).collect::<Option<_>>()?),
+        Written::Map(entries) => Value::Map(
+            entries
+                .iter()
+                .map(|e| Some((Arc::from(e.key.text.as_str()), plain_value(&e.value)?)))
+                .collect::<Option<_>>()?,
+        ),
+        Written::Null | Written::Error => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stdlib_reads_without_a_problem_and_every_function_is_there() {
+        let schema = schema();
+        assert_eq!(schema.problems, Vec::<String>::new());
+        for b in Builtin::ALL {
+            assert!(schema.functions.contains_key(b.name()), "stdlib lacks {}", b.name());
+        }
+        for (name, ty) in &schema.types {
+            assert!(ty.attributes.contains_key(&ty.key), "{name}");
+            for (attribute, a) in &ty.attributes {
+                if let Some(default) = &a.default {
+                    assert!(Type::of(default).fits(&a.ty), "{name}.{attribute}");
+                }
+            }
+        }
+        for (name, f) in &schema.functions {
+            for path in &f.reads {
+                assert!(schema.traits.get(path).is_some_and(|t| t.shared), "{name} reads {path}");
+            }
+        }
+    }
+}

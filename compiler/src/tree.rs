@@ -1,0 +1,222 @@
+//! Reads a policy directory. The only place of the compiler that touches the file system for policy.
+
+use crate::db::Content;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Bytes of one file.
+pub const MAX_FILE_BYTES: u64 = 16 << 20;
+/// Files of a policy.
+pub const MAX_FILES: usize = 100_000;
+/// Bytes of a policy.
+pub const MAX_POLICY_BYTES: u64 = 1 << 30;
+
+/// Why a policy cannot be read at all; anything smaller is a finding of `check`.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The root.
+    #[error("cannot read the policy `{}`: {source}", path.display())]
+    Root {
+        /// As given.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file where a directory is due.
+    #[error("`{}` is not a directory; give the directory that holds nodes.vgo and modules/", path.display())]
+    NotADirectory {
+        /// As given.
+        path: PathBuf,
+    },
+    /// Neither node entries nor modules.
+    #[error(
+        "no policy in `{}`: it holds no .vgo file; `vigoc init` makes a small one, `-C DIR` names another directory",
+        path.display()
+    )]
+    Empty {
+        /// As given.
+        path: PathBuf,
+    },
+    /// Above a limit.
+    #[error("the policy `{}` has more than {limit}; is this the right directory?", path.display())]
+    TooLarge {
+        /// As given.
+        path: PathBuf,
+        /// What limit.
+        limit: &'static str,
+    },
+}
+
+/// Files by path relative to the root.
+pub type Files = BTreeMap<Arc<str>, Content>;
+
+/// The stamp by which an unchanged file is told without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    modified: Option<std::time::SystemTime>,
+    size: u64,
+}
+
+/// What was read, with stamps for the next time.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// Contents.
+    pub files: Files,
+    stamps: BTreeMap<Arc<str>, Stamp>,
+}
+
+impl Snapshot {
+    /// Makes the next [`read`] read this file again.
+    pub fn forget(&mut self, path: &str) {
+        self.stamps.remove(path);
+    }
+}
+
+/// Reads the policy below `root`. Files that `earlier` has under the same stamp are not read again.
+///
+/// Names that start with a dot are left out. Outside `templates/` only `.vgo` files count.
+pub fn read(root: &Path, earlier: Option<&Snapshot>) -> Result<Snapshot, OpenError> {
+    let failed = |source| OpenError::Root { path: root.to_owned(), source };
+    let real_root = root.canonicalize().map_err(failed)?;
+    if !real_root.is_dir() {
+        return Err(OpenError::NotADirectory { path: root.to_owned() });
+    }
+    let mut walk = Walk { real_root: &real_root, earlier, out: Snapshot::default(), bytes: 0 };
+    walk.directory(&real_root, "", 0).map_err(|e| match e {
+        Stop::Io(source) => failed(source),
+        Stop::Limit(limit) => OpenError::TooLarge { path: root.to_owned(), limit },
+    })?;
+    let out = walk.out;
+    if !out.files.keys().any(|p| p.ends_with(".vgo")) {
+        return Err(OpenError::Empty { path: root.to_owned() });
+    }
+    Ok(out)
+}
+
+/// The nearest directory at or above `start` that holds a policy.
+pub fn find_root(start: &Path) -> Option<PathBuf> {
+    let holds = |dir: &Path| {
+        dir.join("modules").is_dir() || dir.join("nodes.vgo").is_file() || dir.join("roles.vgo").is_file()
+    };
+    start.ancestors().find(|dir| holds(dir)).map(Path::to_owned)
+}
+
+enum Stop {
+    Io(io::Error),
+    Limit(&'static str),
+}
+
+struct Walk<'a> {
+    real_root: &'a Path,
+    earlier: Option<&'a Snapshot>,
+    out: Snapshot,
+    bytes: u64,
+}
+
+/// Deeper than any policy; ends a circle of links.
+const MAX_DIRECTORIES: u32 = 64;
+
+impl Walk<'_> {
+    fn directory(&mut self, dir: &Path, relative: &str, depth: u32) -> Result<(), Stop> {
+        if depth > MAX_DIRECTORIES {
+            return Err(Stop::Limit("64 nested directories"));
+        }
+        let mut names = Vec::new();
+        for entry in fs::read_dir(dir).map_err(Stop::Io)? {
+            names.push(entry.map_err(Stop::Io)?.file_name());
+        }
+        names.sort();
+        for name in names {
+            let Some(name) = name.to_str() else { continue };
+            if name.starts_with('.') || (relative.is_empty() && name == "target") {
+                continue;
+            }
+            let path = dir.join(name);
+            let relative = if relative.is_empty() { name.to_owned() } else { format!("{relative}/{name}") };
+            let template = relative.starts_with("templates/");
+            let metadata = match fs::metadata(&path) {
+                Ok(m) => m,
+                Err(_) if !template && !name.ends_with(".vgo") => continue,
+                Err(e) => {
+                    self.put(relative, Content::Unreadable(e.to_string()), None)?;
+                    continue;
+                }
+            };
+            let linked = fs::symlink_metadata(&path).is_ok_and(|m| m.is_symlink());
+            let leaves = linked && !path.canonicalize().is_ok_and(|p| p.starts_with(self.real_root));
+            if metadata.is_dir() {
+                if leaves {
+                    self.put(relative, Content::LeavesRoot, None)?;
+                } else {
+                    match self.directory(&path, &relative, depth + 1) {
+                        Err(Stop::Io(e)) => self.put(relative, Content::Unreadable(e.to_string()), None)?,
+                        other => other?,
+                    }
+                }
+            } else if template || name.ends_with(".vgo") {
+                if leaves {
+                    self.put(relative, Content::LeavesRoot, None)?;
+                } else {
+                    self.file(&path, relative, &metadata)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: &Path, relative: String, metadata: &fs::Metadata) -> Result<(), Stop> {
+        if !metadata.is_file() {
+            return self.put(relative, Content::Unreadable("not a regular file".into()), None);
+        }
+        let stamp = Stamp { modified: metadata.modified().ok(), size: metadata.len() };
+        if let Some(earlier) = self.earlier
+            && earlier.stamps.get(relative.as_str()) == Some(&stamp)
+            && let Some(content) = earlier.files.get(relative.as_str())
+        {
+            self.bytes += stamp.size;
+            return self.put(relative, content.clone(), Some(stamp));
+        }
+        let content = read_bounded(path);
+        if let Content::Text(t) = &content {
+            self.bytes += t.len() as u64;
+        }
+        self.put(relative, content, Some(stamp))
+    }
+
+    fn put(&mut self, relative: String, content: Content, stamp: Option<Stamp>) -> Result<(), Stop> {
+        let path: Arc<str> = relative.into();
+        if let Some(stamp) = stamp {
+            self.out.stamps.insert(path.clone(), stamp);
+        }
+        self.out.files.insert(path, content);
+        if self.out.files.len() > MAX_FILES {
+            return Err(Stop::Limit("100,000 files"));
+        }
+        if self.bytes > MAX_POLICY_BYTES {
+            return Err(Stop::Limit("1 GiB"));
+        }
+        Ok(())
+    }
+}
+
+/// Reads a file up to the limit; errors are content.
+pub fn read_bounded(path: &Path) -> Content {
+    let bytes = fs::File::open(path).and_then(|file| {
+        let mut bytes = Vec::new();
+        file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    });
+    match bytes {
+        Err(e) => Content::Unreadable(e.to_string()),
+        Ok(bytes) if bytes.len() as u64 > MAX_FILE_BYTES => {
+            Content::TooLarge(fs::metadata(path).map_or(bytes.len() as u64, |m| m.len()))
+        }
+        Ok(bytes) => match String::from_utf8(bytes) {
+            Ok(text) => Content::Text(text.into()),
+            Err(e) => Content::Bytes(e.into_bytes().into()),
+        },
+    }
+}

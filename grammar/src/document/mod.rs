@@ -1,0 +1,88 @@
+//! The structure of a `.vgo` file: a strict subset of YAML 1.2.
+//!
+//! Raw tokens of a line (`lexer`) become tokens with explicit indentation (`layout`, `flow`), which the grammar turns into
+//! a [`Node`]; `check` then looks at the keys. Whatever parses without errors is what any YAML reader sees.
+
+mod block_text;
+mod build;
+mod check;
+mod control;
+mod flow;
+mod indent;
+mod keys;
+mod layout;
+mod lexer;
+mod lines;
+mod plain;
+mod properties;
+mod quoted;
+mod scalar;
+mod token;
+mod tree;
+mod values;
+mod words;
+
+lalrpop_util::lalrpop_mod!(
+    #[allow(
+        clippy::all,
+        clippy::allow_attributes_without_reason,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        unused,
+        missing_docs,
+        reason = "generated"
+    )]
+    grammar,
+    "/document/grammar.rs"
+);
+
+pub use scalar::{Core, Scalar, TextMap};
+pub use tree::{Entry, Key, Node, Style, Value};
+
+use crate::Span;
+use crate::error::{Sink, SyntaxError};
+
+/// A parsed file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parsed {
+    /// The whole document; [`Value::Null`] for an empty file.
+    pub root: Node,
+    /// In the order of the text, at most a hundred and one that says so.
+    pub errors: Vec<SyntaxError>,
+    /// In the order of the text.
+    pub comments: Vec<Comment>,
+}
+
+/// A `#` and what follows it on the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Comment {
+    /// From the `#` to the end of the line.
+    pub span: Span,
+    /// Whether nothing else is on the line.
+    pub own_line: bool,
+}
+
+/// Parses a file. Never fails: what is not understood is reported, and is a [`Value::Error`] in the tree.
+pub fn parse(text: &str) -> Parsed {
+    let mut layout = layout::Layout::new(text);
+    let mut sink = Sink::default();
+    let start = layout.at;
+    control::check(text, start, &mut sink);
+    let parsed = grammar::DocumentParser::new().parse(&mut sink, &mut layout);
+    let mut root = match parsed {
+        Ok(Some(root)) => root,
+        Ok(None) => Node::new(Value::Null, Span::of(start..start)),
+        Err(error) => {
+            sink.push(build::unexpected(&error));
+            Node::new(Value::Error, Span::of(start..text.len()))
+        }
+    };
+    check::node(&mut root, &mut sink);
+    sink.absorb(layout.sink);
+    let comments = layout.comments;
+    Parsed { root, errors: sink.finish(), comments }
+}
+
+#[cfg(test)]
+mod tests;
