@@ -94,8 +94,12 @@ impl Built {
                 row
             })
             .collect();
-        let order: Vec<&str> =
-            variant.run_order.iter().filter_map(|at| variant.modules.get(*at as usize)).map(|m| &*m.name).collect();
+        let order: Vec<&str> = variant
+            .run_order
+            .iter()
+            .filter_map(|at| variant.modules.get(*at as usize))
+            .map(|m| &*m.name)
+            .collect();
         let document = json!({
             "format_version": output::FORMAT_VERSION,
             "envoy": hostname,
@@ -174,9 +178,11 @@ fn replaceable(out: &Path) -> Result<(), Failure> {
     }
     let refused = |why: &str| Failure::Input(format!("`{}` {why}; it was left as it is", out.display()));
     let entries = fs::read_dir(out).map_err(|_| refused("is not a directory that can be read"))?;
-    let names: Vec<String> = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    let names: Vec<String> =
+        entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
     let ours = |name: &String| matches!(name.as_str(), "index.json" | "envoys" | "blobs");
-    let built = names.iter().all(ours) && out.join("index.json").is_file() && is_index(&out.join("index.json"));
+    let built =
+        names.iter().all(ours) && out.join("index.json").is_file() && is_index(&out.join("index.json"));
     if names.is_empty() || built { Ok(()) } else { Err(refused("is not empty and not an earlier build")) }
 }
 
@@ -208,9 +214,8 @@ impl Variants {
         let host = Host::find(policy, &member.hostname, None, &member.traits)?;
         host.need_no_errors()?;
         host.need_traits()?;
-        let variant = policy
-            .variant(&key, &member.traits)
-            .map_err(|e| Failure::no_answer(e.to_string(), None))?;
+        let variant =
+            policy.variant(&key, &member.traits).map_err(|e| Failure::no_answer(e.to_string(), None))?;
         let looked_at =
             host.linked.footprint.iter().map(|path| (path.clone(), given.get(path).cloned())).collect();
         made.push(Made { looked_at, variant: variant.clone() });

@@ -63,7 +63,8 @@ fn member(row: &Json) -> Result<Member, String> {
     };
     // it becomes the name of a file
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    if hostname.is_empty() || hostname.len() > 253 || hostname.starts_with('.') || !hostname.chars().all(fits) {
+    if hostname.is_empty() || hostname.len() > 253 || hostname.starts_with('.') || !hostname.chars().all(fits)
+    {
         return Err(format!("`{hostname}` is not a host name"));
     }
     let traits = match fields.get("traits") {

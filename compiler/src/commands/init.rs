@@ -26,7 +26,9 @@ static SKELETON: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../examples/init");
 /// Runs the command.
 pub(super) fn run(args: &Args, directory: Option<PathBuf>) -> Result<Exit, Failure> {
     let dir = match (&args.dir, directory) {
-        (Some(_), Some(_)) => return Err(Failure::Usage("give the directory once: as DIR or with -C".into())),
+        (Some(_), Some(_)) => {
+            return Err(Failure::Usage("give the directory once: as DIR or with -C".into()));
+        }
         (Some(dir), None) => dir.clone(),
         (None, dir) => dir.unwrap_or_else(|| ".".into()),
     };

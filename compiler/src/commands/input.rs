@@ -24,7 +24,8 @@ pub(super) fn root(dir: Option<&Path>, directory: Option<PathBuf>) -> Result<Pat
                 .map_err(|e| Failure::Input(format!("cannot tell the current directory: {e}")))?;
             find_root(&here).ok_or_else(|| {
                 Failure::Input(
-                    "there is no policy here or above; give its directory, or make one with `vigoc init`".into(),
+                    "there is no policy here or above; give its directory, or make one with `vigoc init`"
+                        .into(),
                 )
             })
         }
@@ -122,7 +123,10 @@ pub(super) fn check_traits(traits: &Value) -> Result<(), String> {
                 && !matches!(value, Value::Map(_) | Value::Null)
             {
                 let group = steps[..n].join(".");
-                return Err(format!("`{group}` is {}, not a map of traits", crate::values::article(value.kind())));
+                return Err(format!(
+                    "`{group}` is {}, not a map of traits",
+                    crate::values::article(value.kind())
+                ));
             }
         }
     }

@@ -1,9 +1,9 @@
 //! Which traits have to be given before a variable, a `foreach` or a `case` is decided.
 
 use super::host::Host;
+use crate::diagnostic::{Place, Sink};
 use crate::expr::{Lowered, Scope, when};
 use crate::facts::ClassFacts;
-use crate::diagnostic::{Place, Sink};
 use crate::resolve::class::entry;
 use crate::resolve::layers::{Origin, StepState};
 use crate::resolve::vars::{VarValue, shared_traits};

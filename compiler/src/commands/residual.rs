@@ -26,9 +26,9 @@ pub(super) fn attribute_json(expr: &Expr) -> Json {
     match expr {
         Expr::Const(value) => value_json(value),
         Expr::List(items) => items.iter().map(attribute_json).collect(),
-        Expr::Map(keys, values) => Json::Object(
-            keys.iter().zip(values).map(|(k, e)| (k.to_string(), attribute_json(e))).collect(),
-        ),
+        Expr::Map(keys, values) => {
+            Json::Object(keys.iter().zip(values).map(|(k, e)| (k.to_string(), attribute_json(e))).collect())
+        }
         other => json!({ "expr": template_text(other) }),
     }
 }

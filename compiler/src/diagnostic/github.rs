@@ -15,13 +15,18 @@ pub fn github(d: &Diagnostic, text: &dyn Fn(&str) -> Option<Arc<str>>, prefix: &
     let at = |offset: u32| text.as_ref().map_or((1, 1), |t| line_column(t, offset as usize));
     let ((line, column), (end_line, end_column)) = (at(d.place.span.start), at(d.place.span.end));
     let file = property(&format!("{prefix}{}", d.place.file));
-    let columns = if line == end_line { format!(",col={column},endColumn={end_column}") } else { String::new() };
+    let columns =
+        if line == end_line { format!(",col={column},endColumn={end_column}") } else { String::new() };
     let mut said = d.message.clone();
     if let Some(help) = &d.help {
         said.push_str("\nhelp: ");
         said.push_str(help);
     }
-    format!("::{level} file={file},line={line},endLine={end_line}{columns},title={}::{}", d.code, message(&said))
+    format!(
+        "::{level} file={file},line={line},endLine={end_line}{columns},title={}::{}",
+        d.code,
+        message(&said)
+    )
 }
 
 fn message(text: &str) -> String {

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 /// Arguments of `explain`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-#[group(id = "subject", required = true, multiple = false, args = ["var", "module", "resource", "when"])]
+#[command(group = clap::ArgGroup::new("subject").required(true).args(["var", "module", "resource", "when"]))]
 pub(super) struct Args {
     /// The name of the host.
     host: String,

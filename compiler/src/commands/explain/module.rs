@@ -143,7 +143,11 @@ impl<'a> Work<'a> {
                 .filter(|r| host.resolved.roles.contains(&r.name.text))
                 .find_map(|r| Some((r, r.includes.iter().find(|n| n.text == role)?)));
             let Some((outer, name)) = including else { return out };
-            out.push(self.step(format!("role {role} included by {}", outer.name.text), file, name.span.start));
+            out.push(self.step(
+                format!("role {role} included by {}", outer.name.text),
+                file,
+                name.span.start,
+            ));
             role = outer.name.text.clone();
         }
         out

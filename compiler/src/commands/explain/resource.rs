@@ -38,7 +38,8 @@ pub(super) fn explain(host: &Host<'_>, name: &str) -> Result<Answer, Failure> {
         Some(r) if r.when.is_some() => "under a condition",
         Some(_) => "always",
     };
-    let head = vec![format!("{name}   {}", typed.kind.name), said.to_owned(), format!("{}:{line}", found.path)];
+    let head =
+        vec![format!("{name}   {}", typed.kind.name), said.to_owned(), format!("{}:{line}", found.path)];
     let mut rows = Vec::new();
     let mut attributes = Map::new();
     for (attribute, expr) in here.into_iter().flat_map(|r| &r.attributes) {
@@ -114,8 +115,10 @@ impl<'a> Assigned<'a> {
             facts.item = item(declared, name, &facts);
             return Ok((declared, facts));
         }
-        if self.specialised.templated.iter().any(|t| crate::specialise::edges::Target::new(name).may_mean(t)) {
-            let message = format!("whether `{}.{name}` exists depends on traits that were not given", self.name);
+        if self.specialised.templated.iter().any(|t| crate::specialise::edges::Target::new(name).may_mean(t))
+        {
+            let message =
+                format!("whether `{}.{name}` exists depends on traits that were not given", self.name);
             return Err(Failure::no_answer(message, Some("give them with `--traits FILE`".into())));
         }
         let known: Vec<&str> = self.specialised.instances.iter().map(|i| &*i.name).collect();
@@ -139,12 +142,11 @@ fn item(resource: &TypedResource, name: &str, facts: &ClassFacts) -> Option<Valu
 
 /// Where an attribute is written: in the branch that the case chose, or in the resource or the defaults.
 fn attribute_place(resource: &TypedResource, name: &str, facts: &ClassFacts) -> Option<u32> {
-    let case = resource.case.as_ref().and_then(|case| {
-        match ir::eval(&case.expr, facts, &mut Budget::default()) {
+    let case =
+        resource.case.as_ref().and_then(|case| match ir::eval(&case.expr, facts, &mut Budget::default()) {
             Ok(Outcome::Known(value)) => ir::render(&value).ok(),
             _ => None,
-        }
-    });
+        });
     let branch = case.and_then(|text| {
         let is = |label: &str| resource.branches.iter().find(|(l, _)| &*l.text == label);
         is(&text).or_else(|| is("default"))
