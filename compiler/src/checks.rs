@@ -6,7 +6,7 @@ use crate::diagnostic::codes::{
     UNKNOWN_ROLE, UNUSED_MODULE, UNUSED_ROLE, UNUSED_VARIABLE,
 };
 use crate::diagnostic::nearest::suggest;
-use crate::diagnostic::{Diagnostic, Place, merged};
+use crate::diagnostic::{Diagnostic, Place, Severity, merged};
 use crate::expr::VarType;
 use crate::resolve::Class;
 use crate::resolve::class::{self, classes, resolved_class, roles};
@@ -58,15 +58,40 @@ pub fn check(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
     for class in &all {
         out.extend(class_findings(db, project, *class, none).iter().cloned());
     }
-    out.extend(unused(db, project, &all));
+    out.extend(lone_modules(db, project, &all));
     out.extend(shadowed(db, project));
     out.extend(role_findings(db, project));
-    let count = all.len();
+    // what a mistake cuts off is not unused
+    if out.iter().all(|d| d.severity != Severity::Error) {
+        out.extend(unused(db, project, &all));
+    }
     let mut out = merged(out);
+    let concerned = concerned(db, project, &all);
     for d in &mut out {
-        // what holds for every class holds as such
-        if d.classes.len() == count {
+        // what holds for every class, or for every class that has the module, holds as such
+        let every = concerned.get(&d.place.file).copied().unwrap_or(all.len());
+        if d.classes.len() == every || d.classes.len() == all.len() {
             d.classes.clear();
+        }
+    }
+    out
+}
+
+/// How many classes could have a finding in a file: of a module those that get it, of a template those of its modules,
+/// of a file with a single node entry that one.
+fn concerned(db: &dyn Db, project: Project, all: &[Class<'_>]) -> BTreeMap<Arc<str>, usize> {
+    let index = index(db, project);
+    let mut out: BTreeMap<Arc<str>, usize> = BTreeMap::new();
+    for class in all {
+        let mut files: BTreeSet<&Arc<str>> = BTreeSet::from([class.file(db).path(db)]);
+        for name in &resolved_class(db, project, *class).modules {
+            let Some(file) = index.modules.get(name) else { continue };
+            files.insert(file.path(db));
+            let templates = reads(db, project, *file).templates.iter();
+            files.extend(templates.filter_map(|t| Some(index.templates.get(t)?.path(db))));
+        }
+        for file in files {
+            *out.entry(file.clone()).or_default() += 1;
         }
     }
     out
@@ -190,7 +215,15 @@ pub(crate) fn role_findings(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
     out
 }
 
-/// Modules, roles and variables that nothing uses. A module that no entry gets is checked all the same.
+/// A module that no entry gets is checked all the same.
+fn lone_modules(db: &dyn Db, project: Project, all: &[Class<'_>]) -> Vec<Diagnostic> {
+    let used: BTreeSet<&Arc<str>> =
+        all.iter().flat_map(|class| &resolved_class(db, project, *class).modules).collect();
+    let modules = &index(db, project).modules;
+    modules.iter().filter(|(name, _)| !used.contains(name)).flat_map(|(_, f)| lone_module(db, project, *f)).collect()
+}
+
+/// Modules, roles and variables that nothing uses.
 fn unused(db: &dyn Db, project: Project, all: &[Class<'_>]) -> Vec<Diagnostic> {
     let mut out = Vec::new();
     let index = index(db, project);
@@ -213,7 +246,6 @@ fn unused(db: &dyn Db, project: Project, all: &[Class<'_>]) -> Vec<Diagnostic> {
                     .help("add it to a role or an entry, or take the file out"),
             );
         }
-        out.extend(lone_module(db, project, *file));
     }
     let (roles, file) = roles(db, project);
     if let Some(file) = file {

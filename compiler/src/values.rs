@@ -44,14 +44,18 @@ fn untyped_scalar(text: &Text, span: Span, sink: &mut Sink) -> Option<Value> {
         Core::Int(i) => {
             let digits = written.trim_start_matches(['-', '+']);
             if digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit()) {
-                ambiguous(sink, span, written, "some readers take a leading zero for an octal number");
+                let help = format!("write `{i}` for the number, or \"{written}\" for the text");
+                ambiguous(sink, span, written, "some readers take a leading zero for an octal number", help);
             }
             Value::Int(i)
         }
         Core::Float(f) => Value::Float(Finite::new(f)?),
         Core::Str => {
-            if text.is_plain() && as_yaml11_bool(written).is_some() {
-                ambiguous(sink, span, written, "some readers take it for a bool; here it is text");
+            if text.is_plain()
+                && let Some(meant) = as_yaml11_bool(written)
+            {
+                let help = format!("write `{meant}` for the bool, or \"{written}\" for the text");
+                ambiguous(sink, span, written, "some readers take it for a bool; here it is text", help);
             }
             Value::str(written)
         }
@@ -66,11 +70,11 @@ fn untyped_scalar(text: &Text, span: Span, sink: &mut Sink) -> Option<Value> {
     })
 }
 
-fn ambiguous(sink: &mut Sink, span: Span, written: &str, why: &str) {
+fn ambiguous(sink: &mut Sink, span: Span, written: &str, why: &str, help: String) {
     let finding = sink
         .say(&AMBIGUOUS_SCALAR, span, format!("readers of YAML disagree about `{written}`: {why}"))
         .label("ambiguous")
-        .help(format!("put it in quotes: \"{written}\""))
+        .help(help)
         .fix(span, format!("\"{written}\""));
     sink.push(finding);
 }
@@ -97,13 +101,15 @@ pub fn typed(syn: &Syn, ty: &Type, what: What<'_>, sink: &mut Sink) -> Option<Va
         (_, Type::Any | Type::Mixed) => untyped(syn, sink),
         (SynKind::Text(text), _) => typed_scalar(text, syn.span, ty, what, sink),
         (SynKind::List(items), Type::List(element)) => {
-            let values: Vec<_> = items.iter().map(|s| typed(s, element, what, sink)).collect();
+            let what = format!("an item of {}", what.trim_start_matches("an item of "));
+            let values: Vec<_> = items.iter().map(|s| typed(s, element, &what, sink)).collect();
             Some(Value::List(values.into_iter().collect::<Option<_>>()?))
         }
         (SynKind::Map(entries), Type::Map(element)) => {
             let mut map = BTreeMap::new();
             for (key, value) in entries {
-                map.insert(Arc::from(key.text.as_str()), typed(value, element, what, sink)?);
+                let what = field_of(what, &key.text);
+                map.insert(Arc::from(key.text.as_str()), typed(value, element, &what, sink)?);
             }
             Some(Value::Map(map))
         }
@@ -111,7 +117,7 @@ pub fn typed(syn: &Syn, ty: &Type, what: What<'_>, sink: &mut Sink) -> Option<Va
             let mut map = BTreeMap::new();
             for (key, value) in entries {
                 let value = match fields.get(key.text.as_str()) {
-                    Some(ty) => typed(value, ty, what, sink)?,
+                    Some(ty) => typed(value, ty, &field_of(what, &key.text), sink)?,
                     // a map may gain keys
                     None => untyped(value, sink)?,
                 };
@@ -127,6 +133,14 @@ pub fn typed(syn: &Syn, ty: &Type, what: What<'_>, sink: &mut Sink) -> Option<Va
             mismatch(sink, span, what, ty, syn.describe());
             None
         }
+    }
+}
+
+/// `x` and `y` give `x.y`.
+fn field_of(what: What<'_>, key: &str) -> String {
+    match what.strip_suffix('`') {
+        Some(open) => format!("{open}.{key}`"),
+        None => format!("`{key}` in {what}"),
     }
 }
 

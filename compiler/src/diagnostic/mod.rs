@@ -178,17 +178,22 @@ impl Sink {
 
 /// Merges equal findings of several classes, sorts by place, then severity.
 pub fn merged(all: impl IntoIterator<Item = Diagnostic>) -> Vec<Diagnostic> {
-    let mut by_finding: std::collections::HashMap<Diagnostic, Vec<Arc<str>>> = Default::default();
+    // `None`: found without a class too, so it holds as such
+    let mut by_finding: std::collections::HashMap<Diagnostic, Option<Vec<Arc<str>>>> = Default::default();
     for mut d in all {
         let classes = std::mem::take(&mut d.classes);
-        by_finding.entry(d).or_default().extend(classes);
+        let known = by_finding.entry(d).or_insert_with(|| Some(Vec::new()));
+        match known {
+            Some(known) if !classes.is_empty() => known.extend(classes),
+            known => *known = None,
+        }
     }
     let mut out: Vec<Diagnostic> = by_finding
         .into_iter()
-        .map(|(mut d, mut classes)| {
-            classes.sort();
-            classes.dedup();
-            d.classes = classes;
+        .map(|(mut d, classes)| {
+            d.classes = classes.unwrap_or_default();
+            d.classes.sort();
+            d.classes.dedup();
             d
         })
         .collect();

@@ -12,7 +12,7 @@ use crate::diagnostic::{Diagnostic, Sink};
 use crate::schema::Stage;
 use crate::types::Type;
 use grammar::Span;
-use ir::Expr;
+use ir::{Expr, Root};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -30,6 +30,9 @@ pub struct Lowered {
     /// Whether it may be absent on a host, so that only `default` can take it.
     pub optional: bool,
 }
+
+/// No trait is called this.
+const UNKNOWABLE: &str = "?";
 
 /// Spans in the shape of an expression: the children are those of [`ir::Expr`], in its order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,9 +65,19 @@ impl Lowered {
         Lowered { expr, spans: Spans { span, children }, secret: ty.holds_secret(), ty, optional: false }
     }
 
-    /// Stands for something that was reported.
+    /// Stands for something that was reported: a trait that nobody ever knows, so whatever is computed from it stays
+    /// open and causes no findings of its own.
     fn error(span: Span) -> Self {
-        Lowered::new(Expr::Const(ir::Value::Null), span, Vec::new(), Type::Any)
+        Lowered::new(Expr::path(Root::Traits, &[UNKNOWABLE]), span, Vec::new(), Type::Any)
+    }
+
+    /// Whether a part of it was reported.
+    pub fn is_broken(&self) -> bool {
+        let mut broken = false;
+        self.expr.walk(&mut |e| {
+            broken |= matches!(e, Expr::Path(Root::Traits, steps) if steps.iter().any(|s| &**s == UNKNOWABLE));
+        });
+        broken
     }
 
     fn span(&self) -> Span {

@@ -290,6 +290,10 @@ impl Build<'_> {
             self.out.modules.retain(|m| *m != name);
             self.out.excluded.insert(name, by);
         }
+        // a misspelt name may be the one that is missing
+        if self.out.found.iter().any(|d| d.code == UNKNOWN_MODULE.slug || d.code == UNKNOWN_ROLE.slug) {
+            return;
+        }
         let index = index(self.db, self.project);
         for name in self.out.modules.clone() {
             let Some(file) = index.modules.get(&name) else { continue };
@@ -310,7 +314,6 @@ impl Build<'_> {
                     let message = format!("module `{name}` needs `{needed}`, which is not assigned{why}");
                     Diagnostic::new(&MISSING_DEPENDENCY, at, message)
                         .label("not assigned")
-                        .also(self.out.place.clone(), format!("this entry gets `{name}`"))
                         .help(format!("add `{needed}` to the modules of a role or of the entry"))
                 } else {
                     Diagnostic::new(&UNKNOWN_MODULE, at, format!("there is no module `{needed}`"))

@@ -7,6 +7,7 @@ use super::interface::{interface, module};
 use super::layers::{Origin, Step, StepState};
 use crate::db::{Db, Project};
 use crate::diagnostic::codes::{AMBIGUOUS_DEFAULT, TYPE_MISMATCH, UNSET_PARAMETER};
+use crate::diagnostic::nearest::nearest;
 use crate::diagnostic::{Diagnostic, Place, Sink};
 use crate::expr::{Scope, VarType, VarTypes, when};
 use crate::facts::ClassFacts;
@@ -277,6 +278,14 @@ impl Merge<'_> {
                         "set `{}` ({}) under `vars:` of the entry, a role or common.vgo",
                         p.name, p.ty
                     ));
+                let undeclared = self.out.by_name.iter().filter(|(_, v)| v.declared.is_none());
+                if let Some(near) = nearest(&p.name, undeclared.map(|(n, _)| &**n)) {
+                    finding = finding.help(format!("`{near}` is set; is it a misspelt `{}`?", p.name));
+                    let step = self.out.by_name.get(near).and_then(|v| v.steps.last());
+                    if let Some((step, span)) = step.and_then(|s| Some((s, s.span?))) {
+                        finding = finding.also(Place { file: step.file.clone(), span }, "set here");
+                    }
+                }
                 if let Some(place) = module_variable(self.db, *file, &p.name) {
                     finding = finding.also(place, "a parameter without default");
                 }

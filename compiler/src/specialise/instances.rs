@@ -278,11 +278,19 @@ impl Work {
                     return;
                 }
                 self.templated(r);
+                let before = self.sink.found.len();
                 for item in items {
                     self.facts.item = Some(item);
                     self.instance(r);
                 }
                 self.facts.item = None;
+                // one mistake in the resource, not one for every item
+                let mut seen = BTreeSet::new();
+                let mut at = 0;
+                self.sink.found.retain(|d| {
+                    at += 1;
+                    at <= before || seen.insert((d.code, d.place.clone()))
+                });
             }
             Some(Outcome::Known(other)) => {
                 let message = format!("`foreach:` wants a list, not {}", article(other.kind()));
@@ -675,8 +683,9 @@ impl Work {
 
     fn report_circle(&mut self, circle: &[usize], edges: &[((usize, usize), Span, EdgeKind)]) {
         let name = |at: usize| self.out.instances[at].name.clone();
-        let steps: Vec<(usize, usize)> =
-            circle.iter().copied().zip(circle.iter().copied().cycle().skip(1)).collect();
+        let circle = waiting(circle);
+        let next = circle.iter().copied().cycle().skip(1);
+        let steps: Vec<(usize, usize)> = next.zip(circle.iter().copied()).collect();
         let mut places = steps.iter().filter_map(|step| {
             let (_, span, kind) = edges.iter().find(|(e, ..)| e == step)?;
             let text = match kind {
@@ -702,6 +711,12 @@ impl Work {
         }
         self.sink.push(finding);
     }
+}
+
+/// A circle of (first, then) the way people read it: each waits for the next.
+pub(super) fn waiting(circle: &[usize]) -> Vec<usize> {
+    let first = circle.first().copied();
+    first.into_iter().chain(circle.iter().skip(1).rev().copied()).collect()
 }
 
 fn type_defaults(kind: &ResourceType, written: &[(Arc<str>, Expr)]) -> Vec<(Arc<str>, Expr)> {

@@ -1,7 +1,9 @@
 //! A class with facts: its modules specialised, linked with each other, ordered, hashed.
 
 use super::edges::Target;
-use super::instances::{Encoded, ExtraEdges, FactsKey, ModuleFacts, Specialised, encode, specialised};
+use super::instances::{
+    Encoded, ExtraEdges, FactsKey, ModuleFacts, Specialised, encode, specialised, waiting,
+};
 use super::order::order;
 use super::typed::{EdgeKind, TypesKey, typed};
 use crate::db::{Db, Project, SourceFile};
@@ -81,7 +83,12 @@ pub fn keys<'db>(
                 ));
             }
             None => {
-                if let Some(ty) = all.get(name) {
+                // a parameter that nothing sets is reported at the entry; nothing follows from it
+                let own = interface(db, file).and_then(|i| i.variables.iter().find(|d| d.name == *name));
+                if let Some(own) = own.filter(|d| d.parameter) {
+                    types.insert(name.clone(), VarType::Set(own.ty.clone()));
+                    values.push((name.clone(), None));
+                } else if let Some(ty) = all.get(name) {
                     types.insert(name.clone(), VarType::Elsewhere(ty.clone()));
                 }
             }
@@ -436,8 +443,9 @@ impl Linking<'_, '_> {
     }
 
     fn report_circle(&mut self, circle: &[usize]) {
+        let circle = waiting(circle);
         let next = circle.iter().copied().cycle().skip(1);
-        let steps: Vec<(usize, usize)> = circle.iter().copied().zip(next).collect();
+        let steps: Vec<(usize, usize)> = next.zip(circle.iter().copied()).collect();
         let mut places: Vec<(Place, String)> = Vec::new();
         for step in steps {
             let Some((_, place, text)) = self.module_edges.iter().find(|(e, ..)| *e == step) else {

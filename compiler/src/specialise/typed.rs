@@ -419,6 +419,11 @@ impl<'db> Typing<'db> {
                 ["when", "foreach", "case", "match", "depends_on", "before", "notify", "subscribes", "doc"];
             let message = format!("type `{}` has no attribute `{}`", ty.name, a.name.text);
             let finding = self.sink.say(&UNKNOWN_ATTRIBUTE, a.name.span, message).label("unknown attribute");
+            let by_source: &[&str] = match ty.attributes.values().any(|a| a.source) {
+                true => &["source", "template"],
+                false => &[],
+            };
+            let known = known.chain(by_source.iter().copied());
             let finding = match nearest(&a.name.text, known.clone().chain(language)) {
                 Some(near) => finding.help(format!("did you mean `{near}`?")).fix(a.name.span, near),
                 None => finding.help(format!("`{}` has {}", ty.name, listed(known))),
@@ -543,7 +548,7 @@ impl<'db> Typing<'db> {
         if !missing.is_empty() {
             let docs: Vec<String> = missing
                 .iter()
-                .filter_map(|m| Some(format!("`{m}:` {}", ty.attributes.get(*m)?.ty)))
+                .filter_map(|m| Some(format!("`{m}: ...` ({})", article(&ty.attributes.get(*m)?.ty.to_string()))))
                 .collect();
             let finding = self
                 .sink
@@ -600,9 +605,10 @@ impl<'db> Typing<'db> {
         item: Option<&Type>,
         attributes: &[TypedAttribute],
     ) -> Option<NameForm> {
-        let mentions_item = |e: &Expr| {
-            let mut found = false;
-            e.walk(&mut |e| found |= matches!(e, Expr::Path(Root::Item, _)));
+        // what was reported might have mentioned it
+        let mentions_item = |l: &Lowered| {
+            let mut found = l.is_broken();
+            l.expr.walk(&mut |e| found |= matches!(e, Expr::Path(Root::Item, _)));
             found
         };
         let (form, named, span) = match &r.name {
@@ -610,7 +616,7 @@ impl<'db> Typing<'db> {
                 let key = attributes.iter().find(|a| a.name.text == ty.key);
                 let mut named = key.is_none();
                 if let Some(key) = key {
-                    key.shape.leaves(&mut |l| named |= mentions_item(&l.expr));
+                    key.shape.leaves(&mut |l| named |= mentions_item(l));
                 }
                 (NameForm::Key, named, r.kind.as_ref().map_or(r.span, |k| k.span))
             }
@@ -647,7 +653,7 @@ impl<'db> Typing<'db> {
                             .label("a secret flows in here");
                         self.sink.push(finding);
                     }
-                    let named = mentions_item(&lowered.expr);
+                    let named = mentions_item(&lowered);
                     (NameForm::Template(Box::new(lowered)), named, *span)
                 }
             },

@@ -1,0 +1,105 @@
+//! Runs `golden/*.md`; `src/golden.rs` says what stands in them. `VIGO_GOLDEN=word` runs the cases whose title has it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing test may panic")]
+
+use compiler::diagnostic::CODES;
+use compiler::policy::Policy;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use vigo_tests::golden::{Case, cases, compiled, differences, expectations, rendered, write};
+
+fn here() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn documents() -> Vec<PathBuf> {
+    let mut all: Vec<PathBuf> =
+        fs::read_dir(here().join("golden")).unwrap().map(|e| e.unwrap().path()).collect();
+    all.sort();
+    all
+}
+
+/// What a block should hold, and where it stands (or would have to be put).
+type Edits = Vec<(std::ops::Range<usize>, String)>;
+
+fn run(case: &Case, edits: &mut Edits) -> Result<(), String> {
+    let dir = tempfile::tempdir().unwrap();
+    let expected = write(case, here().parent().unwrap(), dir.path()).map_err(|e| e.to_string())?;
+    let began = Instant::now();
+    let policy = Policy::open(dir.path()).map_err(|e| e.to_string())?;
+    let report = policy.check();
+    let mut wrong = differences(&policy, &report, expected);
+    if began.elapsed() > Duration::from_secs(10) {
+        wrong.push_str("takes more than ten seconds\n");
+    }
+    let mut compare = |block: Option<&vigo_tests::golden::Block>, what: &str, now: String| match block {
+        Some(block) if block.body == now => {}
+        Some(block) => {
+            wrong.push_str(&format!("{what} differs; it is now:\n{now}"));
+            edits.push((block.range.clone(), now));
+        }
+        None => {
+            wrong.push_str(&format!("no {what} block; it would be:\n{now}"));
+            edits.push((case.end..case.end, format!("```text\n{now}```\n\n")));
+        }
+    };
+    let text = case.blocks.iter().find(|b| b.info == "text");
+    if text.is_some() || !report.diagnostics.is_empty() {
+        compare(text, "text", rendered(&policy, &report));
+    }
+    for block in case.blocks.iter().filter(|b| b.info.split_whitespace().next() == Some("ir")) {
+        compare(Some(block), &block.info, compiled(&policy, &block.info));
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+}
+
+#[test]
+fn golden() {
+    let bless = std::env::var_os("VIGO_BLESS").is_some();
+    let only = std::env::var("VIGO_GOLDEN").unwrap_or_default();
+    let mut failed = 0;
+    for path in documents() {
+        let text = fs::read_to_string(&path).unwrap();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let mut edits = Vec::new();
+        for case in cases(&text).iter().filter(|c| c.title.contains(&only)) {
+            if let Err(wrong) = run(case, &mut edits) {
+                failed += 1;
+                println!("\n== golden/{name}:{}: {}\n{wrong}", case.line, case.title);
+            }
+        }
+        if bless && !edits.is_empty() {
+            let mut text = text;
+            for (range, new) in edits.into_iter().rev() {
+                text.replace_range(range, &new);
+            }
+            fs::write(&path, text).unwrap();
+        }
+    }
+    assert!(failed == 0, "{failed} cases differ; after reading them: VIGO_BLESS=1");
+}
+
+/// Codes that no policy on disk can bring about, and why.
+const BEYOND_A_POLICY: &[(&str, &str)] = &[
+    ("policy-too-large", "opening fails; takes 100,000 files"),
+    ("empty-policy", "opening fails"),
+];
+
+#[test]
+fn every_code_has_a_golden() {
+    let mut seen = BTreeSet::new();
+    for path in documents() {
+        for case in cases(&fs::read_to_string(path).unwrap()) {
+            for block in case.blocks {
+                seen.extend(expectations("", &block.body).1.into_iter().map(|e| e.slug));
+            }
+        }
+    }
+    let excused: BTreeSet<&str> = BEYOND_A_POLICY.iter().map(|(slug, _)| *slug).collect();
+    let slugs = CODES.iter().map(|c| c.slug).chain(grammar::error::SLUGS.iter().map(|(slug, _)| *slug));
+    let lacking: Vec<&str> = slugs.filter(|s| !seen.contains(*s) && !excused.contains(s)).collect();
+    assert!(lacking.is_empty(), "no golden shows {lacking:?}");
+    let needless: Vec<&&str> = excused.iter().filter(|s| seen.contains(**s)).collect();
+    assert!(needless.is_empty(), "these have goldens after all: {needless:?}");
+}
