@@ -220,7 +220,11 @@ fn lone_modules(db: &dyn Db, project: Project, all: &[Class<'_>]) -> Vec<Diagnos
     let used: BTreeSet<&Arc<str>> =
         all.iter().flat_map(|class| &resolved_class(db, project, *class).modules).collect();
     let modules = &index(db, project).modules;
-    modules.iter().filter(|(name, _)| !used.contains(name)).flat_map(|(_, f)| lone_module(db, project, *f)).collect()
+    modules
+        .iter()
+        .filter(|(name, _)| !used.contains(name))
+        .flat_map(|(_, f)| lone_module(db, project, *f))
+        .collect()
 }
 
 /// Modules, roles and variables that nothing uses.

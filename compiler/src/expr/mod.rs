@@ -75,7 +75,8 @@ impl Lowered {
     pub fn is_broken(&self) -> bool {
         let mut broken = false;
         self.expr.walk(&mut |e| {
-            broken |= matches!(e, Expr::Path(Root::Traits, steps) if steps.iter().any(|s| &**s == UNKNOWABLE));
+            broken |=
+                matches!(e, Expr::Path(Root::Traits, steps) if steps.iter().any(|s| &**s == UNKNOWABLE));
         });
         broken
     }

@@ -159,13 +159,16 @@ impl Specialised {
     }
 }
 
-/// Edges between modules, by instance of this one: (module, resource).
+/// Resources of other modules: (module, resource).
+pub type FarEnds = BTreeSet<(Arc<str>, Arc<str>)>;
+
+/// Edges between modules, by instance of this one.
 #[derive(Clone, Debug, Default)]
 pub struct ExtraEdges {
     /// What comes first.
-    pub depends_on: BTreeMap<usize, BTreeSet<(Arc<str>, Arc<str>)>>,
+    pub depends_on: BTreeMap<usize, FarEnds>,
     /// What is told.
-    pub notify: BTreeMap<usize, BTreeSet<(Arc<str>, Arc<str>)>>,
+    pub notify: BTreeMap<usize, FarEnds>,
 }
 
 /// Specialises a module file.

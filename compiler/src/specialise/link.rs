@@ -43,6 +43,9 @@ pub struct Linked {
     pub found: Vec<Diagnostic>,
 }
 
+/// `module.name` of what comes first, and of what is told.
+pub type ExtraNames = (Vec<Arc<str>>, Vec<Arc<str>>);
+
 /// A module of a variant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkedModule {
@@ -53,7 +56,7 @@ pub struct LinkedModule {
     /// Its bytes.
     pub encoded: Encoded,
     /// Edges that come from other modules, for `resolve`.
-    pub extra: BTreeMap<Arc<str>, (Vec<Arc<str>>, Vec<Arc<str>>)>,
+    pub extra: BTreeMap<Arc<str>, ExtraNames>,
 }
 
 /// The keys under which a module of a class is typed and specialised.
@@ -421,7 +424,7 @@ impl Linking<'_, '_> {
                 }
             };
             let Some(encoded) = encoded else { continue };
-            let mut shown: BTreeMap<Arc<str>, (Vec<Arc<str>>, Vec<Arc<str>>)> = BTreeMap::new();
+            let mut shown: BTreeMap<Arc<str>, ExtraNames> = BTreeMap::new();
             if let Some(extra) = extra {
                 let joined = |(m, r): &(Arc<str>, Arc<str>)| Arc::from(format!("{m}.{r}"));
                 for (instance, others) in &extra.depends_on {

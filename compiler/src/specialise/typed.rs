@@ -548,7 +548,9 @@ impl<'db> Typing<'db> {
         if !missing.is_empty() {
             let docs: Vec<String> = missing
                 .iter()
-                .filter_map(|m| Some(format!("`{m}: ...` ({})", article(&ty.attributes.get(*m)?.ty.to_string()))))
+                .filter_map(|m| {
+                    Some(format!("`{m}: ...` ({})", article(&ty.attributes.get(*m)?.ty.to_string())))
+                })
                 .collect();
             let finding = self
                 .sink

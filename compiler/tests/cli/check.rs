@@ -15,7 +15,7 @@ fn findings_are_drawn_and_counted() {
     let ran = vigoc(&["check", text(dir.path())]).exits(1);
     assert!(ran.out.contains("did you mean `.Vars.workers`"), "{}", ran.out);
     assert!(ran.out.contains("modules/app.vgo:13:"), "{}", ran.out);
-    assert!(ran.out.contains("1 error, 1 warning in 3 files (1 module, 1 class), "), "{}", ran.out);
+    assert!(ran.out.contains("1 error in 3 files (1 module, 1 class), "), "{}", ran.out);
     assert!(!ran.out.contains('\x1b'), "colours without a terminal");
     let coloured = vigoc(&["check", text(dir.path()), "--color", "always"]).exits(1);
     assert!(coloured.out.contains('\x1b'));

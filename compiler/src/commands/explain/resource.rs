@@ -152,6 +152,6 @@ fn attribute_place(resource: &TypedResource, name: &str, facts: &ClassFacts) -> 
         is(&text).or_else(|| is("default"))
     });
     let chosen = branch.into_iter().flat_map(|(_, attributes)| attributes);
-    let found = resource.attributes.iter().chain(chosen).filter(|a| &*a.name.text == name).last()?;
+    let found = resource.attributes.iter().chain(chosen).rfind(|a| &*a.name.text == name)?;
     Some(found.name.span.start)
 }
