@@ -21,7 +21,7 @@ use std::sync::Arc;
 /// Arguments of `eval`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-#[group(id = "what", required = true, multiple = false, args = ["when", "template"])]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["when", "template"]))]
 pub(super) struct Args {
     /// A condition.
     #[arg(long, value_name = "EXPR")]

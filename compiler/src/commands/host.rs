@@ -145,7 +145,7 @@ impl<'a> Host<'a> {
                 .by_name
                 .iter()
                 .filter_map(|(name, v)| match &v.value {
-                    VarValue::Set(value) => Some((name.clone(), Some(value.clone()))),
+                    VarValue::Set(value) => Some((name.clone(), Some(ir::Value::clone(value)))),
                     VarValue::Undecided => Some((name.clone(), None)),
                     VarValue::Unset => None,
                 })

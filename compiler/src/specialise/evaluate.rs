@@ -1,6 +1,7 @@
 //! Evaluates resources that look at the same facts: foreach unrolled, cases chosen, expressions folded.
 
 use super::instances::{FactsKey, Instance};
+use super::shape::Names;
 use super::typed::{NameForm, TypedAttribute, TypedResource, TypesKey, typed};
 use crate::db::{Db, Project, SourceFile};
 use crate::diagnostic::codes::{EVALUATION_FAILED, LIMIT_EXCEEDED, TOO_LATE, TYPE_MISMATCH, UNCOVERED_CASE};
@@ -24,8 +25,8 @@ const MAX_INSTANCES: usize = 100_000;
 pub struct Evaluated {
     /// With the number of the resource each comes from.
     pub instances: Vec<(usize, Arc<Instance>)>,
-    /// Names of resources that may exist under facts that are not known yet, as patterns.
-    pub templated: Vec<Arc<str>>,
+    /// Their names.
+    pub names: Arc<Names>,
     /// What could not be decided without more traits: for each the place and what it is.
     pub undecided: Vec<(Place, String)>,
     /// Findings.
@@ -52,6 +53,8 @@ pub fn evaluated<'db>(
             work.resource(resource);
         }
     }
+    let names = work.out.instances.iter().map(|(number, i)| (*number, i.name.clone())).collect();
+    work.out.names = Arc::new(Names::new(names, work.templated));
     work.out.found = work.sink.found;
     work.out
 }
@@ -88,6 +91,8 @@ struct Work {
     budget: Budget,
     sink: Sink,
     out: Evaluated,
+    /// Names of resources that may exist under facts that are not known yet, as patterns.
+    templated: Vec<Arc<str>>,
     /// Number of the resource being evaluated.
     number: usize,
 }
@@ -97,7 +102,7 @@ impl Work {
         let known = facts.facts(db);
         Work {
             facts: ClassFacts {
-                vars: known.vars.iter().cloned().collect(),
+                vars: known.vars.iter().map(|(n, v)| (n.clone(), v.as_deref().cloned())).collect(),
                 traits: known.traits.iter().cloned().collect(),
                 environment: known.environment.clone(),
                 roles: known.roles.clone(),
@@ -108,6 +113,7 @@ impl Work {
             budget: Budget::default(),
             sink: Sink::new(file.path(db).clone()),
             out: Evaluated::default(),
+            templated: Vec::new(),
             number: 0,
         }
     }
@@ -200,7 +206,7 @@ impl Work {
                 _ => "*".to_owned(),
             },
         };
-        self.out.templated.push(pattern.into());
+        self.templated.push(pattern.into());
     }
 
     fn instance(&mut self, r: &TypedResource) {
@@ -268,6 +274,7 @@ impl Work {
         let instance = Instance {
             name,
             kind: r.kind.name.clone(),
+            unique: r.kind.unique,
             span: r.span,
             dropped,
             when,

@@ -17,7 +17,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ModuleFacts {
     /// Variables; `None` is not decided yet. What is not set is not listed. Sorted by name.
-    pub vars: Vec<(Arc<str>, Option<Value>)>,
+    pub vars: Vec<(Arc<str>, Option<Arc<Value>>)>,
     /// Shared traits, as far as known. Sorted by path.
     pub traits: Vec<(Arc<str>, Value)>,
     /// The environment.
@@ -94,6 +94,8 @@ pub struct Instance {
     pub attributes: Vec<(Arc<str>, Expr)>,
     /// Defaults of the type for what was not written.
     pub defaults: Vec<(Arc<str>, Expr)>,
+    /// Whether one envoy may have only one of this type per key.
+    pub unique: bool,
     /// Value of the key attribute, when known.
     pub key: Option<Arc<str>>,
     /// It waits for `changed`; the place of the condition.
@@ -155,13 +157,16 @@ impl Specialised {
     }
 }
 
-/// Edges between modules, by instance of this one: (module, resource).
+/// Resources of other modules: (module, resource).
+pub type FarEnds = BTreeSet<(Arc<str>, Arc<str>)>;
+
+/// Edges between modules, by instance of this one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExtraEdges {
     /// What comes first.
-    pub depends_on: BTreeMap<usize, BTreeSet<(Arc<str>, Arc<str>)>>,
+    pub depends_on: BTreeMap<usize, FarEnds>,
     /// What is told.
-    pub notify: BTreeMap<usize, BTreeSet<(Arc<str>, Arc<str>)>>,
+    pub notify: BTreeMap<usize, FarEnds>,
 }
 
 /// Specialises a module file.
@@ -186,18 +191,19 @@ pub fn specialised<'db>(
     }
     let all = facts.facts(db);
     let mut instances: Vec<(usize, Arc<Instance>)> = Vec::with_capacity(module.resources.len());
+    let mut names = Vec::with_capacity(module.groups.len());
     for (number, group) in module.groups.iter().enumerate() {
         let facts = FactsKey::new(db, all.only(&group.reads));
         let part = evaluated(db, project, file, types, number, facts);
         instances.extend(part.instances.iter().cloned());
-        out.templated.extend(part.templated.iter().cloned());
+        names.push(Arc::clone(&part.names));
+        out.templated.extend(part.names.templated.iter().cloned());
         out.undecided.extend(part.undecided.iter().cloned());
         out.found.extend(part.found.iter().cloned());
     }
     // stable: the instances of one foreach keep their order
     instances.sort_by_key(|(number, _)| *number);
-    let names: Vec<_> = instances.iter().map(|(number, i)| (*number, i.name.clone())).collect();
-    let names = NamesKey::new(db, names, out.templated.clone());
+    let names = NamesKey::new(db, names);
     out.shape = Arc::clone(shape(db, project, file, types, names));
     out.found.extend(out.shape.found.iter().cloned());
     out.instances =

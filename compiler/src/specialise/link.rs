@@ -19,9 +19,9 @@ use crate::resolve::class::{Class, resolved_class};
 use crate::resolve::index::index;
 use crate::resolve::interface::{interface, module, reads};
 use crate::resolve::vars::{TraitFacts, VarValue, all_variables, class_vars};
-use crate::schema::schema;
 use grammar::Span;
 use ir::{Hash, Value};
+use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -39,6 +39,9 @@ pub struct Linked {
     /// Findings of the modules and of linking them.
     pub found: Vec<Diagnostic>,
 }
+
+/// `module.name` of what comes first, and of what is told.
+pub type ExtraNames = (Vec<Arc<str>>, Vec<Arc<str>>);
 
 /// A module of a variant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -374,13 +377,10 @@ impl Linking<'_, '_> {
 
     /// Two resources of a unique type with one key on one envoy.
     fn unique_targets(&mut self) {
-        let mut seen: HashMap<(&str, &str), (usize, usize)> = HashMap::new();
+        let mut seen: FxHashMap<(&str, &str), (usize, usize)> = FxHashMap::default();
         for (part, p) in self.parts.iter().enumerate().filter(|(_, p)| !p.spec.gated) {
             for (at, i) in p.spec.instances.iter().enumerate().filter(|(_, i)| !i.dropped) {
-                let Some(key) = &i.key else { continue };
-                if !schema().types.get(&i.kind).is_some_and(|t| t.unique) {
-                    continue;
-                }
+                let (Some(key), true) = (&i.key, i.unique) else { continue };
                 let Some((other_part, other)) = seen.insert((&i.kind, key), (part, at)) else { continue };
                 let first = &self.parts[other_part].spec.instances[other];
                 let message = format!("two resources manage the {} `{key}` of one envoy", i.kind);

@@ -10,18 +10,56 @@ use crate::diagnostic::codes::{DEPENDENCY_CYCLE, DUPLICATE_RESOURCE, UNKNOWN_RES
 use crate::diagnostic::nearest::suggest;
 use crate::diagnostic::{Diagnostic, Sink};
 use grammar::Span;
+use ir::Hash;
 use std::collections::HashMap;
 use std::sync::Arc;
+
+/// Names of the instances of one group. Compared by a hash made once, since every variant of a module asks for the
+/// shape of its names.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    hash: Hash,
+    /// Each with the number of the resource it comes from.
+    pub names: Vec<(usize, Arc<str>)>,
+    /// Patterns of names that may exist under facts that are not known yet.
+    pub templated: Vec<Arc<str>>,
+}
+
+impl Names {
+    /// Names and patterns.
+    pub fn new(names: Vec<(usize, Arc<str>)>, templated: Vec<Arc<str>>) -> Self {
+        let mut bytes = Vec::new();
+        let mut add = |number: usize, name: &str| {
+            bytes.extend_from_slice(&(number as u64).to_be_bytes());
+            bytes.extend_from_slice(&(name.len() as u64).to_be_bytes());
+            bytes.extend_from_slice(name.as_bytes());
+        };
+        names.iter().for_each(|(number, name)| add(*number, name));
+        templated.iter().for_each(|name| add(usize::MAX, name));
+        Names { hash: Hash::of(&bytes), names, templated }
+    }
+}
+
+impl PartialEq for Names {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash
+    }
+}
+
+impl Eq for Names {}
+
+impl std::hash::Hash for Names {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.hash.hash(state);
+    }
+}
 
 /// The names of a module's instances.
 #[salsa::interned(debug)]
 pub struct NamesKey<'db> {
-    /// Each with the number of the resource it comes from, in source order.
+    /// By group.
     #[returns(ref)]
-    pub names: Vec<(usize, Arc<str>)>,
-    /// Patterns of names that may exist under facts that are not known yet.
-    #[returns(ref)]
-    pub templated: Vec<Arc<str>>,
+    pub groups: Vec<Arc<Names>>,
 }
 
 /// Edges and order of a module's instances. Numbers are places in run order, except in `order` itself.
@@ -62,10 +100,15 @@ pub fn shape<'db>(
     names: NamesKey<'db>,
 ) -> Arc<Shape> {
     let Some(module) = typed(db, project, file, types) else { return Arc::default() };
-    let count = names.names(db).len();
+    let groups = names.groups(db);
+    let mut names: Vec<(usize, Arc<str>)> = groups.iter().flat_map(|g| g.names.iter().cloned()).collect();
+    // stable: the instances of one foreach keep their order
+    names.sort_by_key(|(number, _)| *number);
+    let templated: Vec<Arc<str>> = groups.iter().flat_map(|g| g.templated.iter().cloned()).collect();
+    let count = names.len();
     let mut work = Shaping {
-        names: names.names(db),
-        templated: names.templated(db),
+        names: &names,
+        templated: &templated,
         resources: &module.resources,
         sink: Sink::new(file.path(db).clone()),
         out: Shape {

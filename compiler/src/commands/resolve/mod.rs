@@ -143,15 +143,16 @@ fn summary(host: &Host<'_>, state: &State, out: &mut String) -> std::fmt::Result
         writeln!(out, "\n{module}")?;
         for r in resources {
             writeln!(out, "  {}  ({})", r.name, r.kind)?;
+            let width = r.attributes.iter().map(|(n, _)| n.len()).max().unwrap_or(0).max("notifies".len());
             if let Some(when) = &r.when {
-                writeln!(out, "    when        {}", when_text(when))?;
+                writeln!(out, "    {:width$}  {}", "when", when_text(when))?;
             }
             for (name, expr) in &r.attributes {
-                writeln!(out, "    {name:10}  {}", short(&attribute_text(expr)))?;
+                writeln!(out, "    {name:width$}  {}", short(&attribute_text(expr)))?;
             }
             for (key, list) in [("after", &r.depends_on), ("notifies", &r.notify)] {
                 if !list.is_empty() {
-                    writeln!(out, "    {key:10}  {}", list.join(", "))?;
+                    writeln!(out, "    {key:width$}  {}", list.join(", "))?;
                 }
             }
         }
