@@ -219,7 +219,7 @@ pub fn encoded<'db>(
     file: SourceFile,
     types: TypesKey<'db>,
     facts: FactsKey<'db>,
-) -> Result<Encoded, Diagnostic> {
+) -> Result<Encoded, Box<Diagnostic>> {
     let spec = specialised(db, project, file, types, facts);
     let interface = interface(db, file);
     let name = interface.map(|i| i.name.clone()).unwrap_or_default();
@@ -228,13 +228,13 @@ pub fn encoded<'db>(
 }
 
 /// Encodes a module; the limits of the wire form are a finding in its file.
-pub fn encode(module: &ir::Module, file: &Arc<str>) -> Result<Encoded, Diagnostic> {
+pub fn encode(module: &ir::Module, file: &Arc<str>) -> Result<Encoded, Box<Diagnostic>> {
     match ir::wire::encode_module(module) {
         Ok(bytes) => Ok(Encoded { hash: ir::Hash::of(&bytes), bytes: bytes.into() }),
         Err(e) => {
             let message = format!("module `{}` cannot be shipped: {e}", module.name);
             let sink = Sink::new(file.clone());
-            Err(sink.say(&LIMIT_EXCEEDED, Span::new(0, 0), message).help("split it"))
+            Err(Box::new(sink.say(&LIMIT_EXCEEDED, Span::new(0, 0), message).help("split it")))
         }
     }
 }

@@ -182,7 +182,7 @@ pub fn assembled<'db>(
         };
         match bytes {
             Ok(bytes) => out.modules.push((module.name.clone(), bytes)),
-            Err(finding) => out.found.push(finding),
+            Err(finding) => out.found.push(*finding),
         }
     }
     let known: BTreeMap<Arc<str>, Value> =

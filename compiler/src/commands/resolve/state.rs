@@ -2,6 +2,7 @@
 
 use crate::commands::host::Host;
 use crate::facts::ClassFacts;
+use crate::specialise::instances::FarEnds;
 use ir::{Budget, Expr, Outcome, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -62,7 +63,7 @@ impl State {
                     .iter()
                     .map(|(name, expr)| (name.clone(), folded(expr, &facts, &mut budget)))
                     .collect();
-                let edges = |own: &[Vec<usize>], others: &BTreeMap<usize, BTreeSet<(Arc<str>, Arc<str>)>>| {
+                let edges = |own: &[Vec<usize>], others: &BTreeMap<usize, FarEnds>| {
                     let others = others.get(&at).into_iter().flatten().map(|(m, r)| format!("{m}.{r}"));
                     let own = own.get(at).into_iter().flatten();
                     own.filter_map(local).chain(others).collect::<Vec<String>>()
