@@ -8,11 +8,11 @@ use crate::diagnostic::codes::{
 use crate::diagnostic::nearest::suggest;
 use crate::diagnostic::{Diagnostic, Place, Severity, merged};
 use crate::expr::VarType;
+use crate::resolve::Class;
 use crate::resolve::class::{self, classes, resolved_class, roles};
+use crate::resolve::index::index;
 use crate::resolve::interface::{default_findings, interface, module, reads};
 use crate::resolve::vars::{TraitFacts, all_variables, class_vars, module_variable};
-use crate::resolve::Class;
-use crate::resolve::index::index;
 use crate::specialise::instances::FactsKey;
 use crate::specialise::link::keys;
 use crate::specialise::typed::template_findings;
@@ -145,10 +145,11 @@ fn file_findings(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
 }
 
 /// Duplicates, unknown names and circles in `roles.vgo`, for roles that no entry has too.
-fn role_findings(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
+pub(crate) fn role_findings(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
     let (all, Some(file)) = roles(db, project) else { return Vec::new() };
     let path = file.path(db);
-    let modules = &index(db, project).modules;
+    let index = index(db, project);
+    let modules = &index.modules;
     let at = |span| Place { file: path.clone(), span };
     let mut out = Vec::new();
     for (n, role) in all.iter().enumerate() {
@@ -171,7 +172,7 @@ fn role_findings(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
             );
         }
         let listed = role.layer.modules.iter().chain(&role.layer.exclude_modules);
-        for name in listed.filter(|name| !modules.contains_key(&name.text)) {
+        for name in listed.filter(|n| !modules.contains_key(&n.text) && !index.broken.contains(&n.text)) {
             let mut finding = Diagnostic::new(
                 &UNKNOWN_MODULE,
                 at(name.span),
@@ -193,7 +194,7 @@ fn role_findings(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
     }
     if let Err(circle) = crate::specialise::order::order(all.len(), &edges) {
         // edges run from the included role to the including one; people read them the other way round
-        let circle: Vec<usize> = circle.into_iter().rev().collect();
+        let circle = crate::specialise::instances::waiting(&circle);
         let next = circle.iter().copied().cycle().skip(1);
         let mut steps = circle.iter().copied().zip(next).filter_map(|(from, to)| {
             let include = all[from].includes.iter().find(|i| i.text == all[to].name.text)?;
@@ -220,7 +221,11 @@ fn lone_modules(db: &dyn Db, project: Project, all: &[Class<'_>]) -> Vec<Diagnos
     let used: BTreeSet<&Arc<str>> =
         all.iter().flat_map(|class| &resolved_class(db, project, *class).modules).collect();
     let modules = &index(db, project).modules;
-    modules.iter().filter(|(name, _)| !used.contains(name)).flat_map(|(_, f)| lone_module(db, project, *f)).collect()
+    modules
+        .iter()
+        .filter(|(name, _)| !used.contains(name))
+        .flat_map(|(_, f)| lone_module(db, project, *f))
+        .collect()
 }
 
 /// Modules, roles and variables that nothing uses.

@@ -10,6 +10,7 @@
 
 pub mod checks;
 pub mod commands;
+pub mod concern;
 pub mod db;
 pub mod diagnostic;
 pub mod expr;

@@ -4,9 +4,9 @@ use crate::checks::{check, class_findings};
 use crate::db::{Content, Project, RootDb, SourceFile};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::facts::shared_traits;
+use crate::resolve::TraitFacts;
 use crate::resolve::class::{Class, classes, entries, resolved_class};
 use crate::resolve::glob::normal;
-use crate::resolve::TraitFacts;
 use crate::resolve::index::index;
 use crate::specialise::linked;
 use crate::tree::{self, OpenError, Snapshot};
@@ -199,6 +199,13 @@ impl Policy {
         self.snapshot.files.insert(path.into(), content);
     }
 
+    /// Forgets the text that [`Policy::set_text`] gave a file: what is on disk counts again.
+    pub fn discard_text(&mut self, path: &str) {
+        self.snapshot.forget(path);
+        // a directory that cannot be read now is read at the next refresh
+        let _ = self.refresh();
+    }
+
     /// The database and its project, for queries beyond this door.
     pub fn queries(&self) -> (&RootDb, Project) {
         (&self.db, self.project)
@@ -215,6 +222,17 @@ impl Policy {
             Content::Text(text) => Some(text.clone()),
             _ => None,
         }
+    }
+
+    /// The texts of all files, by path.
+    pub fn texts(&self) -> BTreeMap<Arc<str>, Arc<str>> {
+        self.files
+            .iter()
+            .filter_map(|(path, file)| match file.content(&self.db) {
+                Content::Text(text) => Some((path.clone(), text.clone())),
+                _ => None,
+            })
+            .collect()
     }
 
     /// Digest over all files, for telling one state of the policy from another.

@@ -68,6 +68,13 @@ pub struct Snapshot {
     stamps: BTreeMap<Arc<str>, Stamp>,
 }
 
+impl Snapshot {
+    /// Makes the next [`read`] read this file again.
+    pub fn forget(&mut self, path: &str) {
+        self.stamps.remove(path);
+    }
+}
+
 /// Reads the policy below `root`. Files that `earlier` has under the same stamp are not read again.
 ///
 /// Names that start with a dot are left out. Outside `templates/` only `.vgo` files count.

@@ -18,6 +18,7 @@ pub mod manifest;
 pub mod merkle;
 pub mod module;
 pub mod signing;
+pub mod unparse;
 pub mod value;
 pub mod wire;
 

@@ -1,1 +1,36 @@
-//! placeholder
+//! The server: publishes a policy, signs it, serves it to agents and stores what they report.
+//!
+//! Where to start reading: [`config`] is what it is told, [`server`] puts the parts together, [`service`] takes
+//! requests, [`authorise`] decides who may, [`check_in`] decides what an envoy gets.
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing test may panic")
+)]
+
+pub mod authorise;
+pub mod catalog;
+pub mod check_in;
+pub mod cli;
+pub mod clock;
+pub mod compiled;
+pub mod config;
+pub mod context;
+pub mod dev;
+pub mod enrol;
+pub mod files;
+pub mod fleet;
+pub mod hostname;
+pub mod init;
+pub mod live_key;
+pub mod pki;
+pub mod policy;
+pub mod reject;
+pub mod report;
+pub mod secrets;
+pub mod server;
+pub mod service;
+pub mod status;
+pub mod store;
+pub mod testing;
+pub mod tls;
+pub mod watch;

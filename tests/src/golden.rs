@@ -244,13 +244,17 @@ pub fn differences(policy: &Policy, report: &Report, mut expected: Vec<Expected>
             Some(at) => drop(expected.remove(at)),
             None => {
                 let severity = d.severity.name();
-                let _ =
-                    writeln!(out, "unexpected {}:{line}: # {severity}: [{}] {:?}", d.place.file, d.code, d.message);
+                let _ = writeln!(
+                    out,
+                    "unexpected {}:{line}: # {severity}: [{}] {:?}",
+                    d.place.file, d.code, d.message
+                );
             }
         }
     }
     for e in expected {
-        let _ = writeln!(out, "missing    {}:{}: # {}: [{}] {:?}", e.file, e.line, e.severity, e.slug, e.part);
+        let _ =
+            writeln!(out, "missing    {}:{}: # {}: [{}] {:?}", e.file, e.line, e.severity, e.slug, e.part);
     }
     out
 }

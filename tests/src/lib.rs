@@ -1,5 +1,6 @@
-//! What the tests share: golden cases in Markdown, compiled modules as text, generated policies.
+//! What the tests share: golden cases in Markdown, compiled modules as text, generated policies, real processes.
 
 pub mod generator;
 pub mod golden;
+pub mod processes;
 pub mod show;

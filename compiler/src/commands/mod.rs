@@ -1,40 +1,136 @@
-//! The `vigoc` command line.
+//! The `vigoc` command line. One command a file; what they share stands in [`failure`], [`input`], [`output`], [`host`].
 
-use crate::diagnostic::render::{Style, human};
-use crate::policy::Policy;
+mod build;
+mod check;
+mod eval;
+mod explain;
+mod failure;
+mod fleet;
+mod host;
+mod init;
+mod input;
+mod output;
+mod parse;
+mod residual;
+mod resolve;
+
+use clap::{Parser, Subcommand};
+use failure::{Exit, Failure};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+/// Checks, explains and compiles policy.
+#[derive(Debug, Parser)]
+#[command(name = "vigoc", version, max_term_width = 100, arg_required_else_help = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(flatten)]
+    color: colorchoice_clap::Color,
+    /// The root of the policy [default: the nearest directory at or above this one with nodes or modules].
+    #[arg(short = 'C', value_name = "DIR", global = true)]
+    directory: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  vigoc init policy                                  a small working policy
+  vigoc check policy                                 is everything right?
+  vigoc resolve web-01.example.com policy            what does this host get?
+  vigoc explain web-01.example.com policy --var port     why?
+
+Exit codes: 0 success, 1 findings, 64 wrong usage, 65 input that cannot be read, 70 a bug of vigoc.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Finds everything that can be known to be wrong without a host.
+    Check(check::Args),
+    /// Prints the desired state of one host.
+    Resolve(resolve::Args),
+    /// Says why a host gets something, and why not.
+    Explain(explain::Args),
+    /// Prints a file as plain data.
+    Parse(parse::Args),
+    /// Evaluates one condition or template.
+    Eval(eval::Args),
+    /// Compiles the policy for a fleet.
+    Build(build::Args),
+    /// Writes a small working policy.
+    Init(init::Args),
+}
+
+impl Command {
+    /// The name of the command when it was asked for JSON, so that a failure is JSON too.
+    fn json(&self) -> Option<&'static str> {
+        match self {
+            Command::Check(a) => a.json().then_some("check"),
+            Command::Resolve(a) => a.json().then_some("resolve"),
+            Command::Explain(a) => a.json().then_some("explain"),
+            Command::Eval(a) => a.json().then_some("eval"),
+            Command::Parse(_) | Command::Build(_) | Command::Init(_) => None,
+        }
+    }
+
+    fn run(&self, directory: Option<PathBuf>) -> Result<Exit, Failure> {
+        match self {
+            Command::Check(a) => check::run(a, directory),
+            Command::Resolve(a) => resolve::run(a, directory),
+            Command::Explain(a) => explain::run(a, directory),
+            Command::Parse(a) => parse::run(a),
+            Command::Eval(a) => eval::run(a),
+            Command::Build(a) => build::run(a, directory),
+            Command::Init(a) => init::run(a, directory),
+        }
+    }
+}
+
+/// Trees of a policy are walked by recursion, to a limited depth; this is enough for the deepest.
+const STACK: usize = 256 << 20;
+
 /// Runs `vigoc`.
 pub fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().collect();
-    let dir = PathBuf::from(args.get(2).map_or(".", String::as_str));
-    let started = std::time::Instant::now();
-    let policy = match Policy::open(&dir) {
-        Ok(p) => p,
+    let work = std::thread::Builder::new().name("vigoc".into()).stack_size(STACK).spawn(run);
+    let code = match work.map(|thread| thread.join()) {
+        Ok(Ok(code)) => code,
+        // the panic has printed what it had to say
+        Ok(Err(_)) => {
+            output::note("this is a bug of vigoc; please report it together with the policy that shows it");
+            failure::BUG
+        }
         Err(e) => {
-            anstream::eprintln!("{e}");
-            return ExitCode::from(65);
+            output::note(&format!("cannot start: {e}"));
+            failure::BUG
         }
     };
-    let report = policy.check();
-    for d in &report.diagnostics {
-        anstream::println!("{}", human(d, &|p| policy.text(p), Style::default()));
-    }
-    anstream::println!("{:?} {:?}", report.summary, started.elapsed());
-    if args.get(1).is_some_and(|a| a == "variant") {
-        for key in policy.classes() {
-            let traits: std::collections::BTreeMap<_, _> = [(
-                "os".into(),
-                ir::Value::Map([("family".into(), "debian".into())].into_iter().collect()),
-            )]
-            .into_iter()
-            .collect();
-            match policy.variant(&key, &ir::Value::Map(traits)) {
-                Ok(v) => anstream::println!("{key:?} {} {:?} {:?}", v.merkle_root, v.run_order, v.secrets),
-                Err(e) => anstream::println!("{key:?} {e}"),
-            }
+    ExitCode::from(code)
+}
+
+fn run() -> u8 {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            let code = if e.use_stderr() { failure::USAGE } else { 0 };
+            // a closed pipe is no reason to complain
+            let _ = e.print();
+            return code;
+        }
+    };
+    cli.color.write_global();
+    match cli.command.run(cli.directory) {
+        Ok(exit) => exit.code(),
+        Err(failure) => {
+            failure.report(cli.command.json());
+            failure.code()
         }
     }
-    ExitCode::from(u8::from(report.has_errors()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
 }

@@ -1,5 +1,7 @@
 //! What the compiler says: plain data. [`render`] and the JSON form are renderers of it.
 
+pub mod github;
+pub mod json;
 pub mod nearest;
 pub mod render;
 

@@ -8,7 +8,7 @@ pub mod when;
 
 pub use path::Reading;
 
-use crate::diagnostic::{Diagnostic, Sink};
+use crate::diagnostic::{Diagnostic, Severity, Sink};
 use crate::schema::Stage;
 use crate::types::Type;
 use grammar::Span;
@@ -75,13 +75,22 @@ impl Lowered {
     pub fn is_broken(&self) -> bool {
         let mut broken = false;
         self.expr.walk(&mut |e| {
-            broken |= matches!(e, Expr::Path(Root::Traits, steps) if steps.iter().any(|s| &**s == UNKNOWABLE));
+            broken |=
+                matches!(e, Expr::Path(Root::Traits, steps) if steps.iter().any(|s| &**s == UNKNOWABLE));
         });
         broken
     }
 
     fn span(&self) -> Span {
         self.spans.span
+    }
+
+    /// An expression in which errors were found since `before` is not looked at any further.
+    fn unless_reported(mut self, before: usize, sink: &Sink) -> Self {
+        if sink.found.iter().skip(before).any(|d| d.severity == Severity::Error) {
+            self.expr = Lowered::error(self.span()).expr;
+        }
+        self
     }
 }
 

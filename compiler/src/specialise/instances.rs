@@ -3,11 +3,11 @@
 
 use super::edges::Target;
 use super::order::order;
-use super::typed::{EdgeKind, NameForm, Reference, TypedAttribute, TypedResource, TypesKey, typed};
+use super::typed::{EdgeKind, NameForm, Reference, TypedAttribute, TypedResource, TypesKey, tied, typed};
 use crate::db::{Db, Project, SourceFile};
 use crate::diagnostic::codes::{
     DEPENDENCY_CYCLE, DUPLICATE_RESOURCE, EVALUATION_FAILED, LIMIT_EXCEEDED, TOO_LATE, TYPE_MISMATCH,
-    UNCOVERED_CASE, UNKNOWN_RESOURCE,
+    UNCOVERED_CASE, UNKNOWN_RESOURCE, USELESS_NOTIFY,
 };
 use crate::diagnostic::nearest::suggest;
 use crate::diagnostic::{Diagnostic, Place, Sink};
@@ -100,6 +100,8 @@ pub struct Instance {
     pub depends_on: Vec<usize>,
     /// Instances of this module that are told, by number.
     pub notify: Vec<usize>,
+    /// Its condition, as written, asks `changed`.
+    pub tied: bool,
     /// It waits for `changed`; the place of the condition.
     pub waits: Option<Span>,
 }
@@ -407,6 +409,7 @@ impl Work {
             key,
             depends_on: Vec::new(),
             notify: Vec::new(),
+            tied: r.when.as_ref().is_some_and(tied),
             waits,
         });
     }
@@ -564,6 +567,16 @@ impl Work {
             for reference in &resource.edges {
                 match self.local(module, reference, &names) {
                     Some(targets) => {
+                        let told: &[usize] = match reference.kind {
+                            EdgeKind::Notify => &targets,
+                            EdgeKind::Subscribes => &[at],
+                            EdgeKind::DependsOn | EdgeKind::Before => &[],
+                        };
+                        if !told.is_empty() && !told.iter().any(|to| self.out.instances[*to].tied) {
+                            let place = self.sink.at(reference.to.span);
+                            let name = &self.out.instances[told[0]].name;
+                            self.sink.push(useless_notify(reference.kind, name, place));
+                        }
                         for to in targets {
                             self.edge(at, to, reference, &mut edges);
                         }
@@ -714,9 +727,17 @@ impl Work {
 }
 
 /// A circle of (first, then) the way people read it: each waits for the next.
-pub(super) fn waiting(circle: &[usize]) -> Vec<usize> {
+pub(crate) fn waiting(circle: &[usize]) -> Vec<usize> {
     let first = circle.first().copied();
     first.into_iter().chain(circle.iter().skip(1).rev().copied()).collect()
+}
+
+/// A resource that is told, but would do the same anyway.
+pub(super) fn useless_notify(kind: EdgeKind, told: &str, place: Place) -> Diagnostic {
+    let message = format!("`{}:` has no effect: `{told}` does not ask whether anything changed", kind.key());
+    Diagnostic::new(&USELESS_NOTIFY, place, message)
+        .label("nothing is triggered")
+        .help(format!("give `{told}` the condition `when: changed` to run it only then, or write `depends_on:` if only the order matters"))
 }
 
 fn type_defaults(kind: &ResourceType, written: &[(Arc<str>, Expr)]) -> Vec<(Arc<str>, Expr)> {

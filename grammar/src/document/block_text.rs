@@ -1,8 +1,9 @@
 //! Block scalars: `|` and `>`.
 
-use super::lines::{at_end, is_marker, line_end, quoted, skip_blanks, spaces};
+use super::lines::{at_end, is_marker, line_end, skip_blanks, spaces};
 use super::scalar::{Scalar, TextBuilder};
 use super::tree::Style;
+use super::words::quoted;
 use crate::Span;
 use crate::error::{Sink, SyntaxError};
 

@@ -42,7 +42,7 @@ fn keys(entries: &mut Vec<Entry>, sink: &mut Sink) {
                 SyntaxError::new(
                     "duplicate-key",
                     entry.key.span,
-                    format!("the key `{}` is already there", super::layout::shorten(&entry.key.text)),
+                    format!("the key `{}` is already there", super::words::shorten(&entry.key.text)),
                     "second time",
                 )
                 .help("remove one of the two, or rename it")

@@ -46,12 +46,16 @@ fn report(source: &str, from: usize, to: usize, length: usize) -> SyntaxError {
         0xfeff => "a byte order mark inside the file".to_owned(),
         _ => format!("the control character U+{code:04X}"),
     };
-    SyntaxError::new(
+    let error = SyntaxError::new(
         "control-character",
         Span::of(from..to),
         format!("the file contains {what}"),
         "invisible character",
-    )
-    .help("remove it; in double quotes it can be written as an escape such as `\\x07`")
-    .fix(Span::of(from..to), "")
+    );
+    if code == 0x0d {
+        return error.help("end lines with a line feed, or with both").fix(Span::of(from..to), "\n");
+    }
+    error
+        .help("remove it; in double quotes it can be written as an escape such as `\\x07`")
+        .fix(Span::of(from..to), "")
 }

@@ -3,12 +3,14 @@
 //! Keeps track of what each level of brackets waits for, so that a forgotten comma or bracket is named as such and
 //! repaired; the grammar then sees well-formed lists.
 
-use super::layout::{DEEPEST, Layout, shorten, tab_error};
+use super::indent::tab_error;
+use super::layout::{DEEPEST, Layout};
 use super::lexer::{FlowRaw, token};
-use super::lines::{at_end, is_marker, line_end, quoted as requote, skip_blanks, spaces};
+use super::lines::{at_end, is_marker, line_end, skip_blanks, spaces};
 use super::scalar::TextBuilder;
 use super::token::Tok;
 use super::tree::Style;
+use super::words::{quoted as requote, shorten};
 use super::{plain, quoted};
 use crate::Span;
 use crate::error::SyntaxError;

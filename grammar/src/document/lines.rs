@@ -64,12 +64,3 @@ pub(super) fn before_comment(source: &str, at: usize) -> usize {
     let line = &line[..comment.unwrap_or(line.len())];
     at + line.trim_end_matches([' ', '\t', '\r']).len()
 }
-
-/// Text as a quoted scalar, in the quotes that need the fewest escapes.
-pub(super) fn quoted(text: &str) -> String {
-    if !text.contains(['"', '\\']) {
-        format!("\"{text}\"")
-    } else {
-        format!("'{}'", text.replace('\'', "''"))
-    }
-}

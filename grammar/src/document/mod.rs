@@ -8,18 +8,24 @@ mod build;
 mod check;
 mod control;
 mod flow;
+mod indent;
+mod keys;
 mod layout;
 mod lexer;
 mod lines;
 mod plain;
+mod properties;
 mod quoted;
 mod scalar;
 mod token;
 mod tree;
+mod values;
+mod words;
 
 lalrpop_util::lalrpop_mod!(
     #[allow(
         clippy::all,
+        clippy::allow_attributes_without_reason,
         clippy::unwrap_used,
         clippy::expect_used,
         clippy::panic,
@@ -77,3 +83,6 @@ pub fn parse(text: &str) -> Parsed {
     let comments = layout.comments;
     Parsed { root, errors: sink.finish(), comments }
 }
+
+#[cfg(test)]
+mod tests;

@@ -49,6 +49,8 @@ pub(super) struct Builder<'s> {
     stack: Vec<Block>,
     /// Blocks inside one that was nested too deep; counted only, so that each finds its `end`.
     ignored: usize,
+    /// Inside an `else if` that is too deep, up to the `end` of its chain.
+    chain_ignored: bool,
     /// Declared variables in order, and how often each name is among them.
     variables: Vec<String>,
     declared: HashMap<String, usize>,
@@ -64,6 +66,7 @@ impl<'s> Builder<'s> {
             root: Vec::new(),
             stack: Vec::new(),
             ignored: 0,
+            chain_ignored: false,
             variables: Vec::new(),
             declared: HashMap::new(),
             ranges: 0,
@@ -79,7 +82,7 @@ impl<'s> Builder<'s> {
     }
 
     fn push(&mut self, piece: Piece) {
-        if self.ignored > 0 {
+        if self.ignored > 0 || self.chain_ignored {
             return;
         }
         match self.stack.last_mut() {
@@ -183,11 +186,13 @@ impl<'s> Builder<'s> {
 
     fn block(&mut self, kind: Kind, pipeline: Pipeline, span: Span, chained: bool, scope: usize) {
         if self.ignored > 0 || self.stack.len() >= DEEPEST {
-            if self.ignored == 0 {
+            if self.ignored == 0 && !self.chain_ignored {
                 self.sink.push(too_deep(span));
                 self.push(Piece::Error(span));
             }
-            if !chained {
+            if chained {
+                self.chain_ignored = true;
+            } else {
                 self.ignored += 1;
             }
             return;
@@ -197,7 +202,7 @@ impl<'s> Builder<'s> {
     }
 
     fn otherwise(&mut self, mut tokens: Vec<Placed>, faulty: bool, span: Span) {
-        if self.ignored > 0 {
+        if self.ignored > 0 || self.chain_ignored {
             return;
         }
         let Some(block) = self.stack.last_mut() else {
@@ -273,6 +278,7 @@ impl<'s> Builder<'s> {
             self.ignored -= 1;
             return;
         }
+        self.chain_ignored = false;
         if self.stack.is_empty() {
             self.sink.push(
                 SyntaxError::new(
@@ -321,7 +327,7 @@ impl<'s> Builder<'s> {
                     .help("write `{{ end }}` where it ends"),
                 );
             }
-            self.ignored = 0;
+            (self.ignored, self.chain_ignored) = (0, false);
             self.close();
         }
         (self.root, self.sink)
@@ -337,7 +343,7 @@ impl<'s> Builder<'s> {
         context: &str,
         range: bool,
     ) -> Option<Pipeline> {
-        if self.ignored > 0 || faulty {
+        if self.ignored > 0 || self.chain_ignored || faulty {
             return None;
         }
         if tokens.is_empty() {

@@ -42,13 +42,16 @@ pub(super) fn describe(error: ParseError<u32, Tok, ()>, end: Span) -> SyntaxErro
     let operand = expected.iter().any(|name| name == "\"value\"");
     let error = |message: String, label: &str| SyntaxError::new("template-syntax", span, message, label);
     match found {
-        None => error(format!("expected a value, found {what}"), "a value is missing before this"),
+        None => error(format!("expected a value, found {what}"), "a value is missing before this")
+            .help("write a value such as `.Vars.name`, or remove what waits for it"),
         Some(Tok::Comma) => error(format!("{what} cannot stand here"), "not expected here")
             .help("arguments are separated by spaces; only `range $i, $v := ...` has a comma"),
         Some(Tok::Assign | Tok::Declare) => error(format!("{what} cannot stand here"), "not expected here")
             .help("a variable begins with `$`: `$x := ...`; compare with `eq a b`"),
-        _ if operand => error(format!("expected a value, found {what}"), "a value is missing before this"),
-        _ => error(format!("{what} cannot stand here"), "not expected here"),
+        _ if operand => error(format!("expected a value, found {what}"), "a value is missing before this")
+            .help("a value is a field such as `.Vars.name`, a text in double quotes, a number or a function"),
+        _ => error(format!("{what} cannot stand here"), "not expected here")
+            .help("an action is a function with its arguments, separated by spaces, or a single value"),
     }
 }
 

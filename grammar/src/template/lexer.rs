@@ -40,11 +40,11 @@ pub(super) enum Raw {
     #[regex(r#""(?:[^"\\\n]|\\[^\n])*""#)]
     Quoted,
     #[regex(r"`[^`]*`")]
-    Raw,
+    Backquoted,
     #[regex(r#""(?:[^"\\\n]|\\[^\n])*\\?"#, priority = 1)]
     Unterminated,
     #[token("`")]
-    UnterminatedRaw,
+    UnclosedBackquoted,
     #[regex(r"'(?:[^'\\\n]|\\[^\n])*'?")]
     Char,
     /// Where a comment cannot be.

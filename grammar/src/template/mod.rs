@@ -14,6 +14,7 @@ mod tree;
 lalrpop_util::lalrpop_mod!(
     #[allow(
         clippy::all,
+        clippy::allow_attributes_without_reason,
         clippy::unwrap_used,
         clippy::expect_used,
         clippy::panic,
@@ -113,3 +114,6 @@ fn unclosed(open: usize) -> SyntaxError {
     )
     .help("close the action with `}}`; write `{{ \"{{\" }}` for braces as text")
 }
+
+#[cfg(test)]
+mod tests;

@@ -110,13 +110,29 @@ pub(super) fn action(text: &str, at: usize, sink: &mut Sink) -> Action {
                 out.end = range.start;
                 return out;
             }
-            Ok(Raw::UnterminatedRaw | Raw::Unterminated) => {
+            Ok(Raw::UnclosedBackquoted | Raw::Unterminated) => {
                 unterminated(written, span, sink);
                 out.faulty = true;
                 out.end = resume(text, range.start);
                 out.trim = text[..out.end].ends_with("-}}");
                 // Reported already: a second error for the missing `}}` would be noise.
                 out.closed = true;
+                return out;
+            }
+            Ok(Raw::Comment) => {
+                sink.push(
+                    SyntaxError::new(
+                        "template-comment",
+                        span,
+                        "a comment has to fill its action",
+                        "not at the beginning of the action",
+                    )
+                    .help("write `{{/* comment */}}` or `{{- /* comment */ -}}`"),
+                );
+                let behind = text[range.end..].find("*/").map_or(range.end, |found| range.end + found + 2);
+                out.end = text[behind..].find("}}").map_or(text.len(), |found| behind + found + 2);
+                out.trim = text[..out.end].ends_with("-}}");
+                (out.faulty, out.closed) = (true, true);
                 return out;
             }
             Ok(raw) => raw,
@@ -229,7 +245,7 @@ fn convert(
         Raw::Number => Tok::Value(number(written, span, sink)?),
         Raw::Quoted => Tok::Value(OperandKind::Text(literal::unquote(written, span, sink))),
         // Go drops carriage returns from raw texts.
-        Raw::Raw => Tok::Value(OperandKind::Text(written[1..written.len() - 1].replace('\r', ""))),
+        Raw::Backquoted => Tok::Value(OperandKind::Text(written[1..written.len() - 1].replace('\r', ""))),
         Raw::Char => {
             let text = written.trim_matches('\'');
             sink.push(
@@ -244,19 +260,9 @@ fn convert(
             );
             return None;
         }
-        Raw::Comment => {
-            sink.push(
-                SyntaxError::new(
-                    "template-comment",
-                    span,
-                    "a comment has to fill its action",
-                    "not at the beginning of the action",
-                )
-                .help("write `{{/* comment */}}` or `{{- /* comment */ -}}`"),
-            );
+        Raw::Comment | Raw::Space | Raw::Close | Raw::Open | Raw::Unterminated | Raw::UnclosedBackquoted => {
             return None;
         }
-        Raw::Space | Raw::Close | Raw::Open | Raw::Unterminated | Raw::UnterminatedRaw => return None,
     })
 }
 

@@ -11,6 +11,7 @@ mod tree;
 lalrpop_util::lalrpop_mod!(
     #[allow(
         clippy::all,
+        clippy::allow_attributes_without_reason,
         clippy::unwrap_used,
         clippy::expect_used,
         clippy::panic,
@@ -53,3 +54,6 @@ pub fn parse(text: &str) -> (Expr, Vec<SyntaxError>) {
     };
     (expr, sink.finish())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! `html`, `js`, `urlquery`.
 
+use super::quote::printable;
 use super::text::sprint;
 use super::{Answer, Fault};
 use crate::value::Value;
@@ -55,9 +56,4 @@ pub(crate) fn urlquery(args: &[Value]) -> Answer {
         }
     }
     Ok(Value::from(out))
-}
-
-/// Go's `unicode.IsPrint`: letters, marks, numbers, punctuation, symbols, and the ASCII space.
-pub(crate) fn printable(c: char) -> bool {
-    c == ' ' || !(c.is_control() || c.is_whitespace() || c.escape_debug().len() > 1)
 }

@@ -8,6 +8,7 @@ pub(crate) mod json;
 pub(crate) mod logic;
 pub(crate) mod number;
 pub(crate) mod printf;
+pub(crate) mod quote;
 pub(crate) mod text;
 pub(crate) mod version;
 pub(crate) mod yaml;

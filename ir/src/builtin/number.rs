@@ -50,6 +50,78 @@ pub(crate) fn float(f: f64, exponent: Exponent, precision: Option<usize>) -> Str
     format!("{sign}{body}")
 }
 
+/// `%b`: the mantissa as an integer, and the power of two. `f` is not negative.
+pub(crate) fn binary(f: f64) -> String {
+    let (mantissa, exp) = parts(f);
+    format!("{mantissa}p{:+}", exp - 52)
+}
+
+/// `%x`: hexadecimal digits after a leading one. `f` is not negative.
+pub(crate) fn hex(f: f64, precision: Option<usize>) -> String {
+    let (mut mantissa, mut exp) = parts(f);
+    if mantissa == 0 {
+        exp = 0;
+    } else {
+        // The leading one to bit 60.
+        let shift = mantissa.leading_zeros() - 3;
+        mantissa <<= shift;
+        exp -= shift as i32 - 8;
+    }
+    if let Some(p @ ..15) = precision {
+        let shift = 4 * p as u32;
+        let extra = (mantissa << shift) & ((1 << 60) - 1);
+        mantissa >>= 60 - shift;
+        if extra | (mantissa & 1) > 1 << 59 {
+            mantissa += 1;
+        }
+        mantissa <<= 60 - shift;
+        if mantissa & (1 << 61) != 0 {
+            mantissa >>= 1;
+            exp += 1;
+        }
+    }
+    let digits = format!("{:015x}", mantissa & ((1 << 60) - 1));
+    let digits = match precision {
+        None => digits.trim_end_matches('0').to_owned(),
+        Some(p) => digits.chars().chain(std::iter::repeat('0')).take(p).collect(),
+    };
+    let point = if digits.is_empty() { "" } else { "." };
+    let sign = if exp < 0 { '-' } else { '+' };
+    format!("0x{}{point}{digits}p{sign}{:02}", mantissa >> 60, exp.abs())
+}
+
+/// Mantissa with its hidden bit, and the exponent of that bit.
+fn parts(f: f64) -> (u64, i32) {
+    let bits = f.to_bits();
+    let mantissa = bits & ((1 << 52) - 1);
+    match (bits >> 52) as i32 & 0x7ff {
+        0 => (mantissa, -1022),
+        exp => (mantissa | 1 << 52, exp - 1023),
+    }
+}
+
+/// The flag `#`: always a decimal point, and for `%g` its trailing zeros.
+pub(crate) fn with_point(text: &str, verb: char, precision: Option<usize>) -> String {
+    let mark = if matches!(verb, 'x' | 'X') { 'p' } else { 'e' };
+    let end = text.find(mark).unwrap_or(text.len());
+    let (head, tail) = text.split_at(end);
+    let mut wanted = match verb {
+        'v' | 'g' | 'G' | 'x' => precision.unwrap_or(6) as i64,
+        _ => 0,
+    };
+    let digits = head.bytes().filter(|b| *b != b'.');
+    wanted -= digits.skip_while(|b| *b == b'0').count() as i64;
+    let mut out = head.to_owned();
+    if !head.contains('.') {
+        if head == "0" {
+            wanted -= 1;
+        }
+        out.push('.');
+    }
+    out.extend(std::iter::repeat_n('0', usize::try_from(wanted).unwrap_or(0)));
+    out + tail
+}
+
 fn fraction(digits: usize, point: i32) -> usize {
     usize::try_from(digits as i64 - i64::from(point)).unwrap_or(0)
 }

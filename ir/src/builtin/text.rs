@@ -1,7 +1,7 @@
 //! Printing, and functions from text to text.
 
 use super::number::{Exponent, float};
-use super::printf::quoted;
+use super::quote::quoted;
 use super::{Answer, Fault, exactly, int, string, within};
 use crate::eval::EvalErrorKind;
 use crate::value::Value;

@@ -19,8 +19,8 @@ impl Machine<'_> {
                 Err(kind) => self.fail(kind, || rebuild(Expr::Const(l), Expr::Const(r))),
             },
             (l, r) => {
-                let l = self.to_expr(l);
-                Ok(Outcome::Residual(rebuild(l, self.to_expr(r))))
+                let l = self.residual(l);
+                Ok(Outcome::Residual(rebuild(l, self.residual(r))))
             }
         }
     }

@@ -26,13 +26,6 @@ pub(super) struct Machine<'a> {
     open: Option<String>,
 }
 
-/// What became of something that `default` may excuse.
-pub(super) enum Found {
-    Outcome(Outcome),
-    /// It is not there; the residual is for where that does not matter yet.
-    Missing(EvalError, Expr),
-}
-
 /// Builds the trail of an error on its way out, innermost child first.
 pub(super) trait At {
     fn at(self, child: usize) -> Self;
@@ -83,51 +76,65 @@ impl<'a> Machine<'a> {
         self.open.take().unwrap_or_default()
     }
 
+    // Only tells the kinds apart: what it holds itself is on the stack once for every level of nesting.
     pub(super) fn expr(&mut self, expr: &Expr) -> Step<Outcome> {
         self.spend(1)?;
         match expr {
-            Expr::Const(v) => {
-                self.spend(size(v))?;
-                Ok(Outcome::Known(v.clone()))
-            }
-            Expr::Path(..) | Expr::Field(..) | Expr::Call(Builtin::Index, _) => match self.find(expr)? {
-                Found::Outcome(o) => Ok(o),
-                Found::Missing(error, _) if self.certain => Err(error),
-                Found::Missing(_, residual) => Ok(Outcome::Residual(residual)),
-            },
-            Expr::Local(slot) => match self.slots.get(slot) {
-                Some(Some(v)) => {
-                    let v = v.clone();
-                    self.spend(size(&v))?;
-                    Ok(Outcome::Known(v))
-                }
-                Some(None) => Ok(Outcome::Residual(expr.clone())),
-                None => self.fail(EvalErrorKind::UnsetLocal(*slot), || expr.clone()),
-            },
-            Expr::List(items) => {
-                let items = self.all(items)?;
-                Ok(match known(items) {
-                    Ok(values) => Outcome::Known(Value::List(values)),
-                    Err(items) => Outcome::Residual(Expr::List(self.exprs(items))),
-                })
-            }
-            Expr::Map(keys, values) => {
-                let values = self.all(values)?;
-                Ok(match known(values) {
-                    Ok(values) => Outcome::Known(Value::Map(keys.iter().cloned().zip(values).collect())),
-                    Err(values) => Outcome::Residual(Expr::Map(keys.clone(), self.exprs(values))),
-                })
-            }
+            Expr::Const(v) => self.copy(v),
+            Expr::Path(..) | Expr::Field(..) | Expr::Call(Builtin::Index, _) => self.present(expr),
+            Expr::Local(slot) => self.local(*slot),
+            Expr::List(items) => self.list(items),
+            Expr::Map(keys, values) => self.map(keys, values),
+            Expr::Call(Builtin::And, args) => self.operand(Builtin::And, args),
+            Expr::Call(Builtin::Or, args) => self.operand(Builtin::Or, args),
+            Expr::Call(Builtin::Default, args) => self.default(args),
             Expr::Call(f, args) => self.call(*f, args),
-            Expr::Not(e) => match self.expr(e).at(0)? {
-                Outcome::Known(Value::Bool(b)) => Ok(Outcome::Known(Value::Bool(!b))),
-                Outcome::Known(v) => self.wrong_type("bool", v, |e| Expr::Not(Box::new(e))),
-                Outcome::Residual(r) => Ok(Outcome::Residual(Expr::Not(Box::new(r)))),
-            },
+            Expr::Not(e) => self.not(e),
             Expr::And(l, r) => self.connective(false, l, r),
             Expr::Or(l, r) => self.connective(true, l, r),
             Expr::Compare(op, l, r) => self.compare(*op, l, r),
             Expr::Template(pieces) => self.template(pieces),
+        }
+    }
+
+    fn map(&mut self, keys: &[Arc<str>], values: &[Expr]) -> Step<Outcome> {
+        let values = self.all(values)?;
+        Ok(match known(values) {
+            Ok(values) => Outcome::Known(Value::Map(keys.iter().cloned().zip(values).collect())),
+            Err(values) => Outcome::Residual(Expr::Map(keys.to_vec(), self.exprs(values))),
+        })
+    }
+
+    fn copy(&mut self, value: &Value) -> Step<Outcome> {
+        self.spend(size(value))?;
+        Ok(Outcome::Known(value.clone()))
+    }
+
+    fn local(&mut self, slot: Slot) -> Step<Outcome> {
+        match self.slots.get(&slot) {
+            Some(Some(v)) => {
+                let v = v.clone();
+                self.spend(size(&v))?;
+                Ok(Outcome::Known(v))
+            }
+            Some(None) => Ok(Outcome::Residual(Expr::Local(slot))),
+            None => self.fail(EvalErrorKind::UnsetLocal(slot), || Expr::Local(slot)),
+        }
+    }
+
+    fn list(&mut self, items: &[Expr]) -> Step<Outcome> {
+        let items = self.all(items)?;
+        Ok(match known(items) {
+            Ok(values) => Outcome::Known(Value::List(values)),
+            Err(items) => Outcome::Residual(Expr::List(self.exprs(items))),
+        })
+    }
+
+    fn not(&mut self, e: &Expr) -> Step<Outcome> {
+        match self.expr(e).at(0)? {
+            Outcome::Known(Value::Bool(b)) => Ok(Outcome::Known(Value::Bool(!b))),
+            Outcome::Known(v) => self.wrong_type("bool", v, |e| Expr::Not(Box::new(e))),
+            Outcome::Residual(r) => Ok(Outcome::Residual(Expr::Not(Box::new(r)))),
         }
     }
 
@@ -143,36 +150,31 @@ impl<'a> Machine<'a> {
                 outcome => Ok(outcome),
             },
             Outcome::Known(v) => {
-                let r = self.perhaps(|m| m.residual(r))?;
+                let r = self.perhaps(r).at(1)?;
+                let r = self.residual(r);
                 self.wrong_type("bool", v, |e| build(Box::new(e), Box::new(r)))
             }
-            Outcome::Residual(l) => match self.perhaps(|m| m.expr(r)).at(1)? {
+            Outcome::Residual(l) => match self.perhaps(r).at(1)? {
                 // Only the right side may go: the left one is reached and may fail.
                 Outcome::Known(Value::Bool(b)) if b != decides => Ok(Outcome::Residual(l)),
-                r => Ok(Outcome::Residual(build(Box::new(l), Box::new(self.to_expr(r))))),
+                r => Ok(Outcome::Residual(build(Box::new(l), Box::new(self.residual(r))))),
             },
         }
     }
 
     fn call(&mut self, f: Builtin, args: &[Expr]) -> Step<Outcome> {
-        match f {
-            Builtin::And => return self.operand(f, args),
-            Builtin::Or => return self.operand(f, args),
-            Builtin::Default => return self.default(args),
-            _ => {}
-        }
-        let mut args = self.all(args)?;
-        // The others look at more than whether and where the value is.
-        if !matches!(f, Builtin::Not | Builtin::Len | Builtin::Slice) {
-            for (n, arg) in args.iter_mut().enumerate() {
-                *arg = self.open_deep(std::mem::replace(arg, Outcome::Known(Value::Null))).at(n)?;
-            }
-        } else {
-            for (n, arg) in args.iter_mut().enumerate() {
-                *arg = self.open(std::mem::replace(arg, Outcome::Known(Value::Null))).at(n)?;
-            }
-        }
-        let args = match known(args) {
+        let args = self.all(args)?;
+        self.apply(f, args)
+    }
+
+    fn apply(&mut self, f: Builtin, args: Vec<Outcome>) -> Step<Outcome> {
+        // These do not look inside the value.
+        let shallow = matches!(f, Builtin::Not | Builtin::Len | Builtin::Slice);
+        let opened = args
+            .into_iter()
+            .enumerate()
+            .map(|(n, arg)| if shallow { self.open(arg).at(n) } else { self.open_deep(arg).at(n) });
+        let args = match known(opened.collect::<Step<Vec<_>>>()?) {
             Ok(values) => values,
             Err(args) => return Ok(Outcome::Residual(Expr::Call(f, self.exprs(args)))),
         };
@@ -195,7 +197,7 @@ impl<'a> Machine<'a> {
     }
 
     /// Output of functions is not rendered text, but it is held in memory: 16 bytes are a step.
-    fn compute(&mut self, f: Builtin, args: &[Value]) -> Result<Value, EvalErrorKind> {
+    pub(super) fn compute(&mut self, f: Builtin, args: &[Value]) -> Result<Value, EvalErrorKind> {
         let value = builtin::call(f, args, self.budget.text).map_err(|fault| match fault {
             Fault::Message(message) => EvalErrorKind::Call { function: f, message },
             Fault::TooMuchText => EvalErrorKind::TooMuchText,
@@ -211,17 +213,13 @@ impl<'a> Machine<'a> {
         let mut kept = Vec::new();
         for (n, arg) in args.iter().enumerate() {
             let last = n + 1 == args.len();
-            let outcome = if kept.is_empty() {
-                self.expr(arg)
-            } else {
-                self.perhaps(|m| m.expr(arg).and_then(|o| m.open(o)))
-            };
-            let outcome = match outcome.at(n)? {
-                // The last one is the result whatever it is.
-                o if last => o,
-                o => self.open(o).at(n)?,
-            };
-            match outcome {
+            let was = self.certain;
+            self.certain = was && kept.is_empty();
+            let outcome = self.expr(arg);
+            // The last one is the result whatever it is.
+            let outcome = if last { outcome } else { outcome.and_then(|o| self.open(o)) };
+            self.certain = was;
+            match outcome.at(n)? {
                 Outcome::Known(v) if last || truth(&v) == decides => {
                     if kept.is_empty() {
                         return Ok(Outcome::Known(v));
@@ -241,157 +239,15 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// `default D V`. D is only computed when it is needed.
-    fn default(&mut self, args: &[Expr]) -> Step<Outcome> {
-        let f = Builtin::Default;
-        let [fallback, value] = args else {
-            let args = self.perhaps(|m| m.residuals(args))?;
-            return self.fail(wrong_count(f), || Expr::Call(f, args));
-        };
-        let found = match self.excused(value).at(1)? {
-            Found::Outcome(o) => self.open(o).at(1)?,
-            Found::Missing(..) => Outcome::Known(Value::Null),
-        };
-        match found {
-            Outcome::Known(Value::Null) => self.expr(fallback).at(0),
-            Outcome::Known(Value::Str(s)) if s.is_empty() => self.expr(fallback).at(0),
-            Outcome::Known(v) => Ok(Outcome::Known(v)),
-            Outcome::Residual(value) => {
-                let fallback = self.perhaps(|m| m.residual(fallback)).at(0)?;
-                Ok(Outcome::Residual(Expr::Call(f, vec![fallback, value])))
-            }
-        }
-    }
-
-    /// A value whose absence the caller can bear. Only a path, and what is taken from it, is excused; what
-    /// happens to become one while evaluating is wrapped, so that a later stage does not excuse it either.
-    fn excused(&mut self, expr: &Expr) -> Step<Found> {
-        if excusable(expr) {
-            self.spend(1)?;
-            return self.find(expr);
-        }
-        Ok(Found::Outcome(match self.expr(expr)? {
-            Outcome::Residual(r) if excusable(&r) => Outcome::Residual(Expr::Call(Builtin::Or, vec![r])),
-            outcome => outcome,
-        }))
-    }
-
-    fn find(&mut self, expr: &Expr) -> Step<Found> {
-        let outcome = match expr {
-            Expr::Path(root, segments) => match self.facts.path(*root, segments) {
-                Fact::Known(v) => {
-                    self.spend(size(&v))?;
-                    Outcome::Known(v)
-                }
-                Fact::Absent => {
-                    let kind = EvalErrorKind::Absent(path_name(*root, segments));
-                    return Ok(Found::Missing(kind.into(), expr.clone()));
-                }
-                Fact::NotYet => {
-                    self.note_open(|| path_name(*root, segments));
-                    Outcome::Residual(expr.clone())
-                }
-            },
-            Expr::Field(base, name) => return self.field(expr, base, name),
-            Expr::Call(Builtin::Index, args) => return self.index(args),
-            _ => self.expr(expr)?,
-        };
-        Ok(Found::Outcome(outcome))
-    }
-
-    fn field(&mut self, whole: &Expr, base: &Expr, name: &Arc<str>) -> Step<Found> {
-        if let Some(v) = self.peek(whole) {
-            let v = v.clone();
-            self.spend(size(&v))?;
-            return Ok(Found::Outcome(Outcome::Known(v)));
-        }
-        let again = |base| Expr::Field(Box::new(base), name.clone());
-        Ok(match self.excused(base).at(0)? {
-            Found::Missing(error, base) => Found::Missing(error.at(0), again(base)),
-            Found::Outcome(Outcome::Residual(base)) => Found::Outcome(Outcome::Residual(again(base))),
-            Found::Outcome(Outcome::Known(Value::Map(mut map))) => match map.remove(name) {
-                Some(v) => Found::Outcome(Outcome::Known(v)),
-                None => self.missing(name, again(Expr::Const(Value::Map(map)))),
-            },
-            Found::Outcome(Outcome::Known(Value::Null)) => {
-                self.missing(name, again(Expr::Const(Value::Null)))
-            }
-            Found::Outcome(Outcome::Known(v)) => Found::Outcome(self.wrong_type("map", v, again)?),
-        })
-    }
-
-    fn missing(&self, name: &str, residual: Expr) -> Found {
-        Found::Missing(EvalErrorKind::Absent(name.to_owned()).into(), residual)
-    }
-
-    /// A field of what a slot holds, without copying the rest of it.
-    fn peek(&self, expr: &Expr) -> Option<&Value> {
-        match expr {
-            Expr::Local(slot) => self.slots.get(slot)?.as_ref(),
-            Expr::Field(base, name) => match self.peek(base)? {
-                Value::Map(m) => m.get(name),
-                _ => None,
-            },
-            _ => None,
-        }
-    }
-
-    /// What Go only finds when running (no such element) is absence here: `default` excuses it.
-    fn index(&mut self, args: &[Expr]) -> Step<Found> {
-        let f = Builtin::Index;
-        let Some((item, keys)) = args.split_first() else {
-            return self.fail(wrong_count(f), || Expr::Call(f, Vec::new())).map(Found::Outcome);
-        };
-        let item = match self.excused(item).at(0)? {
-            Found::Missing(error, item) => {
-                let mut args = vec![item];
-                args.extend(self.perhaps(|m| m.residuals(keys))?);
-                return Ok(Found::Missing(error.at(0), Expr::Call(f, args)));
-            }
-            Found::Outcome(o) => self.open(o).at(0)?,
-        };
-        // As long as the item may be missing, and that be excused, nothing may be said of the keys.
-        let certain = self.certain && matches!(item, Outcome::Known(_));
-        let was = std::mem::replace(&mut self.certain, certain);
-        let keys: Step<Vec<_>> = keys
-            .iter()
-            .enumerate()
-            .map(|(n, key)| self.expr(key).and_then(|o| self.open_deep(o)).at(n + 1))
-            .collect();
-        self.certain = was;
-        let mut args = vec![item];
-        args.extend(keys?);
-        Ok(match known(args) {
-            Err(args) => Found::Outcome(Outcome::Residual(Expr::Call(f, self.exprs(args)))),
-            Ok(args) => match self.compute(f, &args) {
-                Ok(v) => Found::Outcome(Outcome::Known(v)),
-                Err(error @ EvalErrorKind::Call { .. }) => {
-                    let args = args.into_iter().map(Expr::Const).collect();
-                    Found::Missing(error.into(), Expr::Call(f, args))
-                }
-                Err(error) => return Err(error.into()),
-            },
-        })
-    }
-
     fn all(&mut self, exprs: &[Expr]) -> Step<Vec<Outcome>> {
         exprs.iter().enumerate().map(|(n, e)| self.expr(e).at(n)).collect()
     }
 
-    fn residual(&mut self, expr: &Expr) -> Step<Expr> {
-        let outcome = self.expr(expr)?;
-        Ok(self.to_expr(outcome))
+    pub(super) fn exprs(&mut self, outcomes: Vec<Outcome>) -> Vec<Expr> {
+        outcomes.into_iter().map(|o| self.residual(o)).collect()
     }
 
-    fn residuals(&mut self, exprs: &[Expr]) -> Step<Vec<Expr>> {
-        exprs.iter().enumerate().map(|(n, e)| self.residual(e).at(n)).collect()
-    }
-
-    fn exprs(&mut self, outcomes: Vec<Outcome>) -> Vec<Expr> {
-        outcomes.into_iter().map(|o| self.to_expr(o)).collect()
-    }
-
-    pub(super) fn to_expr(&mut self, outcome: Outcome) -> Expr {
+    pub(super) fn residual(&mut self, outcome: Outcome) -> Expr {
         match outcome {
             Outcome::Known(v) => self.constant(v),
             Outcome::Residual(e) => e,
@@ -406,11 +262,16 @@ impl<'a> Machine<'a> {
     }
 
     /// Something that may not be reached at all: what fails in it stays as it is.
-    pub(super) fn perhaps<T>(&mut self, run: impl FnOnce(&mut Self) -> T) -> T {
+    pub(super) fn perhaps(&mut self, expr: &Expr) -> Step<Outcome> {
         let was = std::mem::replace(&mut self.certain, false);
-        let result = run(self);
+        let outcome = self.expr(expr);
         self.certain = was;
-        result
+        outcome
+    }
+
+    pub(super) fn perhaps_all(&mut self, exprs: &[Expr]) -> Step<Vec<Expr>> {
+        let outcomes = exprs.iter().map(|e| self.perhaps(e)).collect::<Step<_>>()?;
+        Ok(self.exprs(outcomes))
     }
 
     /// An error, or the failing expression itself where it may not be reached. The budget has no such way
@@ -501,11 +362,7 @@ pub(super) fn known(outcomes: Vec<Outcome>) -> Result<Vec<Value>, Vec<Outcome>> 
     Ok(outcomes.into_iter().filter_map(value).collect())
 }
 
-fn excusable(expr: &Expr) -> bool {
-    matches!(expr, Expr::Path(..) | Expr::Field(..) | Expr::Call(Builtin::Index, _))
-}
-
-fn wrong_count(function: Builtin) -> EvalErrorKind {
+pub(super) fn wrong_count(function: Builtin) -> EvalErrorKind {
     EvalErrorKind::Call { function, message: "wrong number of arguments".to_owned() }
 }
 
@@ -519,7 +376,7 @@ pub(super) fn path_name(root: Root, segments: &[Arc<str>]) -> String {
 }
 
 /// What copying a value costs.
-fn size(value: &Value) -> u64 {
+pub(super) fn size(value: &Value) -> u64 {
     match value {
         Value::List(l) => l.iter().fold(0, |n, v| n + 1 + size(v)),
         Value::Map(m) => m.values().fold(0, |n, v| n + 1 + size(v)),

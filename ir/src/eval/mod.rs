@@ -1,5 +1,6 @@
 //! The one partial evaluator: folds at publish, specialises in the server, finishes on the agent.
 
+mod absence;
 mod compare;
 mod machine;
 mod template;

@@ -110,25 +110,8 @@ impl Machine<'_> {
                 self.spend_text(text.len())?;
                 out.text.push_str(text);
             }
-            Piece::Emit(e) => match self.emit(e).at(0)? {
-                Outcome::Known(Value::Str(text)) => {
-                    self.spend_text(text.len())?;
-                    out.text.push_str(&text);
-                }
-                outcome => {
-                    let e = self.to_expr(outcome);
-                    out.push(Piece::Emit(e));
-                }
-            },
-            Piece::Let(slot, e) => match self.expr(e).at(0)? {
-                Outcome::Known(v) => {
-                    self.slots.insert(*slot, Some(v));
-                }
-                Outcome::Residual(r) => {
-                    out.push(Piece::Let(*slot, r));
-                    self.slots.insert(*slot, None);
-                }
-            },
+            Piece::Emit(e) => self.emit(e, out).at(0)?,
+            Piece::Let(slot, e) => self.declare(*slot, e, out).at(0)?,
             Piece::Set(slot, e) => self.set(*slot, e, out)?,
             Piece::If { condition, then, otherwise } => return self.branch(condition, then, otherwise, out),
             Piece::With { value, slot, body, otherwise } => {
@@ -143,8 +126,22 @@ impl Machine<'_> {
         Ok(Flow::Next)
     }
 
-    fn emit(&mut self, e: &Expr) -> Step<Outcome> {
+    fn emit(&mut self, e: &Expr, out: &mut Out) -> Step<()> {
         let outcome = self.expr(e)?;
+        match self.printed(outcome)? {
+            Outcome::Known(Value::Str(text)) => {
+                self.spend_text(text.len())?;
+                out.text.push_str(&text);
+            }
+            outcome => {
+                let e = self.residual(outcome);
+                out.push(Piece::Emit(e));
+            }
+        }
+        Ok(())
+    }
+
+    fn printed(&mut self, outcome: Outcome) -> Step<Outcome> {
         match self.open_deep(outcome)? {
             Outcome::Known(Value::Null) => Ok(Outcome::Known(Value::str("<no value>"))),
             Outcome::Known(v @ Value::Str(_)) => Ok(Outcome::Known(v)),
@@ -154,6 +151,18 @@ impl Machine<'_> {
             },
             residual => Ok(residual),
         }
+    }
+
+    fn declare(&mut self, slot: Slot, e: &Expr, out: &mut Out) -> Step<()> {
+        let state = match self.expr(e)? {
+            Outcome::Known(v) => Some(v),
+            Outcome::Residual(r) => {
+                out.push(Piece::Let(slot, r));
+                None
+            }
+        };
+        self.slots.insert(slot, state);
+        Ok(())
     }
 
     fn set(&mut self, slot: Slot, e: &Expr, out: &mut Out) -> Step<()> {
@@ -169,7 +178,7 @@ impl Machine<'_> {
             }
             (None, _) if self.certain => return Err(EvalErrorKind::UnsetLocal(slot).into()),
             (_, outcome) => {
-                let e = self.to_expr(outcome);
+                let e = self.residual(outcome);
                 out.push(Piece::Set(slot, e));
             }
         }
@@ -226,7 +235,8 @@ impl Machine<'_> {
                     return Ok(flow);
                 }
                 // Not empty: what stands under `else` is never reached.
-                return self.keep(Expr::Const(v), Body { otherwise: &[], ..parts }, out);
+                let list = self.constant(v);
+                return self.keep(list, Body { otherwise: &[], ..parts }, out);
             }
             Outcome::Known(v) => match self.wrong_type("list or map", v, |e| e).at(0)? {
                 Outcome::Known(v) => Expr::Const(v),
@@ -308,8 +318,10 @@ impl Machine<'_> {
             nearest => nearest,
         };
         let was = std::mem::replace(&mut self.nearest, nearest);
+        let certain = std::mem::replace(&mut self.certain, false);
         let mut out = Out::default();
-        let result = self.perhaps(|m| m.pieces(pieces, first_child, &mut out));
+        let result = self.pieces(pieces, first_child, &mut out);
+        self.certain = certain;
         self.nearest = was;
         result?;
         Ok(out.finish())

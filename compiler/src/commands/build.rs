@@ -1,0 +1,241 @@
+//! `vigoc build`: the compiled policy of a fleet, the same bytes on every machine.
+
+use super::failure::{Exit, Failure};
+use super::host::{Host, class_key};
+use super::{fleet, input, output};
+use crate::facts::shared_traits;
+use crate::policy::{ClassKey, Policy, Variant};
+use ir::Value;
+use serde_json::json;
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Arguments of `build`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// The root of the policy.
+    dir: Option<PathBuf>,
+    /// The hosts: a JSON array of {"hostname": ..., "traits": {...}}, or one such object a line; `-` reads stdin.
+    #[arg(long, value_name = "FILE")]
+    fleet: PathBuf,
+    /// Where to write it; an earlier build there is replaced.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+const EXAMPLES: &str = "Examples:
+  vigoc build policy --fleet fleet.jsonl --out build
+
+Writes index.json, envoys/<host>.json and blobs/<sha256>.
+
+Exit codes: 0 built, 1 the policy has errors for a host or no entry for it, 64 wrong usage, 65 bad input.";
+
+/// Runs the command.
+pub(super) fn run(args: &Args, directory: Option<PathBuf>) -> Result<Exit, Failure> {
+    let root = input::root(args.dir.as_deref(), directory)?;
+    let members = fleet::read(&args.fleet)?;
+    replaceable(&args.out)?;
+    let policy = Policy::open(&root)?;
+    let built = Built::of(&policy, &members)?;
+    built.write(&args.out)?;
+    output::note(&format!(
+        "built {}: {}, {}, {}",
+        args.out.display(),
+        output::count(built.envoys.len(), "envoy"),
+        output::count(built.variants, "variant"),
+        output::count(built.blobs.len(), "blob"),
+    ));
+    Ok(Exit::Done)
+}
+
+/// A build in memory.
+#[derive(Debug, Default)]
+struct Built {
+    /// Document by host.
+    envoys: BTreeMap<String, String>,
+    /// Bytes by hash.
+    blobs: BTreeMap<String, Arc<[u8]>>,
+    variants: usize,
+}
+
+impl Built {
+    fn of(policy: &Policy, members: &[fleet::Member]) -> Result<Built, Failure> {
+        let mut out = Built::default();
+        let mut variants = Variants::default();
+        let (mut problems, mut failures) = (Vec::new(), Vec::new());
+        for member in members {
+            match variants.of(policy, member) {
+                Ok(variant) => out.add(&member.hostname, &variant),
+                Err(failure) => {
+                    problems.push(format!("  {}: {failure}", member.hostname));
+                    failures.push(failure);
+                }
+            }
+        }
+        out.variants = variants.count;
+        match failures.first() {
+            None => Ok(out),
+            Some(_) => Err(refusal(policy, problems, failures)),
+        }
+    }
+
+    fn add(&mut self, hostname: &str, variant: &Variant) {
+        let modules: Vec<_> = variant
+            .modules
+            .iter()
+            .map(|m| {
+                let hash = m.hash.to_string();
+                let row = json!({ "name": &*m.name, "hash": hash, "size": m.bytes.len() });
+                self.blobs.entry(hash).or_insert_with(|| m.bytes.clone());
+                row
+            })
+            .collect();
+        let order: Vec<&str> = variant
+            .run_order
+            .iter()
+            .filter_map(|at| variant.modules.get(*at as usize))
+            .map(|m| &*m.name)
+            .collect();
+        let document = json!({
+            "format_version": output::FORMAT_VERSION,
+            "envoy": hostname,
+            "environment": variant.environment,
+            "roles": variant.roles,
+            "run_order": order,
+            "modules": modules,
+            "vars_hash": variant.vars_hash.to_string(),
+            "merkle_root": variant.merkle_root.to_string(),
+            "secrets": variant.secrets,
+        });
+        self.envoys.insert(hostname.to_owned(), output::pretty(&document));
+    }
+
+    fn index(&self) -> String {
+        let rows: Vec<_> = self
+            .envoys
+            .keys()
+            .map(|host| json!({ "envoy": host, "bundle": format!("envoys/{host}.json") }))
+            .collect();
+        output::pretty(&json!({ "format_version": output::FORMAT_VERSION, "envoys": rows }))
+    }
+
+    /// Writes everything beside `out` and moves it there at last: a failure leaves what was there.
+    fn write(&self, out: &Path) -> Result<(), Failure> {
+        let failed = |source| Failure::Write { what: format!("`{}`", out.display()), source };
+        let parent = match out.parent() {
+            Some(p) if p != Path::new("") => p,
+            _ => Path::new("."),
+        };
+        let name = out.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        fs::create_dir_all(parent).map_err(failed)?;
+        let beside = |what: &str| parent.join(format!(".{name}.{what}-{}", std::process::id()));
+        let (fresh, old) = (beside("new"), beside("old"));
+        self.write_to(&fresh).and_then(|()| swap(&fresh, out, &old)).map_err(|e| {
+            // what is half done is of no use to anyone
+            let _ = fs::remove_dir_all(&fresh);
+            failed(e)
+        })
+    }
+
+    fn write_to(&self, dir: &Path) -> io::Result<()> {
+        fs::create_dir(dir)?;
+        fs::create_dir(dir.join("envoys"))?;
+        fs::create_dir(dir.join("blobs"))?;
+        for (hash, bytes) in &self.blobs {
+            fs::write(dir.join("blobs").join(hash), bytes)?;
+        }
+        for (host, text) in &self.envoys {
+            fs::write(dir.join("envoys").join(format!("{host}.json")), text)?;
+        }
+        fs::write(dir.join("index.json"), self.index())
+    }
+}
+
+/// Puts `fresh` in the place of `out`.
+fn swap(fresh: &Path, out: &Path, old: &Path) -> io::Result<()> {
+    if !out.exists() {
+        return fs::rename(fresh, out);
+    }
+    fs::rename(out, old)?;
+    if let Err(e) = fs::rename(fresh, out) {
+        fs::rename(old, out)?;
+        return Err(e);
+    }
+    fs::remove_dir_all(old)
+}
+
+/// Only nothing, an empty directory or an earlier build is replaced.
+fn replaceable(out: &Path) -> Result<(), Failure> {
+    if out.file_name().is_none() {
+        return Err(Failure::Usage(format!("`--out {}` has to name a new directory", out.display())));
+    }
+    if !out.exists() {
+        return Ok(());
+    }
+    let refused = |why: &str| Failure::Input(format!("`{}` {why}; it was left as it is", out.display()));
+    let entries = fs::read_dir(out).map_err(|_| refused("is not a directory that can be read"))?;
+    let names: Vec<String> =
+        entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    let ours = |name: &String| matches!(name.as_str(), "index.json" | "envoys" | "blobs");
+    let built =
+        names.iter().all(ours) && out.join("index.json").is_file() && is_index(&out.join("index.json"));
+    if names.is_empty() || built { Ok(()) } else { Err(refused("is not empty and not an earlier build")) }
+}
+
+fn is_index(path: &Path) -> bool {
+    input::json(path).is_ok_and(|j| j.get("format_version").is_some() && j.get("envoys").is_some())
+}
+
+/// Variants by class, each made once for the traits that it looks at.
+#[derive(Default)]
+struct Variants {
+    known: HashMap<ClassKey, Vec<Made>>,
+    count: usize,
+}
+
+struct Made {
+    looked_at: Vec<(Arc<str>, Option<Value>)>,
+    variant: Arc<Variant>,
+}
+
+impl Variants {
+    fn of(&mut self, policy: &Policy, member: &fleet::Member) -> Result<Arc<Variant>, Failure> {
+        let key = class_key(policy, &member.hostname, None)?;
+        let given: HashMap<Arc<str>, Value> = shared_traits(&member.traits).into_iter().collect();
+        let made = self.known.entry(key.clone()).or_default();
+        let fits = |m: &&Made| m.looked_at.iter().all(|(path, value)| given.get(path) == value.as_ref());
+        if let Some(m) = made.iter().find(fits) {
+            return Ok(m.variant.clone());
+        }
+        let host = Host::find(policy, &member.hostname, None, &member.traits)?;
+        host.need_no_errors()?;
+        host.need_traits()?;
+        let variant =
+            policy.variant(&key, &member.traits).map_err(|e| Failure::no_answer(e.to_string(), None))?;
+        let looked_at =
+            host.linked.footprint.iter().map(|path| (path.clone(), given.get(path).cloned())).collect();
+        made.push(Made { looked_at, variant: variant.clone() });
+        self.count += 1;
+        Ok(variant)
+    }
+}
+
+/// All hosts that cannot be built, and each finding once.
+fn refusal(policy: &Policy, problems: Vec<String>, failures: Vec<Failure>) -> Failure {
+    let mut found = Vec::new();
+    for failure in failures {
+        if let Failure::Findings { found: some, .. } = failure {
+            found.extend(some);
+        }
+    }
+    let message = format!(
+        "{} cannot be built; nothing was written\n{}",
+        output::count(problems.len(), "host"),
+        problems.join("\n")
+    );
+    Failure::Findings { message, found: crate::diagnostic::merged(found), texts: policy.texts() }
+}

@@ -1,0 +1,173 @@
+//! `vigoc resolve`: the desired state of one host.
+
+pub(super) mod state;
+
+use super::failure::{Exit, Failure};
+use super::host::Host;
+use super::residual::{attribute_json, attribute_text, condition_json, value_json, value_text, when_text};
+use super::{input, output};
+use crate::policy::Policy;
+use clap::ValueEnum;
+use serde_json::{Map, Value as Json, json};
+use state::State;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+/// Arguments of `resolve`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// The name of the host.
+    host: String,
+    /// The root of the policy.
+    dir: Option<PathBuf>,
+    /// Traits of the host: a JSON file such as {"os": {"family": "debian"}}; `-` reads stdin.
+    #[arg(long, value_name = "FILE")]
+    traits: Option<PathBuf>,
+    /// Takes another environment than the entry's.
+    #[arg(long, value_name = "NAME")]
+    environment: Option<String>,
+    /// Finishes with the traits given what only the agent would finish.
+    #[arg(long)]
+    full: bool,
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+const EXAMPLES: &str = "Examples:
+  vigoc resolve web-01.example.com
+  vigoc resolve web-01.example.com policy --traits traits/debian12.json
+  vigoc resolve web-01.example.com --environment staging --format json | jq .vars
+
+Exit codes: 0 resolved, 1 no entry matches, errors for this host or traits missing, 64 wrong usage, 65 bad input.";
+
+/// Formats of commands about one host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people.
+    Human,
+    /// One JSON document.
+    Json,
+}
+
+impl Args {
+    pub(super) fn json(&self) -> bool {
+        self.format == Format::Json
+    }
+}
+
+/// Runs the command.
+pub(super) fn run(args: &Args, directory: Option<PathBuf>) -> Result<Exit, Failure> {
+    let root = input::root(args.dir.as_deref(), directory)?;
+    let traits = input::traits(args.traits.as_deref())?;
+    let policy = Policy::open(&root)?;
+    let host = Host::find(&policy, &args.host, args.environment.as_deref(), &traits)?;
+    host.need_no_errors()?;
+    host.need_traits()?;
+    let state = State::of(&host, args.full);
+    match args.format {
+        Format::Json => output::document("resolve", json(&host, &state))?,
+        Format::Human => output::data(&human(&host, &state))?,
+    }
+    Ok(Exit::Done)
+}
+
+fn json(host: &Host<'_>, state: &State) -> Json {
+    let (file, line) = host.entry();
+    let vars: Map<String, Json> = host.vars.known().map(|(n, v)| (n.to_string(), value_json(v))).collect();
+    let resources: Vec<Json> = state
+        .resources
+        .iter()
+        .map(|r| {
+            let attributes: Map<String, Json> =
+                r.attributes.iter().map(|(n, e)| (n.to_string(), attribute_json(e))).collect();
+            json!({
+                "module": &*r.module,
+                "name": &*r.name,
+                "type": &*r.kind,
+                "when": condition_json(r.when.as_ref()),
+                "attributes": attributes,
+                "depends_on": r.depends_on,
+                "notify": r.notify,
+            })
+        })
+        .collect();
+    json!({
+        "envoy": &*host.name,
+        "entry": output::place(&file, line),
+        "environment": host.resolved.environment.as_deref(),
+        "roles": names(&host.resolved.roles),
+        "modules": names(&state.modules),
+        "vars": vars,
+        "merkle_root": host.linked.merkle_root.to_string(),
+        "footprint": names(&host.linked.footprint),
+        "resources": resources,
+    })
+}
+
+fn names<'a>(list: impl IntoIterator<Item = &'a std::sync::Arc<str>>) -> Vec<&'a str> {
+    list.into_iter().map(|n| &**n).collect()
+}
+
+fn human(host: &Host<'_>, state: &State) -> String {
+    let mut out = String::new();
+    // writing to a String cannot fail
+    let _ = summary(host, state, &mut out);
+    out
+}
+
+fn summary(host: &Host<'_>, state: &State, out: &mut String) -> std::fmt::Result {
+    let (file, line) = host.entry();
+    let environment = host.resolved.environment.as_deref().unwrap_or("none");
+    writeln!(out, "{}   {file}:{line}", host.name)?;
+    writeln!(out, "environment  {environment}")?;
+    writeln!(out, "roles        {}", listed(&names(&host.resolved.roles)))?;
+    writeln!(out, "modules      {}", listed(&names(&state.modules)))?;
+    let missing = names(&host.linked.footprint).join(", ");
+    if !missing.is_empty() {
+        writeln!(out, "looks at     {missing}")?;
+    }
+    writeln!(out, "root         {}", host.linked.merkle_root.short())?;
+    let vars: Vec<_> = host.vars.known().collect();
+    if !vars.is_empty() {
+        writeln!(out, "\nvariables")?;
+        let width = vars.iter().map(|(n, _)| n.chars().count()).max().unwrap_or(0).min(32);
+        for (name, value) in vars {
+            writeln!(out, "  {name:width$}  {}", short(&value_text(value)))?;
+        }
+    }
+    for module in &state.modules {
+        let resources = state.resources.iter().filter(|r| r.module == *module);
+        writeln!(out, "\n{module}")?;
+        for r in resources {
+            writeln!(out, "  {}  ({})", r.name, r.kind)?;
+            if let Some(when) = &r.when {
+                writeln!(out, "    when        {}", when_text(when))?;
+            }
+            for (name, expr) in &r.attributes {
+                writeln!(out, "    {name:10}  {}", short(&attribute_text(expr)))?;
+            }
+            for (key, list) in [("after", &r.depends_on), ("notifies", &r.notify)] {
+                if !list.is_empty() {
+                    writeln!(out, "    {key:10}  {}", list.join(", "))?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn listed(names: &[&str]) -> String {
+    if names.is_empty() { "none".into() } else { names.join(", ") }
+}
+
+/// At most a line; `--format json` has it all.
+fn short(text: &str) -> String {
+    const MOST: usize = 100;
+    if text.chars().count() <= MOST {
+        return text.to_owned();
+    }
+    let head: String = text.chars().take(MOST).collect();
+    format!("{head}…")
+}

@@ -1,0 +1,3 @@
+module vigo.example/cases
+
+go 1.19

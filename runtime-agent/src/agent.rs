@@ -1,0 +1,439 @@
+//! What an agent does, as steps: collect traits, check in, verify, converge, report.
+//!
+//! Everything here blocks; call it from a thread that may.
+
+use crate::apply::{self, BundleDirError};
+use crate::checkin::{CheckInError, Conversation, News};
+use crate::clock::{Clock, Millis, SystemClock};
+use crate::converge::{Converged, Forgetful, RunOptions, Triggers, converge};
+use crate::facts::{HostFacts, NoSecrets, Secrets};
+use crate::identity::{Identity, IdentityError};
+use crate::observe::{Outcome, RunObserver, RunSummary};
+use crate::report::report_of;
+use crate::resource::Context;
+use crate::root::{FsError, Root};
+use crate::server::{Grpc, NetError, Server};
+use crate::state::{StateDir, StateError, StateLock};
+use crate::store::{Past, Running, Store, StoreError, StoreTriggers};
+use crate::traits;
+use crate::verify::{Verified, VerifyError};
+use ir::{Module, Value};
+use protocol::secrets::SecretContext;
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+use zeroize::Zeroizing;
+
+/// Where an agent works and what it is given.
+#[derive(Clone)]
+pub struct AgentOptions {
+    /// Every path lies below; `/` on a host.
+    pub root: PathBuf,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Set from outside: stop after the resource at hand.
+    pub stop: Arc<AtomicBool>,
+}
+
+impl Default for AgentOptions {
+    fn default() -> Self {
+        AgentOptions { root: PathBuf::from("/"), clock: Arc::new(SystemClock), stop: Arc::default() }
+    }
+}
+
+/// Why an agent did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The root directory.
+    #[error(transparent)]
+    Root(#[from] FsError),
+    /// The state directory, or its lock.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The identity.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// A bundle in files.
+    #[error(transparent)]
+    BundleDir(#[from] BundleDirError),
+    /// The network, outside a check-in.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// Traits that cannot be encoded.
+    #[error("the traits of this host are too large to be sent: {0}")]
+    Traits(ir::wire::WireError),
+    /// No bundle to converge to.
+    #[error("not converging: {bundle}{}", server.as_ref().map(|e| format!("; {e}")).unwrap_or_default())]
+    NothingValid {
+        /// What is wrong with the cached one.
+        bundle: VerifyError,
+        /// Why there is no newer one.
+        server: Option<CheckInError>,
+    },
+}
+
+impl AgentError {
+    /// As in the table of exit codes.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            AgentError::State(StateError::Locked(_)) | AgentError::Store(StoreError::Busy(_)) => 75,
+            AgentError::Store(StoreError::State(StateError::Locked(_))) => 75,
+            AgentError::NothingValid { .. } | AgentError::Net(NetError::Unreachable { .. }) => 69,
+            AgentError::Traits(_) => 70,
+            _ => 65,
+        }
+    }
+}
+
+/// An agent; see the module.
+#[derive(Clone)]
+pub struct Agent {
+    options: AgentOptions,
+    state: StateDir,
+}
+
+impl Agent {
+    /// Touches nothing yet.
+    pub fn new(options: AgentOptions) -> Self {
+        let state = StateDir::below(&options.root);
+        Agent { options, state }
+    }
+
+    /// The state directory.
+    pub fn state(&self) -> &StateDir {
+        &self.state
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.options.clock
+    }
+
+    /// The root directory.
+    pub fn root_path(&self) -> &Path {
+        &self.options.root
+    }
+
+    fn stop(&self) -> &AtomicBool {
+        &self.options.stop
+    }
+
+    /// Converges to a bundle in files; no server, no secrets. A dry run leaves no trace.
+    pub fn apply(
+        &self,
+        directory: &Path,
+        envoy: Option<&str>,
+        options: &RunOptions,
+        observer: &mut dyn RunObserver,
+    ) -> Result<RunSummary, AgentError> {
+        let bundle = apply::load(directory, envoy)?;
+        let root = Root::open(&self.options.root)?;
+        let now = self.clock().now();
+        let traits = traits::merge(&traits::collect(&self.options.root, now, Vec::new()));
+        let work = Work {
+            modules: &bundle.modules,
+            hostname: &bundle.envoy,
+            traits: &traits,
+            secrets: &NoSecrets,
+            offline: false,
+        };
+        if options.dry_run {
+            let pending = Store::look(&self.state)?.map(|s| s.triggers()).transpose()?.unwrap_or_default();
+            return self.converge(&root, &work, options, &mut Forgetful(pending), observer);
+        }
+        self.state.prepare()?;
+        let _lock = self.state.lock()?;
+        let store = Store::open(&self.state, Identity::exists(&self.state), now)?;
+        self.converge(&root, &work, options, &mut StoreTriggers(&store), observer)
+    }
+
+    /// Checks in, converges, reports; once.
+    pub fn run_once(
+        &self,
+        options: &RunOptions,
+        observer: &mut dyn RunObserver,
+    ) -> Result<RunSummary, AgentError> {
+        let mut session = self.session()?;
+        let mut server = Grpc::new(&session.identity)?;
+        session.cycle(&mut server, options, observer).map(|cycle| cycle.summary)
+    }
+
+    /// Takes the lock and opens the store; for as long as the session lives, this is the agent of the host.
+    pub fn session(&self) -> Result<Session<'_>, AgentError> {
+        let identity = Identity::load(&self.state)?;
+        self.state.prepare()?;
+        let lock = self.state.lock()?;
+        let store = Store::open(&self.state, true, self.clock().now())?;
+        let root = Root::open(&self.options.root)?;
+        Ok(Session { agent: self, identity, store, root, _lock: lock })
+    }
+
+    /// Traits as they are now; the cache is neither read nor written.
+    pub fn traits(&self) -> Value {
+        traits::merge(&traits::collect(&self.options.root, self.clock().now(), Vec::new()))
+    }
+
+    fn converge(
+        &self,
+        root: &Root,
+        work: &Work<'_>,
+        options: &RunOptions,
+        triggers: &mut dyn Triggers,
+        observer: &mut dyn RunObserver,
+    ) -> Result<RunSummary, AgentError> {
+        let started = Instant::now();
+        let facts = HostFacts {
+            root,
+            hostname: work.hostname,
+            traits: work.traits,
+            clock: self.clock(),
+            secrets: work.secrets,
+            changed: Cell::new(false),
+            touched: Cell::new(false),
+            missing: RefCell::new(None),
+        };
+        let context = Context {
+            root,
+            now: self.clock().now() / 1000,
+            diff: options.diff,
+            // In a sandbox of an ordinary user all files are that user's.
+            ownership: root.is_host() || nix::unistd::geteuid().is_root(),
+        };
+        let Converged { results, totals, stopped } =
+            converge(work.modules, &facts, &context, options, triggers, observer, self.stop())?;
+        Ok(RunSummary {
+            run_id: uuid::Uuid::now_v7().to_string(),
+            totals,
+            results,
+            duration: started.elapsed(),
+            dry_run: options.dry_run,
+            offline: work.offline,
+            stopped,
+        })
+    }
+}
+
+/// What to converge to, and with what.
+struct Work<'a> {
+    modules: &'a [Module],
+    hostname: &'a str,
+    traits: &'a Value,
+    secrets: &'a dyn Secrets,
+    offline: bool,
+}
+
+/// An agent at work: it holds the lock.
+pub struct Session<'a> {
+    agent: &'a Agent,
+    /// Who it is.
+    pub identity: Identity,
+    /// What it keeps.
+    pub store: Store,
+    root: Root,
+    _lock: StateLock,
+}
+
+/// One turn: a check-in, a run, a delivery.
+#[derive(Debug)]
+pub struct Cycle {
+    /// The run.
+    pub summary: RunSummary,
+    /// What the check-in brought, or why it brought nothing.
+    pub check_in: Result<News, CheckInError>,
+}
+
+impl Session<'_> {
+    /// A conversation with the server.
+    pub fn conversation(&self) -> Conversation<'_> {
+        Conversation { identity: &self.identity, store: &self.store, clock: self.agent.clock() }
+    }
+
+    /// Collects traits, keeping what is still good, and asks for news.
+    pub fn check_in(&self, server: &mut dyn Server) -> Result<Result<News, CheckInError>, AgentError> {
+        let encoded = ir::wire::encode_value(&self.collect()?).map_err(AgentError::Traits)?;
+        Ok(self.conversation().check_in(server, &encoded))
+    }
+
+    fn collect(&self) -> Result<Value, AgentError> {
+        let now = self.agent.clock().now();
+        let collected = traits::collect(&self.agent.options.root, now, self.store.traits()?);
+        self.store.keep_traits(&collected)?;
+        Ok(traits::merge(&collected))
+    }
+
+    /// One turn. A check-in that fails is no reason not to converge: that is what the cache is for.
+    pub fn cycle(
+        &mut self,
+        server: &mut dyn Server,
+        options: &RunOptions,
+        observer: &mut dyn RunObserver,
+    ) -> Result<Cycle, AgentError> {
+        let check_in = self.begin(server, observer)?;
+        self.finish(check_in, server, options, observer)
+    }
+
+    /// The first half of a turn.
+    pub fn begin(
+        &mut self,
+        server: &mut dyn Server,
+        observer: &mut dyn RunObserver,
+    ) -> Result<Result<News, CheckInError>, AgentError> {
+        if let Some(run) = self.store.close_interrupted()? {
+            observer.note(&format!(
+                "the run before this one ({}) was interrupted; it is reported as such",
+                run.run_id
+            ));
+        }
+        self.check_in(server)
+    }
+
+    /// The second half: the run, and the delivery of what waits.
+    pub fn finish(
+        &mut self,
+        check_in: Result<News, CheckInError>,
+        server: &mut dyn Server,
+        options: &RunOptions,
+        observer: &mut dyn RunObserver,
+    ) -> Result<Cycle, AgentError> {
+        let summary = match self.run(check_in.is_err(), options, observer) {
+            Err(AgentError::NothingValid { bundle, .. }) => {
+                return Err(AgentError::NothingValid { bundle, server: check_in.err() });
+            }
+            other => other?,
+        };
+        if let Err(error) = &check_in {
+            observer.note(&format!("converged from the cached bundle: {error}"));
+        } else if !options.dry_run {
+            self.deliver(server, observer);
+        }
+        Ok(Cycle { summary, check_in })
+    }
+
+    /// Delivers what waits. What cannot be delivered now waits on.
+    pub fn deliver(&self, server: &mut dyn Server, observer: &mut dyn RunObserver) {
+        if let Err(error) = self.conversation().drain(server) {
+            observer.note(&format!("results wait for the server: {error}"));
+        }
+    }
+
+    /// Converges to the cached bundle, verified afresh.
+    pub fn run(
+        &self,
+        offline: bool,
+        options: &RunOptions,
+        observer: &mut dyn RunObserver,
+    ) -> Result<RunSummary, AgentError> {
+        let now = self.agent.clock().now();
+        let verified = match self.conversation().load()? {
+            Ok(verified) => verified,
+            Err(bundle) => {
+                self.store.raise_floor(now)?;
+                return Err(AgentError::NothingValid { bundle, server: None });
+            }
+        };
+        let traits = self.collect()?;
+        let secrets = Sealed { session: self, sealed: self.store.sealed()?, verified: &verified };
+        let work = Work {
+            modules: &verified.modules,
+            hostname: &self.identity.hostname,
+            traits: &traits,
+            secrets: &secrets,
+            offline,
+        };
+        if options.dry_run {
+            let mut triggers = Forgetful(self.store.triggers()?);
+            return self.agent.converge(&self.root, &work, options, &mut triggers, observer);
+        }
+        let declared: HashSet<String> = verified
+            .modules
+            .iter()
+            .flat_map(|m| m.resources.iter().map(move |r| format!("{}.{}", m.name, r.name)))
+            .collect();
+        self.store.retain_triggers(&|name| declared.contains(name))?;
+        let run = self.store.begin_run(&Running {
+            run_id: uuid::Uuid::now_v7().to_string(),
+            result_seq: 0,
+            started_at: now,
+            policy_version: verified.manifest.policy_version.clone(),
+            release_serial: verified.manifest.release_serial,
+            seq: verified.manifest.seq,
+            offline,
+        })?;
+        let mut summary =
+            self.agent.converge(&self.root, &work, options, &mut StoreTriggers(&self.store), observer)?;
+        summary.run_id.clone_from(&run.run_id);
+        let past = past_of(&summary, now);
+        self.store.end_run(&run, &report_of(&summary), &past)?;
+        self.store.raise_floor(self.agent.clock().now())?;
+        Ok(summary)
+    }
+}
+
+fn past_of(summary: &RunSummary, at: Millis) -> Past {
+    Past {
+        run_id: summary.run_id.clone(),
+        at,
+        took: u64::try_from(summary.duration.as_millis()).unwrap_or(u64::MAX),
+        totals: summary.totals,
+        offline: summary.offline,
+        interrupted: false,
+    }
+}
+
+/// Secrets of the bundle at hand, opened one by one when they are asked for.
+struct Sealed<'a> {
+    session: &'a Session<'a>,
+    sealed: Vec<protocol::pb::SealedSecret>,
+    verified: &'a Verified,
+}
+
+impl Secrets for Sealed<'_> {
+    fn open(&self, path: &str) -> Option<Zeroizing<Vec<u8>>> {
+        let wanted = self.verified.manifest.secret_refs.iter().find(|r| r.path == path)?;
+        let sealed = self.sealed.iter().find(|s| s.path == path && s.version == wanted.version)?;
+        let identity = &self.session.identity;
+        let context = SecretContext {
+            cluster_id: &identity.cluster_id,
+            envoy_id: &identity.envoy_id,
+            path,
+            version: &wanted.version,
+        };
+        protocol::secrets::open(&identity.seal_key, &context, sealed)
+            .inspect_err(|e| tracing::warn!("secret `{}`: {e}", crate::text::printable(path)))
+            .ok()
+    }
+}
+
+/// Full jitter: anything up to twice as long after each failure, from one second to five minutes.
+pub fn back_off(failures: u32) -> Duration {
+    let cap = 1000u64.checked_shl(failures.min(20)).unwrap_or(u64::MAX).clamp(1000, 300_000);
+    Duration::from_millis(1000.max(random_below(cap + 1)))
+}
+
+/// An interval with its jitter, in percent to both sides.
+pub fn jittered(interval: Duration, percent: u32) -> Duration {
+    let ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+    let width = ms / 100 * u64::from(percent.min(100));
+    Duration::from_millis((ms - width).saturating_add(random_below(width.saturating_mul(2) + 1)).max(100))
+}
+
+fn random_below(limit: u64) -> u64 {
+    let mut bytes = [0; 8];
+    // Without random bytes all agents of a fleet come at the same time; that is bad, not wrong.
+    let _ = getrandom::fill(&mut bytes);
+    u64::from_ne_bytes(bytes) % limit.max(1)
+}
+
+/// Whether anything failed.
+pub fn failed(summary: &RunSummary) -> bool {
+    summary.results.iter().any(|r| r.outcome == Outcome::Failed)
+}
+
+#[cfg(test)]
+mod tests;

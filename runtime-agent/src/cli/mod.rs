@@ -1,0 +1,353 @@
+//! The `vigo` command line: what each command prints and how it exits. What it does stands in [`crate::agent`].
+
+mod output;
+
+use crate::agent::{Agent, AgentError, AgentOptions};
+use crate::converge::RunOptions;
+use crate::daemon;
+use crate::enrol::{EnrolError, EnrolOptions};
+use crate::observe::RunSummary;
+use crate::status::Health;
+use clap::{Parser, Subcommand, ValueEnum};
+use output::{Lines, say, summary_json};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use zeroize::Zeroizing;
+
+/// Keeps this host in the state that its policy declares.
+#[derive(Parser)]
+#[command(
+    name = "vigo",
+    version,
+    about,
+    after_help = "Examples:
+  vigo enroll --server vigo.example.com:1530 --token-file token --ca-hash 9f2c...
+  vigo run --once --dry-run --diff
+  vigo status"
+)]
+struct Cli {
+    #[command(flatten)]
+    color: colorchoice_clap::Color,
+    /// Puts every path, the agent's own too, below this directory
+    #[arg(long, global = true, value_name = "DIR", default_value = "/")]
+    root: PathBuf,
+    /// Says more on stderr; twice for even more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Human,
+    Json,
+}
+
+#[derive(clap::Args)]
+struct RunArgs {
+    /// Shows what would change and changes nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Shows how the content of files differs
+    #[arg(long)]
+    diff: bool,
+    /// Looks at one module or one resource only
+    #[arg(long, value_name = "MODULE[.RESOURCE]")]
+    only: Option<String>,
+    /// Exits with 2 when something changed, 4 when something failed, 6 when both
+    #[arg(long)]
+    detailed_exitcode: bool,
+    /// How to print
+    #[arg(long, value_enum, default_value = "human")]
+    format: Format,
+}
+
+impl RunArgs {
+    fn options(&self) -> RunOptions {
+        RunOptions { dry_run: self.dry_run, diff: self.diff, only: self.only.clone() }
+    }
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Makes this host known to a server
+    #[command(
+        after_help = "The token can also come from a file or from VIGO_TOKEN, where other users do not see it:
+  VIGO_TOKEN=... vigo enroll --server vigo.example.com:1530 --ca-hash 9f2c..."
+    )]
+    Enroll {
+        /// Address of the server; the port is 1530 where none is given
+        #[arg(long, value_name = "HOST:PORT")]
+        server: String,
+        /// One-time token from `vigocli token create`
+        #[arg(long, conflicts_with = "token_file")]
+        token: Option<String>,
+        /// File with the token
+        #[arg(long, value_name = "FILE")]
+        token_file: Option<PathBuf>,
+        /// SHA-256 of the CA's public key, printed beside the token
+        #[arg(long, value_name = "HEX")]
+        ca_hash: String,
+        /// Name of this envoy; the host's own otherwise
+        #[arg(long, value_name = "NAME")]
+        hostname: Option<String>,
+        /// Replaces an identity that is there
+        #[arg(long)]
+        force: bool,
+    },
+    /// Converges at every interval, or once
+    #[command(after_help = "Examples:
+  vigo run --once --dry-run --diff
+  vigo run --once --only nginx.config --detailed-exitcode")]
+    Run {
+        /// Once, instead of for ever
+        #[arg(long)]
+        once: bool,
+        #[command(flatten)]
+        args: RunArgs,
+    },
+    /// Converges to a bundle in files, without a server
+    #[command(after_help = "Example:
+  vigoc build policy --fleet fleet.json --out build && vigo apply build --envoy web-1.example.com --dry-run")]
+    Apply {
+        /// What `vigoc build` wrote
+        bundle_dir: PathBuf,
+        /// Whose bundle, where there are several
+        #[arg(long, value_name = "HOST")]
+        envoy: Option<String>,
+        #[command(flatten)]
+        args: RunArgs,
+    },
+    /// Shows identity, server, bundle, last run and what waits
+    Status {
+        /// How to print
+        #[arg(long, value_enum, default_value = "human")]
+        format: Format,
+        /// Answers as a monitoring plugin: 0 OK, 1 WARN, 2 CRIT, 3 UNKNOWN
+        #[arg(long)]
+        check: bool,
+    },
+    /// Shows what is known about this host
+    #[command(after_help = "Example:
+  vigo traits os.family")]
+    Traits {
+        /// Such as `os` or `os.family`
+        path: Option<String>,
+        /// How to print
+        #[arg(long, value_enum, default_value = "human")]
+        format: Format,
+    },
+    /// Verifies everything that is kept on disk
+    Verify {
+        /// How to print
+        #[arg(long, value_enum, default_value = "human")]
+        format: Format,
+    },
+}
+
+/// Parses, runs, exits.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let usage = error.use_stderr();
+            // Nothing is left to do where even this cannot be printed.
+            let _ = error.print();
+            return ExitCode::from(if usage { 64 } else { 0 });
+        }
+    };
+    cli.color.write_global();
+    let daemon = matches!(cli.command, Command::Run { once: false, .. });
+    log(cli.verbose, daemon);
+    // Files of commands that are run, not of ours: those are given their modes one by one.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    let options = AgentOptions { root: cli.root.clone(), ..AgentOptions::default() };
+    let agent = Agent::new(options.clone());
+    let code = match &cli.command {
+        Command::Enroll { server, token, token_file, ca_hash, hostname, force } => {
+            match read_token(token.as_ref(), token_file.as_ref()) {
+                Ok(token) => enroll(
+                    &agent,
+                    &EnrolOptions {
+                        server: server.clone(),
+                        token,
+                        ca_hash: ca_hash.clone(),
+                        hostname: hostname.clone(),
+                        force: *force,
+                    },
+                ),
+                Err((code, message)) => fail(code, &message),
+            }
+        }
+        Command::Run { once: true, args } => {
+            once(&agent, &options, args, |lines| agent.run_once(&args.options(), lines))
+        }
+        Command::Run { once: false, args } => {
+            if args.dry_run || args.only.is_some() || args.detailed_exitcode || args.format == Format::Json {
+                fail(64, "--dry-run, --only, --detailed-exitcode and --format json need --once")
+            } else {
+                run(&agent, &options, args)
+            }
+        }
+        Command::Apply { bundle_dir, envoy, args } => once(&agent, &options, args, |lines| {
+            agent.apply(bundle_dir, envoy.as_deref(), &args.options(), lines)
+        }),
+        Command::Status { format, check } => status(&agent, *format, *check),
+        Command::Traits { path, format } => traits(&agent, path.as_deref(), *format),
+        Command::Verify { format } => verify(&agent, *format),
+    };
+    ExitCode::from(code)
+}
+
+fn log(verbose: u8, daemon: bool) {
+    use tracing::level_filters::LevelFilter;
+    let level = match verbose + u8::from(daemon) {
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        _ => LevelFilter::DEBUG,
+    };
+    let color = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
+    let builder = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(level)
+        .with_ansi(color)
+        .with_target(false);
+    // The journal has a clock of its own, and one-shot commands need none.
+    builder.without_time().init();
+}
+
+fn fail(code: u8, message: &str) -> u8 {
+    output::error(message);
+    code
+}
+
+fn fail_with(error: &AgentError) -> u8 {
+    fail(error.exit_code(), &error.to_string())
+}
+
+fn read_token(token: Option<&String>, file: Option<&PathBuf>) -> Result<Zeroizing<String>, (u8, String)> {
+    if let Some(token) = token {
+        return Ok(Zeroizing::new(token.clone()));
+    }
+    if let Some(path) = file {
+        return std::fs::read_to_string(path)
+            .map(|text| Zeroizing::new(text.trim().to_owned()))
+            .map_err(|e| (65, format!("cannot read {}: {e}", path.display())));
+    }
+    match std::env::var("VIGO_TOKEN") {
+        Ok(token) if !token.is_empty() => Ok(Zeroizing::new(token)),
+        _ => Err((64, "no token: give --token, --token-file or VIGO_TOKEN".to_owned())),
+    }
+}
+
+fn enroll(agent: &Agent, options: &EnrolOptions) -> u8 {
+    match agent.enrol(options) {
+        Ok(id) => {
+            say(&format!("enrolled with {} as envoy {id}\nstart the agent with `vigo run`", options.server));
+            0
+        }
+        Err(EnrolError::Agent(error)) => fail_with(&error),
+        Err(error) => fail(error.exit_code(), &error.to_string()),
+    }
+}
+
+fn once(
+    _agent: &Agent,
+    options: &AgentOptions,
+    args: &RunArgs,
+    work: impl FnOnce(&mut Lines) -> Result<RunSummary, AgentError>,
+) -> u8 {
+    // Without it a signal ends the process where it stands, and the run is reported as interrupted.
+    let _wake = daemon::stop_on_signals(options.stop.clone());
+    let json = args.format == Format::Json;
+    let mut lines = Lines::new(json, args.diff);
+    match work(&mut lines) {
+        Ok(summary) => {
+            if json {
+                say(&summary_json(&summary).to_string());
+            } else {
+                lines.summary(&summary);
+            }
+            exit_code(&summary, args.detailed_exitcode)
+        }
+        Err(error) => fail_with(&error),
+    }
+}
+
+fn exit_code(summary: &RunSummary, detailed: bool) -> u8 {
+    match (summary.totals.failed > 0, summary.totals.changed > 0) {
+        (true, true) if detailed => 6,
+        (true, false) if detailed => 4,
+        (true, _) => 1,
+        (false, true) if detailed => 2,
+        (false, _) => 0,
+    }
+}
+
+fn run(agent: &Agent, options: &AgentOptions, args: &RunArgs) -> u8 {
+    let wake = match daemon::stop_on_signals(options.stop.clone()) {
+        Ok(wake) => wake,
+        Err(e) => return fail(70, &format!("cannot listen for signals: {e}")),
+    };
+    match daemon::run(agent, &wake, &mut Lines::new(false, args.diff)) {
+        Ok(()) => 0,
+        Err(error) => fail_with(&error),
+    }
+}
+
+fn status(agent: &Agent, format: Format, check: bool) -> u8 {
+    let status = match agent.status() {
+        Ok(status) => status,
+        Err(error) if check => {
+            say(&format!("VIGO UNKNOWN - {error}"));
+            return 3;
+        }
+        Err(error) => return fail_with(&error),
+    };
+    if check {
+        let (health, why) = status.health();
+        let (word, code) = match health {
+            Health::Ok => ("OK", 0),
+            Health::Warning => ("WARN", 1),
+            Health::Critical => ("CRIT", 2),
+            Health::Unknown => ("UNKNOWN", 3),
+        };
+        say(&format!("VIGO {word} - {why}"));
+        return code;
+    }
+    match format {
+        Format::Json => say(&status.json().to_string()),
+        Format::Human => say(status.human().trim_end()),
+    }
+    0
+}
+
+fn traits(agent: &Agent, path: Option<&str>, format: Format) -> u8 {
+    let all = agent.traits();
+    let segments: Vec<std::sync::Arc<str>> = path.iter().flat_map(|p| p.split('.')).map(Into::into).collect();
+    let Some(value) = all.at(&segments) else {
+        return fail(1, &format!("there is no trait `{}` on this host", path.unwrap_or_default()));
+    };
+    match format {
+        Format::Json => say(&serde_json::json!({
+            "format_version": "1.0", "command": "traits", "tool_version": env!("CARGO_PKG_VERSION"),
+            "path": path, "traits": output::json_of(value),
+        })
+        .to_string()),
+        Format::Human => say(output::flat(path.unwrap_or_default(), value).trim_end()),
+    }
+    0
+}
+
+fn verify(agent: &Agent, format: Format) -> u8 {
+    let report = match agent.verify() {
+        Ok(report) => report,
+        Err(error) => return fail_with(&error),
+    };
+    match format {
+        Format::Json => say(&report.json().to_string()),
+        Format::Human => say(report.human().trim_end()),
+    }
+    u8::from(!report.is_good())
+}

@@ -1,0 +1,258 @@
+//! Runs a program: own process group, closed stdin, clean environment, bounded output, a time limit.
+
+use crate::accounts::{self, AccountError};
+use crate::root::{FsError, ManagedPath, Root};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::os::fd::AsRawFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+/// Output beyond this is read and dropped.
+pub const MAX_OUTPUT: usize = 64 << 10;
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Between a polite signal and one that cannot be ignored.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Command {
+    /// Program and arguments; no shell reads them.
+    pub argv: Vec<String>,
+    /// Where to start; the root otherwise.
+    pub cwd: Option<ManagedPath>,
+    /// As whom.
+    pub user: Option<String>,
+    /// Beside `PATH`, `HOME` and `LANG`, which it may replace.
+    pub environment: BTreeMap<String, String>,
+    /// How long it may take.
+    pub timeout: Duration,
+}
+
+/// Why nothing ran, or what ran did not end.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// No words.
+    #[error("the command is empty")]
+    Empty,
+    /// Quotes that do not close.
+    #[error("the command's quotes do not match: {0}")]
+    Quotes(String),
+    /// No such user.
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    /// No such directory.
+    #[error(transparent)]
+    Directory(#[from] FsError),
+    /// Not started.
+    #[error("cannot run {program}: {source}")]
+    Spawn {
+        /// First word.
+        program: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Waiting for it failed.
+    #[error("lost track of {program}: {source}")]
+    Wait {
+        /// First word.
+        program: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Too slow.
+    #[error("{program} was stopped after {}; raise `timeout` if it needs longer", crate::text::took(*.limit))]
+    TimedOut {
+        /// First word.
+        program: String,
+        /// Its limit.
+        limit: Duration,
+        /// What it wrote so far.
+        output: String,
+    },
+}
+
+/// How it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Exit code; 128 + signal where a signal ended it.
+    pub code: i32,
+    /// Both streams as they came, bounded.
+    pub output: String,
+}
+
+/// Splits a line into words as a shell does, without running one.
+pub fn split(line: &str) -> Result<Vec<String>, CommandError> {
+    let words = shlex::split(line)
+        .ok_or_else(|| CommandError::Quotes(crate::text::printable(crate::text::bounded(line, 200))))?;
+    if words.is_empty() { Err(CommandError::Empty) } else { Ok(words) }
+}
+
+impl Command {
+    /// A command with nothing special about it.
+    pub fn new(argv: Vec<String>, timeout: Duration) -> Self {
+        Command { argv, cwd: None, user: None, environment: BTreeMap::new(), timeout }
+    }
+
+    /// Runs to the end.
+    pub fn run(&self, root: &Root) -> Result<Ended, CommandError> {
+        let (first, rest) = self.argv.split_first().ok_or(CommandError::Empty)?;
+        let program = crate::text::printable(crate::text::bounded(first, 200));
+        let spawn = |source| CommandError::Spawn { program: program.clone(), source };
+        let account = self.user.as_deref().map(|user| accounts::account(root, user)).transpose()?;
+
+        let (mut reader, writer) = std::io::pipe().map_err(spawn)?;
+        let mut command = std::process::Command::new(first);
+        command
+            .args(rest)
+            .env_clear()
+            .env("PATH", PATH)
+            .env("LANG", "C.UTF-8")
+            .env("HOME", account.as_ref().map_or("/root", |a| a.home.as_str()))
+            .envs(&self.environment)
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(writer.try_clone().map_err(spawn)?)
+            .stderr(writer);
+        if let Some(account) = &account
+            && account.uid != nix::unistd::geteuid().as_raw()
+        {
+            command.uid(account.uid).gid(account.gid);
+        }
+        // Through a handle, so that the directory is the one that was resolved below the root.
+        let directory = self.cwd.as_ref().map(|cwd| root.directory(cwd)).transpose()?;
+        match &directory {
+            Some(fd) => command.current_dir(format!("/proc/self/fd/{}", fd.as_raw_fd())),
+            None => command.current_dir(root.path()),
+        };
+        let child = command.spawn().map_err(spawn)?;
+        // The writers live in `command`; the pipe ends when the child's copies do.
+        drop(command);
+
+        fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
+            .map_err(|errno| CommandError::Wait { program: program.clone(), source: errno.into() })?;
+        let mut output = Vec::new();
+        let status = wait(child, self.timeout, || drain(&mut reader, &mut output));
+        drain(&mut reader, &mut output);
+        let output = String::from_utf8_lossy(&output).into_owned();
+        match status {
+            Ok(Some(status)) => {
+                let code = status.code().or_else(|| status.signal().map(|s| 128 + s)).unwrap_or(-1);
+                Ok(Ended { code, output })
+            }
+            Ok(None) => Err(CommandError::TimedOut { program, limit: self.timeout, output }),
+            Err(source) => Err(CommandError::Wait { program, source }),
+        }
+    }
+}
+
+fn drain(reader: &mut std::io::PipeReader, output: &mut Vec<u8>) {
+    let mut buffer = [0; 8192];
+    // `Ok(0)` is the end, an error that nothing is there yet.
+    while let Ok(n @ 1..) = reader.read(&mut buffer) {
+        let room = MAX_OUTPUT.saturating_sub(output.len()).min(n);
+        output.extend_from_slice(buffer.get(..room).unwrap_or_default());
+    }
+}
+
+/// `None` when it had to be killed.
+fn wait(
+    mut child: Child,
+    timeout: Duration,
+    mut meanwhile: impl FnMut(),
+) -> std::io::Result<Option<std::process::ExitStatus>> {
+    let group = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
+    let started = Instant::now();
+    let mut pause = Duration::from_millis(1);
+    let mut asked = None;
+    loop {
+        meanwhile();
+        if let Some(status) = child.try_wait()? {
+            if asked.is_some() {
+                // What the leader left behind.
+                let _ = killpg(group, Signal::SIGKILL);
+                return Ok(None);
+            }
+            return Ok(Some(status));
+        }
+        match asked {
+            None if started.elapsed() >= timeout => {
+                signal(group, Signal::SIGTERM)?;
+                asked = Some(Instant::now());
+            }
+            Some(since) if Instant::elapsed(&since) >= GRACE => {
+                signal(group, Signal::SIGKILL)?;
+                child.wait()?;
+                return Ok(None);
+            }
+            _ => {}
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+}
+
+fn signal(group: Pid, signal: Signal) -> std::io::Result<()> {
+    match killpg(group, signal) {
+        Ok(()) | Err(Errno::ESRCH) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(line: &str, timeout: Duration) -> Result<Ended, CommandError> {
+        let root = Root::open(std::path::Path::new("/")).unwrap();
+        Command::new(split(line).unwrap(), timeout).run(&root)
+    }
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn output_and_code_come_back_and_no_shell_reads_the_words() {
+        let ended = run("sh -c 'echo out; echo err >&2; exit 3'", LONG).unwrap();
+        assert_eq!(ended, Ended { code: 3, output: "out\nerr\n".into() });
+        assert_eq!(run("echo '$HOME' ; ls", LONG).unwrap().output, "$HOME ; ls\n");
+    }
+
+    #[test]
+    fn the_environment_is_clean() {
+        let ended = run("env", LONG).unwrap();
+        let mut names: Vec<_> = ended.output.lines().filter_map(|l| l.split('=').next()).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["HOME", "LANG", "PATH"]);
+    }
+
+    #[test]
+    fn output_is_bounded_and_does_not_block_the_writer() {
+        let ended = run("head -c 1000000 /dev/zero", LONG).unwrap();
+        assert_eq!((ended.code, ended.output.len()), (0, MAX_OUTPUT));
+    }
+
+    #[test]
+    fn the_whole_group_dies_at_the_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        let mark = dir.path().join("mark");
+        let line = format!("sh -c '(sleep 1; echo late > {}) & sleep 30'", mark.display());
+        let started = Instant::now();
+        assert!(matches!(run(&line, Duration::from_millis(200)), Err(CommandError::TimedOut { .. })));
+        assert!(started.elapsed() < Duration::from_secs(10));
+        std::thread::sleep(Duration::from_millis(1300));
+        assert!(!mark.exists());
+    }
+
+    #[test]
+    fn what_cannot_start_says_so() {
+        let message = run("/no/such/program x", LONG).unwrap_err().to_string();
+        assert!(message.starts_with("cannot run /no/such/program"), "{message}");
+        assert!(matches!(split("echo 'x"), Err(CommandError::Quotes(_))));
+        assert!(matches!(split("  "), Err(CommandError::Empty)));
+    }
+}

@@ -1,0 +1,291 @@
+//! Modules and resources in order: `when`, probe, apply, probe again.
+
+use crate::facts::HostFacts;
+use crate::observe::{Outcome, ResourceReport, RunObserver, Totals};
+use crate::resource::{Context, Desired, ResourceError, executor};
+use crate::store::StoreError;
+use crate::text::{bounded, printable, printable_lines};
+use ir::{Budget, EvalError, Module, Resource, Target, Value};
+use std::collections::{BTreeSet, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// How a run is done.
+#[derive(Clone, Debug, Default)]
+pub struct RunOptions {
+    /// Looks, changes nothing.
+    pub dry_run: bool,
+    /// Shows how content differs.
+    pub diff: bool,
+    /// A module, or `module.resource`: nothing else is looked at.
+    pub only: Option<String>,
+}
+
+impl RunOptions {
+    fn wants(&self, module: &str, resource: &str) -> bool {
+        match self.only.as_deref() {
+            None => true,
+            Some(only) => {
+                only == module || only.split_once('.').is_some_and(|(m, r)| m == module && r == resource)
+            }
+        }
+    }
+}
+
+/// Triggers that were earned and not yet served. They outlive the process, so that a reload is not lost when
+/// the agent dies between a change and what the change calls for.
+pub trait Triggers {
+    /// Resources (`module.resource`) that are due since an earlier run.
+    fn pending(&self) -> Result<BTreeSet<String>, StoreError>;
+    /// On disk before the change is made.
+    fn earn(&mut self, targets: &BTreeSet<String>) -> Result<(), StoreError>;
+    /// Not due any more.
+    fn serve(&mut self, targets: &BTreeSet<String>) -> Result<(), StoreError>;
+}
+
+/// Triggers of one run only: for a dry run, and where there is no store.
+#[derive(Debug, Default)]
+pub struct Forgetful(pub BTreeSet<String>);
+
+impl Triggers for Forgetful {
+    fn pending(&self) -> Result<BTreeSet<String>, StoreError> {
+        Ok(self.0.clone())
+    }
+    fn earn(&mut self, _targets: &BTreeSet<String>) -> Result<(), StoreError> {
+        Ok(())
+    }
+    fn serve(&mut self, _targets: &BTreeSet<String>) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// What came of all resources.
+#[derive(Debug, Default)]
+pub struct Converged {
+    /// In the order they were taken.
+    pub results: Vec<ResourceReport>,
+    /// Counts.
+    pub totals: Totals,
+    /// Stopped before the last resource.
+    pub stopped: bool,
+}
+
+/// Takes every resource of `modules`, which stand in run order.
+pub fn converge(
+    modules: &[Module],
+    facts: &HostFacts<'_>,
+    context: &Context<'_>,
+    options: &RunOptions,
+    triggers: &mut dyn Triggers,
+    observer: &mut dyn RunObserver,
+    stop: &AtomicBool,
+) -> Result<Converged, StoreError> {
+    let mut run =
+        Run { facts, context, options, due: triggers.pending()?, triggers, blocked: HashSet::new() };
+    let mut converged = Converged::default();
+    for module in modules {
+        for resource in &module.resources {
+            if !options.wants(&module.name, &resource.name) {
+                continue;
+            }
+            if stop.load(Ordering::Relaxed) {
+                converged.stopped = true;
+                return Ok(converged);
+            }
+            let report = run.take(module, resource);
+            converged.totals.count(report.outcome);
+            observer.resource(&report);
+            converged.results.push(report);
+        }
+    }
+    Ok(converged)
+}
+
+struct Run<'a> {
+    facts: &'a HostFacts<'a>,
+    context: &'a Context<'a>,
+    options: &'a RunOptions,
+    triggers: &'a mut dyn Triggers,
+    /// Earned in this run or an earlier one.
+    due: BTreeSet<String>,
+    /// Resources that failed, or were skipped because one they depend on was in here.
+    blocked: HashSet<String>,
+}
+
+/// How one resource ended.
+struct End {
+    outcome: Outcome,
+    action: String,
+    error: Option<String>,
+    lines: Option<(usize, usize)>,
+    diff: Option<String>,
+}
+
+impl End {
+    fn plain(outcome: Outcome, action: impl Into<String>) -> Self {
+        End { outcome, action: action.into(), error: None, lines: None, diff: None }
+    }
+
+    fn failed(action: &str, error: impl std::fmt::Display) -> Self {
+        let error = printable_lines(bounded(&error.to_string(), 4000));
+        End { error: Some(error), ..End::plain(Outcome::Failed, action) }
+    }
+}
+
+impl Run<'_> {
+    fn take(&mut self, module: &Module, resource: &Resource) -> ResourceReport {
+        let started = Instant::now();
+        let id = format!("{}.{}", module.name, resource.name);
+        let mut detail = String::new();
+        let end = self.end(module, resource, &id, &mut detail);
+        if end.outcome == Outcome::Failed {
+            self.blocked.insert(id);
+        }
+        ResourceReport {
+            module: module.name.to_string(),
+            resource: resource.name.to_string(),
+            kind: resource.kind.to_string(),
+            outcome: end.outcome,
+            action: end.action,
+            detail,
+            error: end.error,
+            lines: end.lines,
+            diff: end.diff,
+            duration: started.elapsed(),
+        }
+    }
+
+    fn end(&mut self, module: &Module, resource: &Resource, id: &str, detail: &mut String) -> End {
+        let dependencies = resource.depends_on.iter().filter_map(|t| target(module, t));
+        if let Some(failed) = dependencies.into_iter().find(|d| self.blocked.contains(d)) {
+            // A trigger that was earned stays: it was not served.
+            self.blocked.insert(id.to_owned());
+            return End::plain(Outcome::Skipped, format!("dependency {} failed", printable(&failed)));
+        }
+        let triggered = self.due.contains(id);
+        self.facts.changed.set(triggered);
+        let end = self.decide(module, resource, detail);
+        // One that failed is due again in the next run: whatever called for it has happened.
+        if triggered && end.outcome != Outcome::Failed {
+            self.due.remove(id);
+            if !self.options.dry_run
+                && let Err(error) = self.triggers.serve(&[id.to_owned()].into())
+            {
+                tracing::warn!("{id} ran, but that could not be recorded; it will run once more: {error}");
+            }
+        }
+        end
+    }
+
+    fn decide(&mut self, module: &Module, resource: &Resource, detail: &mut String) -> End {
+        if let Some(when) = &resource.when {
+            match self.evaluate(when) {
+                Ok((Value::Bool(true), _)) => {}
+                Ok((Value::Bool(false), _)) => return End::plain(Outcome::Skipped, "when"),
+                Ok((other, _)) => {
+                    return End::failed("when", format!("`when` gave {}, not a bool", other.kind()));
+                }
+                Err(error) => return End::failed("when", error),
+            }
+        }
+        let mut desired = Desired::default();
+        for (name, expr) in &resource.attributes {
+            match self.evaluate(expr) {
+                Ok((value, sensitive)) => desired.set(name, value, sensitive),
+                Err(error) => return End::failed("evaluate", format!("attribute `{name}`: {error}")),
+            }
+        }
+        match self.act(module, resource, &desired, detail) {
+            Ok(end) => end,
+            Err((action, error)) => End::failed(action, error),
+        }
+    }
+
+    fn act(
+        &mut self,
+        module: &Module,
+        resource: &Resource,
+        desired: &Desired,
+        detail: &mut String,
+    ) -> Result<End, (&'static str, String)> {
+        let words = |action| move |e: ResourceError| (action, e.to_string());
+        let executor = executor(&resource.kind).map_err(words("check"))?;
+        *detail = about(executor.key(), desired);
+        let probe = executor.probe(self.context, desired).map_err(words("check"))?;
+        if probe.is_clean() {
+            return Ok(End::plain(Outcome::Ok, ""));
+        }
+        let mut end = End::plain(Outcome::Changed, printable(&probe.action()));
+        end.lines = probe.diff.as_ref().map(|d| (d.added, d.removed));
+        end.diff = probe.diff.as_ref().map(|d| d.text.clone()).filter(|text| !text.is_empty());
+        let notified: BTreeSet<String> = resource.notify.iter().filter_map(|t| target(module, t)).collect();
+        if self.options.dry_run {
+            self.due.extend(notified);
+            return Ok(end);
+        }
+        let fresh: BTreeSet<String> = notified.difference(&self.due).cloned().collect();
+        if !fresh.is_empty() {
+            self.triggers.earn(&fresh).map_err(|e| ("record", format!("nothing was changed: {e}")))?;
+        }
+        let applied = executor.apply(self.context, desired, &probe).map_err(words("apply"));
+        let settled = applied.and_then(|applied| {
+            let left = executor.settled(self.context, desired).map_err(words("check again"))?;
+            if left.is_clean() {
+                Ok(applied)
+            } else {
+                Err(("check again", ResourceError::NotConverged(printable(&left.action())).to_string()))
+            }
+        });
+        match settled {
+            Ok(applied) => {
+                if let Some(note) = applied.note {
+                    end.action = format!("{} ({})", end.action, printable(&note));
+                }
+                self.due.extend(notified);
+                Ok(end)
+            }
+            Err(failure) => {
+                if !fresh.is_empty()
+                    && let Err(error) = self.triggers.serve(&fresh)
+                {
+                    tracing::warn!("what {} would have triggered stays due: {error}", resource.name);
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// The value, and whether a secret went into it.
+    fn evaluate(&self, expr: &ir::Expr) -> Result<(Value, bool), String> {
+        self.facts.touched.set(false);
+        self.facts.missing.replace(None);
+        let value = ir::finish(expr, self.facts, &mut Budget::default());
+        if let Some(path) = self.facts.missing.take() {
+            let path = printable(&path);
+            return Err(format!("blocked: secret `{path}` is not available; nothing was changed"));
+        }
+        match value {
+            Ok(value) => Ok((value, self.facts.touched.get())),
+            // An error may quote the value it met.
+            Err(_) if self.facts.touched.get() => Err("cannot be computed from its secret".to_owned()),
+            Err(EvalError { kind, .. }) => Err(kind.to_string()),
+        }
+    }
+}
+
+/// `module.resource` of an edge; `None` for an edge that leads nowhere, which is dropped with its resource.
+fn target(module: &Module, target: &Target) -> Option<String> {
+    match target {
+        Target::Local(at) => {
+            module.resources.get(*at as usize).map(|r| format!("{}.{}", module.name, r.name))
+        }
+        Target::Other { module, resource } => Some(format!("{module}.{resource}")),
+    }
+}
+
+fn about(key: &str, desired: &Desired) -> String {
+    if desired.is_sensitive(key) {
+        return "(sensitive)".to_owned();
+    }
+    desired.value(key).and_then(Value::as_str).map(|text| printable(bounded(text, 200))).unwrap_or_default()
+}

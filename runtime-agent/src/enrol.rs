@@ -1,0 +1,279 @@
+//! Enrolment: the CA is proven by its hash before anything is sent, then the token buys a certificate.
+
+use crate::agent::{Agent, AgentError};
+use crate::identity::{Identity, IdentityError, pem, pkcs8};
+use crate::server::{NetError, address, connect_error, endpoint, runtime, status_error};
+use crate::store::{KeyRecord, Store};
+use ed25519_dalek::SigningKey;
+use ir::Hash;
+use protocol::key_statement::{self, KeyStatementError};
+use protocol::pb::{self, enrolment_client::EnrolmentClient};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tonic::transport::{Certificate, ClientTlsConfig};
+use zeroize::Zeroizing;
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// What an enrolment needs.
+#[derive(Clone, Debug)]
+pub struct EnrolOptions {
+    /// `HOST:1530`.
+    pub server: String,
+    /// One-time token.
+    pub token: Zeroizing<String>,
+    /// SHA-256 of the CA's public key, in hexadecimal; a `sha256:` before it is allowed.
+    pub ca_hash: String,
+    /// The envoy's name; the host's own otherwise.
+    pub hostname: Option<String>,
+    /// Replaces an identity that is there.
+    pub force: bool,
+}
+
+/// Why a host was not enrolled. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum EnrolError {
+    /// The agent's own side.
+    #[error("{0}")]
+    Agent(AgentError),
+    /// Not a hash.
+    #[error("`{0}` is not a CA hash; `vigocli token create` prints it, 64 hexadecimal digits")]
+    CaHash(String),
+    /// Somebody else's CA.
+    #[error("{server} belongs to another CA than --ca-hash says (it shows {}); the token was not sent", if shown.is_empty() { "none".to_owned() } else { shown.join(", ") })]
+    WrongCa {
+        /// `HOST:PORT`.
+        server: String,
+        /// Hashes of what it showed.
+        shown: Vec<String>,
+    },
+    /// It said no.
+    #[error("{server} did not enrol this host: {message}")]
+    Refused {
+        /// `HOST:PORT`.
+        server: String,
+        /// What it said.
+        message: String,
+    },
+    /// A key statement that does not hold.
+    #[error("the server's signing key is not taken: {0}")]
+    Key(#[from] KeyStatementError),
+    /// The certificate is not for the key that was sent.
+    #[error("the server's answer makes no sense: {0}")]
+    Answer(&'static str),
+    /// No CSR or no random bytes.
+    #[error("cannot make a key: {0}")]
+    Keys(String),
+}
+
+impl EnrolError {
+    /// As in the table of exit codes.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            EnrolError::Agent(error) => error.exit_code(),
+            EnrolError::Keys(_) => 70,
+            _ => 65,
+        }
+    }
+}
+
+impl<E: Into<AgentError>> From<E> for EnrolError {
+    fn from(error: E) -> Self {
+        EnrolError::Agent(error.into())
+    }
+}
+
+impl Agent {
+    /// Enrols this host; its envoy id.
+    pub fn enrol(&self, options: &EnrolOptions) -> Result<String, EnrolError> {
+        let wanted = options.ca_hash.trim().trim_start_matches("sha256:").to_lowercase();
+        let wanted = Hash::from_hex(&wanted).ok_or_else(|| {
+            EnrolError::CaHash(crate::text::printable(crate::text::bounded(&options.ca_hash, 100)))
+        })?;
+        address(&options.server)?;
+        self.state().prepare()?;
+        let _lock = self.state().lock()?;
+        if !options.force && Identity::exists(self.state()) {
+            let old = Identity::load(self.state())?;
+            return Err(IdentityError::Enrolled { hostname: old.hostname, server: old.server }.into());
+        }
+        let hostname = match &options.hostname {
+            Some(name) => name.clone(),
+            None => nix::unistd::gethostname().map(|h| h.to_string_lossy().into_owned()).map_err(|e| {
+                EnrolError::Keys(format!("the host has no name ({e}); give one with --hostname"))
+            })?,
+        };
+        let hostname = hostname.trim_end_matches('.').to_lowercase();
+
+        let runtime = runtime()?;
+        let presented = runtime.block_on(look(&options.server))?;
+        let Some(ca) = presented.iter().find(|der| protocol::ca_hash(der) == Some(wanted)) else {
+            let shown =
+                presented.iter().filter_map(|der| protocol::ca_hash(der)).map(|h| h.to_string()).collect();
+            return Err(EnrolError::WrongCa { server: options.server.clone(), shown });
+        };
+        let ca_pem = pem("CERTIFICATE", ca);
+
+        let key = new_key()?;
+        let (seal_key, seal_public) = protocol::secrets::generate();
+        let mut request = pb::EnrollRequest {
+            token: options.token.trim().to_owned(),
+            hostname: hostname.clone(),
+            csr_pem: csr(&key, &hostname)?,
+            seal_public_key: seal_public.to_vec(),
+            signature: Vec::new(),
+        };
+        protocol::enrolment::sign(&key, &mut request);
+        let reply = runtime.block_on(send(&options.server, &ca_pem, request))?;
+
+        let now = self.clock().now();
+        let statement = reply.key_statement.ok_or(EnrolError::Answer("it has no key statement"))?;
+        let trusted = key_statement::verify(&statement, ca, &reply.cluster_id, now)?;
+        let identity = Identity {
+            envoy_id: reply.envoy_id,
+            cluster_id: reply.cluster_id,
+            hostname,
+            server: options.server.clone(),
+            enrolled_at: now,
+            ca_pem,
+            certificate_pem: reply.certificate_pem,
+            key,
+            seal_key,
+        };
+        certificate_is_ours(&identity)?;
+        let store = Store::open(self.state(), false, now)?;
+        store.reset()?;
+        store.pin(&KeyRecord { statement, at: now }, trusted.epoch)?;
+        identity.store(self.state())?;
+        Ok(identity.envoy_id)
+    }
+}
+
+fn certificate_is_ours(identity: &Identity) -> Result<(), EnrolError> {
+    use rustls_pki_types::pem::PemObject;
+    let ours = CertificateDer::from_pem_slice(identity.certificate_pem.as_bytes())
+        .ok()
+        .and_then(|der| protocol::ed25519_key(&der))
+        .is_some_and(|key| key == identity.key.verifying_key());
+    if identity.envoy_id.is_empty() || identity.cluster_id.is_empty() {
+        return Err(EnrolError::Answer("it names no envoy or cluster"));
+    }
+    if ours { Ok(()) } else { Err(EnrolError::Answer("its certificate is not for this host's key")) }
+}
+
+fn new_key() -> Result<SigningKey, EnrolError> {
+    let mut seed = Zeroizing::new([0; 32]);
+    getrandom::fill(seed.as_mut_slice()).map_err(|e| EnrolError::Keys(e.to_string()))?;
+    Ok(SigningKey::from_bytes(&seed))
+}
+
+fn csr(key: &SigningKey, hostname: &str) -> Result<String, EnrolError> {
+    let failed = |e: rcgen::Error| EnrolError::Keys(e.to_string());
+    let pair =
+        rcgen::KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8(key).as_slice().into(), &rcgen::PKCS_ED25519)
+            .map_err(failed)?;
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::CommonName, hostname);
+    params.serialize_request(&pair).and_then(|csr| csr.pem()).map_err(failed)
+}
+
+async fn send(server: &str, ca_pem: &str, request: pb::EnrollRequest) -> Result<pb::EnrollReply, EnrolError> {
+    let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca_pem));
+    let channel = endpoint(server, tls)?.connect().await.map_err(|e| connect_error(server, &e))?;
+    match EnrolmentClient::new(channel).enroll(request).await {
+        Ok(reply) => Ok(reply.into_inner()),
+        Err(status) => Err(match status_error(server, &status) {
+            NetError::Refused { server, message } => EnrolError::Refused { server, message },
+            other => other.into(),
+        }),
+    }
+}
+
+/// The certificates that a server shows. Nothing is sent to it beyond the handshake, and nothing it says is believed.
+async fn look(server: &str) -> Result<Vec<CertificateDer<'static>>, NetError> {
+    let unreachable = |why: String| NetError::Unreachable { server: server.to_owned(), why };
+    let (host, port) = address(server)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let capture = Arc::new(Capture { provider: provider.clone(), seen: Mutex::default() });
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| unreachable(e.to_string()))?
+        .dangerous()
+        .with_custom_certificate_verifier(capture.clone())
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let name = ServerName::try_from(host.clone()).map_err(|_| NetError::Address(server.to_owned()))?;
+    let handshake = async {
+        let stream = tokio::net::TcpStream::connect((host.as_str(), port)).await?;
+        tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await
+    };
+    let shaken = tokio::time::timeout(LIMIT, handshake).await;
+    let seen = capture.seen.lock().map(|seen| seen.clone()).unwrap_or_default();
+    match shaken {
+        _ if !seen.is_empty() => Ok(seen),
+        Ok(Ok(_)) => Ok(seen),
+        Ok(Err(e)) => Err(unreachable(crate::text::printable(&e.to_string()))),
+        Err(_) => Err(unreachable(format!("no answer within {}", crate::text::took(LIMIT)))),
+    }
+}
+
+/// Keeps the chain it is shown. The handshake's signatures are checked all the same.
+#[derive(Debug)]
+struct Capture {
+    provider: Arc<CryptoProvider>,
+    seen: Mutex<Vec<CertificateDer<'static>>>,
+}
+
+impl ServerCertVerifier for Capture {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let chain = std::iter::once(end_entity).chain(intermediates).take(16);
+        if let Ok(mut seen) = self.seen.lock() {
+            *seen = chain.map(|der| der.clone().into_owned()).collect();
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

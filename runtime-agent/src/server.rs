@@ -1,0 +1,234 @@
+//! The way to the server: gRPC over mutual TLS, behind a trait so that the rules of a check-in can be tested without it.
+
+use crate::identity::Identity;
+use protocol::pb::fleet_client::FleetClient;
+use protocol::pb::{CheckInReply, ReportReply, SignedRequest};
+use std::time::Duration;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+
+/// From the first byte of a connection to the end of its handshake.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+const REQUEST_LIMIT: Duration = Duration::from_secs(30);
+
+/// Why a request was not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum NetError {
+    /// Nobody there.
+    #[error("cannot reach {server}: {why}")]
+    Unreachable {
+        /// `HOST:PORT`.
+        server: String,
+        /// Why.
+        why: String,
+    },
+    /// Somebody there who is not the server.
+    #[error("{server} does not show a certificate of this host's CA ({why}); is it the right server?")]
+    NotTrusted {
+        /// `HOST:PORT`.
+        server: String,
+        /// Why.
+        why: String,
+    },
+    /// It said no.
+    #[error("{server} refused the request: {message}")]
+    Refused {
+        /// `HOST:PORT`.
+        server: String,
+        /// What it said.
+        message: String,
+    },
+    /// `HOST:PORT` that is none.
+    #[error("`{0}` is not a server address; write it as HOST:1530")]
+    Address(String),
+}
+
+impl NetError {
+    /// Whether trying again later makes sense without anybody doing anything.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, NetError::Unreachable { .. })
+    }
+}
+
+/// What the agent asks of a server.
+pub trait Server {
+    /// Asks for news.
+    fn check_in(&mut self, request: SignedRequest) -> Result<CheckInReply, NetError>;
+    /// Delivers a result.
+    fn report(&mut self, request: SignedRequest) -> Result<ReportReply, NetError>;
+}
+
+/// The real one. Connects at the first request.
+pub struct Grpc {
+    runtime: tokio::runtime::Runtime,
+    endpoint: Endpoint,
+    server: String,
+    client: Option<FleetClient<Channel>>,
+}
+
+/// Host and port; the port is 1530 where none is given.
+pub fn address(server: &str) -> Result<(String, u16), NetError> {
+    let wrong = || NetError::Address(crate::text::printable(crate::text::bounded(server, 200)));
+    let (host, port) = match server.rsplit_once(':') {
+        Some((host, port)) if !host.ends_with(':') && (!host.contains(':') || host.ends_with(']')) => {
+            (host, port.parse().map_err(|_| wrong())?)
+        }
+        _ => (server, 1530),
+    };
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+    if bare.is_empty() || !bare.chars().all(valid) {
+        return Err(wrong());
+    }
+    Ok((bare.to_owned(), port))
+}
+
+/// An endpoint that trusts this CA alone.
+pub fn endpoint(server: &str, tls: ClientTlsConfig) -> Result<Endpoint, NetError> {
+    let (host, port) = address(server)?;
+    let url_host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+    let wrong = |e: tonic::transport::Error| NetError::Address(format!("{server} ({e})"));
+    Ok(Endpoint::from_shared(format!("https://{url_host}:{port}"))
+        .map_err(wrong)?
+        .tls_config(tls.domain_name(host).timeout(CONNECT_LIMIT))
+        .map_err(wrong)?
+        .connect_timeout(CONNECT_LIMIT)
+        .timeout(REQUEST_LIMIT)
+        .tcp_nodelay(true))
+}
+
+/// One thread: the agent does one thing at a time.
+pub fn runtime() -> Result<tokio::runtime::Runtime, NetError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| NetError::Unreachable { server: "the network".to_owned(), why: e.to_string() })
+}
+
+impl Grpc {
+    /// For an enrolled agent; nothing is sent yet.
+    pub fn new(identity: &Identity) -> Result<Self, NetError> {
+        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&identity.ca_pem)).identity(
+            tonic::transport::Identity::from_pem(&identity.certificate_pem, identity.key_pem().as_bytes()),
+        );
+        Ok(Grpc {
+            endpoint: endpoint(&identity.server, tls)?,
+            runtime: runtime()?,
+            server: identity.server.clone(),
+            client: None,
+        })
+    }
+
+    fn client(&mut self) -> Result<FleetClient<Channel>, NetError> {
+        if let Some(client) = &self.client {
+            return Ok(client.clone());
+        }
+        let channel =
+            self.runtime.block_on(self.endpoint.connect()).map_err(|e| connect_error(&self.server, &e))?;
+        let client = FleetClient::new(channel)
+            .max_decoding_message_size(protocol::MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(protocol::MAX_MESSAGE_BYTES);
+        self.client = Some(client.clone());
+        Ok(client)
+    }
+
+    fn answer<T>(&mut self, result: Result<tonic::Response<T>, tonic::Status>) -> Result<T, NetError> {
+        result.map(tonic::Response::into_inner).map_err(|status| {
+            self.client = None;
+            status_error(&self.server, &status)
+        })
+    }
+}
+
+impl Server for Grpc {
+    fn check_in(&mut self, request: SignedRequest) -> Result<CheckInReply, NetError> {
+        let mut client = self.client()?;
+        let result = self.runtime.block_on(client.check_in(request));
+        self.answer(result)
+    }
+
+    fn report(&mut self, request: SignedRequest) -> Result<ReportReply, NetError> {
+        let mut client = self.client()?;
+        let result = self.runtime.block_on(client.report_run(request));
+        self.answer(result)
+    }
+}
+
+/// The causes of an error, innermost last, each once.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut all: Vec<String> = Vec::new();
+    let mut at = Some(error);
+    while let Some(error) = at {
+        let text = crate::text::printable(&error.to_string());
+        if !all.iter().any(|seen| seen.contains(&text)) {
+            all.push(text);
+        }
+        at = error.source();
+    }
+    // The outermost says "transport error", which says nothing.
+    if all.len() > 1 {
+        all.remove(0);
+    }
+    all.join(": ")
+}
+
+fn is_tls(why: &str) -> bool {
+    ["certificate", "UnknownIssuer", "BadSignature", "handshake"].iter().any(|mark| why.contains(mark))
+}
+
+/// What went wrong with a connection, in the user's words.
+pub fn connect_error(server: &str, error: &tonic::transport::Error) -> NetError {
+    let (server, why) = (server.to_owned(), causes(error));
+    if is_tls(&why) { NetError::NotTrusted { server, why } } else { NetError::Unreachable { server, why } }
+}
+
+/// What went wrong with a request.
+pub fn status_error(server: &str, status: &tonic::Status) -> NetError {
+    use tonic::Code;
+    let server = server.to_owned();
+    let message = crate::text::printable(crate::text::bounded(status.message(), 1000));
+    match status.code() {
+        Code::Unavailable
+        | Code::DeadlineExceeded
+        | Code::Cancelled
+        | Code::Unknown
+        | Code::Internal
+        | Code::ResourceExhausted => {
+            let why = match std::error::Error::source(status) {
+                Some(source) => causes(source),
+                None => message,
+            };
+            NetError::Unreachable { server, why }
+        }
+        _ => NetError::Refused { server, message },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        for (text, host, port) in [
+            ("vigo.example.com:1530", "vigo.example.com", 1530),
+            ("vigo", "vigo", 1530),
+            ("10.0.0.1:99", "10.0.0.1", 99),
+            ("[::1]:99", "::1", 99),
+            ("::1", "::1", 1530),
+        ] {
+            assert_eq!(address(text).unwrap(), (host.to_owned(), port), "{text}");
+        }
+        for text in ["", ":1530", "a b:1", "host:port", "http://x:1", "a:99999"] {
+            assert!(address(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn nobody_there_is_said_plainly() {
+        let runtime = runtime().unwrap();
+        let endpoint = endpoint("127.0.0.1:1", ClientTlsConfig::new()).unwrap();
+        let error = runtime.block_on(endpoint.connect()).unwrap_err();
+        let error = connect_error("127.0.0.1:1", &error);
+        assert!(error.is_unreachable() && error.to_string().contains("refused"), "{error}");
+    }
+}

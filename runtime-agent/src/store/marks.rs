@@ -1,0 +1,105 @@
+//! The marks that must never fall, in the store and in a second file beside it.
+
+use super::{META, Store, StoreError, put_json, take_json};
+use crate::state::{StateDir, read_optional, write_private};
+use redb::WriteTransaction;
+
+/// What this host has seen of its server, and how far its own numbers have come.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Marks {
+    /// Highest signing epoch.
+    pub epoch: u64,
+    /// Highest bundle.
+    pub seq: u64,
+    /// Its root, in hexadecimal; empty before the first.
+    pub root: String,
+    /// Milliseconds; time is at least this.
+    pub time_floor: u64,
+    /// Number of the latest run.
+    pub result_seq: u64,
+    /// The server has everything up to here.
+    pub acknowledged: u64,
+}
+
+impl Marks {
+    fn highest(self, other: Marks) -> Marks {
+        let root = if other.seq > self.seq { other.root } else { self.root };
+        Marks {
+            epoch: self.epoch.max(other.epoch),
+            seq: self.seq.max(other.seq),
+            root,
+            // Only a fresh answer of the server may lower the floor, so the store's word counts.
+            time_floor: if self.time_floor == 0 { other.time_floor } else { self.time_floor },
+            result_seq: self.result_seq.max(other.result_seq),
+            acknowledged: self.acknowledged.max(other.acknowledged),
+        }
+    }
+
+    /// The second copy. A damaged one is none: the store has the first.
+    pub(super) fn read_second(state: &StateDir) -> Result<Option<Marks>, StoreError> {
+        let Some(bytes) = read_optional(&state.marks())? else { return Ok(None) };
+        Ok(serde_json::from_slice(&bytes)
+            .inspect_err(|e| tracing::warn!("{} is damaged: {e}", state.marks().display()))
+            .ok())
+    }
+}
+
+impl Store {
+    /// The marks.
+    pub fn marks(&self) -> Result<Marks, StoreError> {
+        Ok(self.get_json("marks")?.unwrap_or_default())
+    }
+
+    /// Begins anew, at enrolment: the marks of another identity say nothing about this one.
+    pub fn reset(&self) -> Result<(), StoreError> {
+        self.write(|t| {
+            t.delete_table(META)?;
+            t.delete_table(super::BLOBS)?;
+            t.delete_table(super::SECRETS)?;
+            t.delete_table(super::QUEUE)?;
+            put_json(t, "marks", &Marks::default())
+        })?;
+        self.make_tables()?;
+        self.copy_marks(&Marks::default());
+        Ok(())
+    }
+
+    /// Notes that it is now, so that a clock set back later does not make it earlier.
+    pub fn raise_floor(&self, now: u64) -> Result<(), StoreError> {
+        let marks = self.write(|t| change_marks(t, |marks| marks.time_floor = marks.time_floor.max(now)))?;
+        self.copy_marks(&marks);
+        Ok(())
+    }
+
+    /// The higher of both copies; of a store that was begun anew, with what was lost put on record.
+    pub(super) fn restore_marks(&self, second: Marks, fresh: bool) -> Result<(), StoreError> {
+        let first = self.marks()?;
+        let marks = first.clone().highest(second);
+        if marks != first {
+            self.write(|t| put_json(t, "marks", &marks))?;
+        }
+        if fresh && marks.result_seq > marks.acknowledged {
+            self.queue_lost(marks.acknowledged + 1, marks.result_seq)?;
+        }
+        Ok(())
+    }
+
+    /// Brings the second copy up to date. It may lag behind the store but never lead it.
+    pub(super) fn copy_marks(&self, marks: &Marks) {
+        let bytes = serde_json::to_vec(marks).unwrap_or_default();
+        if let Err(error) = write_private(&self.state.marks(), &bytes) {
+            tracing::warn!("the second copy of the marks is not up to date: {error}");
+        }
+    }
+}
+
+/// Changes the marks within a transaction.
+pub(super) fn change_marks(
+    t: &WriteTransaction,
+    change: impl FnOnce(&mut Marks),
+) -> Result<Marks, redb::Error> {
+    let mut marks: Marks = take_json(t, "marks")?;
+    change(&mut marks);
+    put_json(t, "marks", &marks)?;
+    Ok(marks)
+}

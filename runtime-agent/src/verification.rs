@@ -1,0 +1,137 @@
+//! `vigo verify`: everything on disk, judged again from the beginning.
+
+use crate::agent::{Agent, AgentError};
+use crate::checkin::Conversation;
+use crate::identity::Identity;
+use crate::store::Store;
+use ir::Hash;
+use protocol::key_statement;
+use protocol::secrets::{self, SecretContext};
+use serde_json::json;
+use std::fmt::Write;
+
+/// One thing that was checked.
+#[derive(Clone, Debug)]
+struct Check {
+    what: &'static str,
+    good: bool,
+    text: String,
+}
+
+/// What was checked, and how it is.
+#[derive(Clone, Debug, Default)]
+pub struct Verification {
+    checks: Vec<Check>,
+}
+
+impl Agent {
+    /// Looks; changes nothing.
+    pub fn verify(&self) -> Result<Verification, AgentError> {
+        let mut report = Verification::default();
+        let identity = Identity::load(self.state())?;
+        let ca = identity.ca_der().and_then(|der| protocol::ca_hash(&der));
+        report.add(
+            "identity",
+            ca.ok_or("the CA does not read back").map(|h| {
+                format!("{} of cluster {}, CA {}", identity.envoy_id, identity.cluster_id, h.short())
+            }),
+        );
+        let Some(store) = Store::look(self.state())? else {
+            report.add("store", Err("it is missing; the next run will say what to do"));
+            return Ok(report);
+        };
+        let marks = store.marks()?;
+        report.add(
+            "marks",
+            Ok::<_, &str>(format!("highest epoch {}, highest bundle {}", marks.epoch, marks.seq)),
+        );
+        if let Some(record) = store.current_key()? {
+            let der = identity.ca_der();
+            let key = der.ok_or_else(|| "the CA does not read back".to_owned()).and_then(|ca| {
+                key_statement::verify(&record.statement, &ca, &identity.cluster_id, record.at)
+                    .map_err(|e| e.to_string())
+            });
+            report.add("signing key", key.map(|k| format!("{} of epoch {}", k.key_id.short(), k.epoch)));
+        }
+        let conversation = Conversation { identity: &identity, store: &store, clock: self.clock() };
+        let verified = conversation.inspect()?;
+        report.add(
+            "bundle",
+            verified.as_ref().map_err(ToString::to_string).map(|v| {
+                format!(
+                    "{} of release {}, root {}: signatures, envoy, sequence, time and {} modules hold",
+                    v.manifest.seq,
+                    v.manifest.release_serial,
+                    v.manifest.merkle_root.short(),
+                    v.modules.len()
+                )
+            }),
+        );
+        if let Some(cached) = store.cached()? {
+            let rotten = cached.blobs.iter().filter(|(hash, bytes)| Hash::of(bytes) != **hash).count();
+            let text = format!("{} modules", cached.blobs.len());
+            report.add(
+                "cache",
+                if rotten == 0 { Ok(text) } else { Err(format!("{rotten} of {text} are damaged")) },
+            );
+        }
+        let sealed = store.sealed()?;
+        let closed: Vec<String> = sealed
+            .iter()
+            .filter(|s| {
+                let context = SecretContext {
+                    cluster_id: &identity.cluster_id,
+                    envoy_id: &identity.envoy_id,
+                    path: &s.path,
+                    version: &s.version,
+                };
+                secrets::open(&identity.seal_key, &context, s).is_err()
+            })
+            .map(|s| crate::text::printable(&s.path))
+            .collect();
+        report.add(
+            "secrets",
+            if closed.is_empty() {
+                Ok(format!("{} open", sealed.len()))
+            } else {
+                Err(format!("do not open: {}", closed.join(", ")))
+            },
+        );
+        Ok(report)
+    }
+}
+
+impl Verification {
+    fn add<E: ToString>(&mut self, what: &'static str, result: Result<String, E>) {
+        let (good, text) = match result {
+            Ok(text) => (true, text),
+            Err(error) => (false, error.to_string()),
+        };
+        self.checks.push(Check { what, good, text });
+    }
+
+    /// Whether everything holds.
+    pub fn is_good(&self) -> bool {
+        self.checks.iter().all(|c| c.good)
+    }
+
+    /// For people.
+    pub fn human(&self) -> String {
+        self.checks.iter().fold(String::new(), |mut out, c| {
+            // Writing to a string does not fail.
+            let _ = writeln!(out, "{:<12}{:<5}{}", c.what, if c.good { "ok" } else { "BAD" }, c.text);
+            out
+        })
+    }
+
+    /// For programs.
+    pub fn json(&self) -> serde_json::Value {
+        json!({
+            "format_version": "1.0",
+            "command": "verify",
+            "tool_version": env!("CARGO_PKG_VERSION"),
+            "good": self.is_good(),
+            "checks": self.checks.iter().map(|c| json!({"check": c.what, "good": c.good, "text": c.text})).collect::<Vec<_>>(),
+        })
+    }
+}

@@ -1,0 +1,301 @@
+//! The `vigosrv` command line.
+
+mod dev;
+mod list;
+mod log;
+mod run;
+mod setup;
+
+use crate::config::ConfigError;
+use crate::init::InitError;
+use crate::pki::PkiError;
+use crate::server::StartError;
+use crate::store::StoreError;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "vigosrv",
+    version,
+    about = "Serves policy to agents and stores what they report",
+    after_help = "Examples:
+  vigosrv init --dir /etc/vigo --hostname vigo.example.com
+  vigosrv run --config /etc/vigo/server.yaml
+  vigosrv token create --config /etc/vigo/server.yaml --hostname 'web-*'
+  vigosrv dev examples/acme"
+)]
+struct Cli {
+    #[command(flatten)]
+    color: colorchoice_clap::Color,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a directory with CA, certificates, database and configuration
+    #[command(after_help = "Example: vigosrv init --dir /etc/vigo --hostname vigo.example.com,10.0.0.5")]
+    Init(InitArgs),
+    /// Serve agents until told to stop
+    #[command(
+        after_help = "SIGHUP reads the policy again; SIGTERM and SIGINT stop the server when requests under way \
+        are finished.\n\nExample: vigosrv run --config /etc/vigo/server.yaml --log-format json"
+    )]
+    Run(RunArgs),
+    /// Try a policy out: server, agent and a sandbox in one process, nothing left behind
+    #[command(after_help = "Examples:
+  vigosrv dev examples/acme
+  vigosrv dev examples/acme --once")]
+    Dev(dev::DevArgs),
+    /// Check the configuration without starting anything
+    CheckConfig(ConfigArgs),
+    /// One-time tokens that let hosts enrol (in the database of --config; also while the server runs)
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// The envoys and how they are (from the database of --config; also while the server runs)
+    #[command(
+        after_help = "Examples:\n  vigosrv envoys --format json\n  vigosrv envoys revoke web-01.example.com"
+    )]
+    Envoys(EnvoysArgs),
+    /// What an envoy reported about its runs, newest first
+    #[command(after_help = "Example: vigosrv runs web-01.example.com --limit 5 --results")]
+    Runs(RunsArgs),
+    /// Copy the database to a new file, also while the server runs
+    #[command(after_help = "Example: vigosrv backup --config /etc/vigo/server.yaml /var/backups/vigo.db")]
+    Backup(BackupArgs),
+}
+
+#[derive(Debug, Args)]
+struct InitArgs {
+    /// Where; made if it does not exist
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    dir: PathBuf,
+    /// Names and addresses agents will dial [default: this host's name, localhost and its addresses]
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    hostname: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct ConfigArgs {
+    /// The configuration file
+    #[arg(long, default_value = "server.yaml", value_name = "FILE")]
+    config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[command(flatten)]
+    log: log::LogArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    /// Make a token; it is shown once
+    #[command(after_help = "Example: vigosrv token create --ttl 15m --hostname 'web-*.example.com'")]
+    Create {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// How long it can be used
+        #[arg(long, default_value = "1h", value_name = "DURATION", value_parser = duration)]
+        ttl: Duration,
+        /// Hosts that may use it; `*` stands for any text, `?` for one character
+        #[arg(long, default_value = "*", value_name = "GLOB")]
+        hostname: String,
+    },
+    /// List tokens; the tokens themselves are stored nowhere
+    List {
+        #[command(flatten)]
+        config: ConfigArgs,
+        #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+        format: Format,
+    },
+    /// Take a token back before it is used
+    Revoke {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// As `list` shows it
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+struct EnvoysArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    format: Format,
+    #[command(subcommand)]
+    command: Option<EnvoysCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum EnvoysCommand {
+    /// Take an envoy's place away; a running server notices within seconds
+    Revoke {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Host name or id
+        host: String,
+    },
+}
+
+#[derive(Debug, Args)]
+struct RunsArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Host name or id
+    host: String,
+    /// How many
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    limit: u32,
+    /// Also what became of each resource
+    #[arg(long)]
+    results: bool,
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    format: Format,
+}
+
+#[derive(Debug, Args)]
+struct BackupArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// The new file
+    file: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Format {
+    /// For people
+    #[default]
+    Human,
+    /// One document for programs
+    Json,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    crate::config::duration(text)
+        .filter(|d| !d.is_zero())
+        .ok_or_else(|| "a number and a unit: ms, s, m, h, d or w, for example 15m".to_owned())
+}
+
+/// What a command came to when it did not succeed: a message and an exit code.
+struct Failure {
+    message: String,
+    code: u8,
+}
+
+/// Something was not as asked for.
+const FINDING: u8 = 1;
+/// The input is missing, unreadable or malformed.
+const INPUT: u8 = 65;
+/// A bug, or a system that does not work.
+const INTERNAL: u8 = 70;
+
+impl Failure {
+    fn new(code: u8, message: impl ToString) -> Self {
+        Failure { message: message.to_string(), code }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(e: ConfigError) -> Self {
+        Failure::new(INPUT, e.render(true).trim_end())
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(e: StoreError) -> Self {
+        match e {
+            StoreError::Closed => Failure::new(INTERNAL, e),
+            e => Failure::new(INPUT, e),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(e: rusqlite::Error) -> Self {
+        StoreError::from(e).into()
+    }
+}
+
+impl From<InitError> for Failure {
+    fn from(e: InitError) -> Self {
+        match e {
+            InitError::Exists(_) => Failure::new(FINDING, e),
+            InitError::Pki(PkiError::Name(_)) => Failure::new(64, e),
+            e => Failure::new(INPUT, e),
+        }
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(e: StartError) -> Self {
+        match e {
+            StartError::Listen { .. } => Failure::new(FINDING, e),
+            StartError::Random(_) => Failure::new(INTERNAL, e),
+            e => Failure::new(INPUT, e),
+        }
+    }
+}
+
+/// Runs the command line.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            // Broken pipe: nobody is there to be told.
+            let _ = e.print();
+            return if e.use_stderr() { ExitCode::from(64) } else { ExitCode::SUCCESS };
+        }
+    };
+    cli.color.write_global();
+    let result = match cli.command {
+        Command::Init(args) => setup::init(&args.dir, args.hostname),
+        Command::CheckConfig(args) => setup::check_config(&args.config),
+        Command::Backup(args) => setup::backup(&args.config.config, &args.file),
+        Command::Dev(args) => dev::dev(args),
+        Command::Run(args) => run::run(&args.config.config, args.log),
+        Command::Token(TokenCommand::Create { config, ttl, hostname }) => {
+            setup::token(&config.config, ttl, &hostname)
+        }
+        Command::Token(TokenCommand::List { config, format }) => list::tokens(&config.config, format),
+        Command::Token(TokenCommand::Revoke { config, id }) => setup::revoke_token(&config.config, &id),
+        Command::Envoys(args) => match args.command {
+            None => list::envoys(&args.config.config, args.format),
+            Some(EnvoysCommand::Revoke { config, host }) => setup::revoke_envoy(&config.config, &host),
+        },
+        Command::Runs(args) => {
+            list::runs(&args.config.config, &args.host, args.limit, args.results, args.format)
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            anstream::eprintln!("{}", failure.message);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_on_the_command_line() {
+        assert_eq!(duration("15m"), Ok(Duration::from_secs(900)));
+        assert!(duration("0").is_err() && duration("soon").is_err());
+    }
+}

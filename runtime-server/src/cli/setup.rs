@@ -1,0 +1,115 @@
+//! Commands that set something up or take something away.
+
+use super::{FINDING, Failure, INTERNAL};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::files;
+use crate::pki;
+use crate::store::{self, envoys, tokens};
+use rusqlite::Connection;
+use std::path::Path;
+use std::time::Duration;
+
+pub(super) fn open(config: &Path) -> Result<(Config, Connection), Failure> {
+    let config = Config::load(config)?;
+    let conn = store::open(&config.database, false)?;
+    Ok((config, conn))
+}
+
+pub(super) fn init(dir: &Path, hostnames: Vec<String>) -> Result<(), Failure> {
+    let hostnames = if hostnames.is_empty() { crate::init::default_hostnames() } else { hostnames };
+    let made = crate::init::init(dir, &hostnames, &Clock::system())?;
+    let config = made.config_file.display();
+    anstream::println!("{}", made.ca_hash);
+    anstream::eprintln!(
+        "a server for {} was set up in {}
+what stands alone on stdout is the CA hash; agents recognise the server by it
+
+next:
+  put a policy into {}
+  vigosrv run --config {config}
+  vigosrv token create --config {config}",
+        hostnames.join(", "),
+        dir.display(),
+        made.config.policy_dir.display(),
+    );
+    Ok(())
+}
+
+pub(super) fn check_config(path: &Path) -> Result<(), Failure> {
+    let config = Config::load(path)?;
+    let mut wrong = Vec::new();
+    let tls = &config.tls;
+    let files = [&tls.ca, &tls.ca_key, &tls.certificate, &tls.key, &tls.signer, &tls.signer_key];
+    for file in files.into_iter().chain(&config.signing_key_file) {
+        if let Err(e) = files::read_text(file) {
+            wrong.push(e.to_string());
+        }
+    }
+    if !config.policy_dir.is_dir() {
+        wrong.push(format!("the policy {} is not a directory", config.policy_dir.display()));
+    }
+    if !config.database.is_file() {
+        wrong.push(format!("there is no database at {}", config.database.display()));
+    }
+    if !wrong.is_empty() {
+        return Err(Failure::new(FINDING, wrong.join("\n")));
+    }
+    anstream::eprintln!("{} is fine", path.display());
+    Ok(())
+}
+
+pub(super) fn token(config: &Path, ttl: Duration, hostname: &str) -> Result<(), Failure> {
+    let (config, conn) = open(config)?;
+    let mut random = [0; 20];
+    getrandom::fill(&mut random).map_err(|e| Failure::new(INTERNAL, e))?;
+    let now = Clock::system().now();
+    let (token, row) = tokens::create(&conn, random, hostname, now, ttl.as_millis() as u64)?;
+    let certificate = files::read_text(&config.tls.ca).map_err(|e| Failure::new(super::INPUT, e))?;
+    let hash = pki::read_certificate("the CA's certificate", &certificate)
+        .ok()
+        .and_then(|der| protocol::ca_hash(&der))
+        .ok_or_else(|| Failure::new(super::INPUT, "the CA's certificate is not readable"))?;
+    anstream::println!("{token}");
+    anstream::eprintln!(
+        "token {} for hosts that match `{}`, good for {}; it is shown this once
+on the host:
+  vigo enroll --server HOST:{} --token {token} --ca-hash {hash}",
+        row.id,
+        row.hostname_glob,
+        super::list::span(ttl.as_millis() as u64),
+        config.listen_grpc.port(),
+    );
+    Ok(())
+}
+
+pub(super) fn revoke_token(config: &Path, id: &str) -> Result<(), Failure> {
+    let (_, conn) = open(config)?;
+    if !tokens::revoke(&conn, id, Clock::system().now())? {
+        return Err(Failure::new(FINDING, format!("there is no token `{id}` that could still be used")));
+    }
+    anstream::eprintln!("token {id} was revoked");
+    Ok(())
+}
+
+pub(super) fn revoke_envoy(config: &Path, host: &str) -> Result<(), Failure> {
+    let (_, conn) = open(config)?;
+    if !envoys::revoke(&conn, host, Clock::system().now())? {
+        return Err(Failure::new(FINDING, format!("there is no active envoy `{host}`")));
+    }
+    anstream::eprintln!("{host} was revoked; a running server turns it away within seconds");
+    Ok(())
+}
+
+pub(super) fn backup(config: &Path, file: &Path) -> Result<(), Failure> {
+    let (_, conn) = open(config)?;
+    if file.exists() {
+        return Err(Failure::new(FINDING, format!("{} exists already; nothing was written", file.display())));
+    }
+    // SQLite fills an empty file, which has its mode from the first moment on.
+    files::write_new(file, 0o600, b"").map_err(|e| Failure::new(super::INPUT, e))?;
+    let path = file.to_str().ok_or_else(|| Failure::new(super::INPUT, "the file's name is not UTF-8"))?;
+    conn.execute("vacuum into ?", [path])?;
+    anstream::eprintln!("the database was copied to {}; keys and policy are not in it", file.display());
+    Ok(())
+}

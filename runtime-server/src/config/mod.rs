@@ -1,0 +1,293 @@
+//! `server.yaml`: what the server is told.
+//!
+//! Every key is known, typed and has a place to point at; a key that is not known is a mistake, never
+//! a wish that nobody reads.
+
+mod read;
+mod value;
+
+use crate::secrets::Backend;
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, NamedSource, SourceSpan};
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use value::duration;
+
+/// The configuration of a server. Paths are absolute or relative to the working directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// UUID made by `vigosrv init`.
+    pub cluster_id: String,
+    /// Where agents dial.
+    pub listen_grpc: SocketAddr,
+    /// Where people will look; not served yet.
+    pub listen_http: Option<SocketAddr>,
+    /// The policy tree.
+    pub policy_dir: PathBuf,
+    /// The SQLite file.
+    pub database: PathBuf,
+    /// Certificates and keys.
+    pub tls: Tls,
+    /// A signing key that outlives the process; none by default.
+    pub signing_key_file: Option<PathBuf>,
+    /// How often agents come.
+    pub checkin: CheckIn,
+    /// Where secrets come from.
+    pub secrets: Backend,
+    /// How long runs are kept; `None` for ever.
+    pub runs_keep: Option<Duration>,
+}
+
+/// Certificates and keys, in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// The CA's certificate.
+    pub ca: PathBuf,
+    /// The CA's key.
+    pub ca_key: PathBuf,
+    /// The server's certificate and then the CA's.
+    pub certificate: PathBuf,
+    /// The server's key.
+    pub key: PathBuf,
+    /// The signer identity's certificate.
+    pub signer: PathBuf,
+    /// The signer identity's key.
+    pub signer_key: PathBuf,
+}
+
+impl Tls {
+    /// The files that `vigosrv init` writes into a directory.
+    pub fn in_dir(dir: &Path) -> Self {
+        Tls {
+            ca: dir.join("ca.pem"),
+            ca_key: dir.join("ca.key"),
+            certificate: dir.join("server.pem"),
+            key: dir.join("server.key"),
+            signer: dir.join("signer.pem"),
+            signer_key: dir.join("signer.key"),
+        }
+    }
+}
+
+/// How often agents come, and for how long they may do without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckIn {
+    /// Before jitter.
+    pub interval: Duration,
+    /// In percent of the interval, to both sides.
+    pub jitter_percent: u32,
+    /// The life of a lease; `None` for ever.
+    pub bundle_max_age: Option<Duration>,
+}
+
+impl Default for CheckIn {
+    fn default() -> Self {
+        CheckIn {
+            interval: Duration::from_secs(300),
+            jitter_percent: 20,
+            bundle_max_age: Some(Duration::from_secs(86_400)),
+        }
+    }
+}
+
+impl Config {
+    /// What `vigosrv init` sets up in a directory.
+    pub fn in_dir(dir: &Path, cluster_id: &str) -> Self {
+        Config {
+            cluster_id: cluster_id.to_owned(),
+            listen_grpc: ([0, 0, 0, 0], 1530).into(),
+            listen_http: None,
+            policy_dir: dir.join("policy"),
+            database: dir.join("vigo.db"),
+            tls: Tls::in_dir(&dir.join("tls")),
+            signing_key_file: None,
+            checkin: CheckIn::default(),
+            secrets: Backend::None,
+            runs_keep: Some(Duration::from_secs(30 * 86_400)),
+        }
+    }
+
+    /// Reads a file; relative paths in it start where it lies.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|cause| ConfigError::Unreadable { path: path.to_owned(), cause })?;
+        let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Self::parse(&path.display().to_string(), &text, dir)
+    }
+
+    /// Reads text; `name` is what messages call it.
+    pub fn parse(name: &str, text: &str, dir: &Path) -> Result<Self, ConfigError> {
+        let mut problems = Vec::new();
+        let config = read::config(text, dir, &mut problems);
+        if problems.is_empty() {
+            return Ok(config);
+        }
+        problems.sort_by_key(|p| p.span.start);
+        let source = NamedSource::new(name, Arc::<str>::from(text));
+        Err(ConfigError::Invalid(problems.into_iter().map(|p| p.diagnostic(source.clone())).collect()))
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// No file, or none that may be read.
+    #[error("cannot read the configuration {}: {cause}; `vigosrv init` makes one", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// Mistakes in it.
+    #[error("{}", Listed(.0))]
+    Invalid(Vec<Mistake>),
+}
+
+impl ConfigError {
+    /// All mistakes with the lines they stand in.
+    pub fn render(&self, colour: bool) -> String {
+        let ConfigError::Invalid(mistakes) = self else { return format!("{self}\n") };
+        let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+        let handler = GraphicalReportHandler::new_themed(theme).with_links(false);
+        let mut out = String::new();
+        for mistake in mistakes {
+            if handler.render_report(&mut out, mistake).is_err() {
+                out.push_str(&format!("{mistake}\n"));
+            }
+        }
+        out
+    }
+}
+
+struct Listed<'a>(&'a [Mistake]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, mistake) in self.0.iter().enumerate() {
+            write!(f, "{}{mistake}", if i == 0 { "" } else { "; " })?;
+        }
+        Ok(())
+    }
+}
+
+/// One mistake in a configuration.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("{message}")]
+pub struct Mistake {
+    message: String,
+    #[source_code]
+    source_code: NamedSource<Arc<str>>,
+    #[label("{label}")]
+    span: SourceSpan,
+    label: String,
+    #[help]
+    help: Option<String>,
+}
+
+#[derive(Debug)]
+struct Problem {
+    message: String,
+    span: grammar::Span,
+    label: String,
+    help: Option<String>,
+}
+
+impl Problem {
+    fn diagnostic(self, source_code: NamedSource<Arc<str>>) -> Mistake {
+        let range = self.span.range();
+        Mistake {
+            message: self.message,
+            source_code,
+            span: (range.start, range.len()).into(),
+            label: self.label,
+            help: self.help,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        Config::parse("server.yaml", text, Path::new("/srv")).map_err(|e| e.render(false))
+    }
+
+    const CLUSTER: &str = "cluster:\n  id: 0b2e4e0e-5d0f-4a11-9d0c-2f6f3f1f7a10\n";
+
+    #[test]
+    fn everything_has_a_default_but_the_cluster() {
+        let config = parse(CLUSTER).unwrap();
+        assert_eq!(config, Config::in_dir(Path::new("/srv"), "0b2e4e0e-5d0f-4a11-9d0c-2f6f3f1f7a10"));
+        let missing = parse("").unwrap_err();
+        assert!(missing.contains("`cluster.id` is missing"), "{missing}");
+    }
+
+    #[test]
+    fn every_key() {
+        let text = format!(
+            "{CLUSTER}{}",
+            "listen: { grpc: 127.0.0.1:1, http: '[::1]:2' }
+policy: { dir: /p }
+database: { url: sqlite:///d/vigo.db }
+tls: { ca: a, ca_key: b, certificate: /c, key: d, signer: e, signer_key: f }
+signing: { key_file: k }
+checkin: { interval: 90s, jitter_percent: 0, bundle_max_age: 0 }
+secrets: { backend: directory, dir: s }
+runs: { keep: 7d }
+"
+        );
+        let config = parse(&text).unwrap();
+        let path = |p: &str| Path::new("/srv").join(p);
+        assert_eq!(config.listen_grpc.to_string(), "127.0.0.1:1");
+        assert_eq!(config.listen_http.unwrap().to_string(), "[::1]:2");
+        assert_eq!(config.policy_dir, Path::new("/p"));
+        assert_eq!(config.database, Path::new("/d/vigo.db"));
+        assert_eq!((config.tls.ca, config.tls.certificate), (path("a"), "/c".into()));
+        assert_eq!(config.signing_key_file, Some(path("k")));
+        assert_eq!(config.checkin.interval, Duration::from_secs(90));
+        assert_eq!((config.checkin.jitter_percent, config.checkin.bundle_max_age), (0, None));
+        assert_eq!(config.secrets, Backend::Directory(path("s")));
+        assert_eq!(config.runs_keep, Some(Duration::from_secs(7 * 86_400)));
+    }
+
+    #[test]
+    fn an_unknown_key_is_pointed_at_and_the_nearest_one_is_named() {
+        let rendered = parse(&format!("{CLUSTER}checkin:\n  intervall: 5m\n")).unwrap_err();
+        for part in ["`checkin.intervall` is not a setting", "server.yaml:4:3", "did you mean `interval`"] {
+            assert!(rendered.contains(part), "{part}: {rendered}");
+        }
+        let rendered = parse(&format!("{CLUSTER}chekin:\n  interval: 5m\n")).unwrap_err();
+        assert!(rendered.contains("did you mean `checkin`"), "{rendered}");
+        let rendered = parse(&format!("{CLUSTER}colour: blue\n")).unwrap_err();
+        assert!(rendered.contains("one of `cluster`, `listen`"), "{rendered}");
+    }
+
+    #[test]
+    fn values_of_another_type_are_pointed_at() {
+        for (text, expected) in [
+            ("checkin:\n  interval: 5\n", "a duration"),
+            ("checkin:\n  interval: 0s\n", "at least one second"),
+            ("checkin:\n  interval: 99d\n", "at most"),
+            ("checkin:\n  jitter_percent: 101\n", "from 0 to 100"),
+            ("listen:\n  grpc: localhost\n", "ADDRESS:PORT"),
+            ("listen: 1530\n", "settings"),
+            ("secrets:\n  backend: vault\n", "one of `none`, `directory`, `environment`"),
+            ("secrets:\n  backend: directory\n", "`secrets.dir` is missing"),
+            ("database:\n  url: postgres://x\n", "SQLite"),
+            ("policy:\n  dir: [a]\n", "text"),
+            ("policy:\n  dir:\n", "text"),
+        ] {
+            let rendered = parse(&format!("{CLUSTER}{text}")).unwrap_err();
+            assert!(rendered.contains(expected), "{text}: {rendered}");
+        }
+        let bad_id = parse("cluster:\n  id: ../x\n").unwrap_err();
+        assert!(bad_id.contains("UUID"), "{bad_id}");
+        assert!(parse("a: [\n").is_err());
+        assert!(parse("- a\n").is_err());
+    }
+}

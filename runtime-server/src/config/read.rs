@@ -1,0 +1,247 @@
+//! From the document to the configuration.
+
+use super::value::{duration, spell};
+use super::{Config, Problem};
+use crate::secrets::Backend;
+use grammar::Span;
+use grammar::document::{self, Core, Entry, Node, Value};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const SECTIONS: &[(&str, &[&str])] = &[
+    ("cluster", &["id"]),
+    ("listen", &["grpc", "http"]),
+    ("policy", &["dir"]),
+    ("database", &["url"]),
+    ("tls", &["ca", "ca_key", "certificate", "key", "signer", "signer_key"]),
+    ("signing", &["key_file"]),
+    ("checkin", &["interval", "jitter_percent", "bundle_max_age"]),
+    ("secrets", &["backend", "dir"]),
+    ("runs", &["keep"]),
+];
+
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(86_400);
+
+pub(super) fn config(text: &str, dir: &Path, problems: &mut Vec<Problem>) -> Config {
+    let parsed = document::parse(text);
+    for e in parsed.errors {
+        problems.push(Problem { message: e.message, span: e.span, label: e.label, help: e.help });
+    }
+    let mut reader = Reader { root: &parsed.root, dir, problems };
+    reader.known_keys();
+
+    let defaults = Config::in_dir(dir, "");
+    let tls = defaults.tls;
+    let config = Config {
+        cluster_id: reader.cluster_id(),
+        listen_grpc: reader.address("grpc").unwrap_or(defaults.listen_grpc),
+        listen_http: reader.address("http"),
+        policy_dir: reader.path("policy", "dir").unwrap_or(defaults.policy_dir),
+        database: reader.database().unwrap_or(defaults.database),
+        tls: super::Tls {
+            ca: reader.path("tls", "ca").unwrap_or(tls.ca),
+            ca_key: reader.path("tls", "ca_key").unwrap_or(tls.ca_key),
+            certificate: reader.path("tls", "certificate").unwrap_or(tls.certificate),
+            key: reader.path("tls", "key").unwrap_or(tls.key),
+            signer: reader.path("tls", "signer").unwrap_or(tls.signer),
+            signer_key: reader.path("tls", "signer_key").unwrap_or(tls.signer_key),
+        },
+        signing_key_file: reader.path("signing", "key_file"),
+        checkin: super::CheckIn {
+            interval: reader
+                .duration("checkin", "interval", SECOND..=DAY)
+                .unwrap_or(defaults.checkin.interval),
+            jitter_percent: reader.percent().unwrap_or(defaults.checkin.jitter_percent),
+            bundle_max_age: reader.limit("checkin", "bundle_max_age", defaults.checkin.bundle_max_age),
+        },
+        secrets: reader.secrets(),
+        runs_keep: reader.limit("runs", "keep", defaults.runs_keep),
+    };
+    if parsed.root.is_error() {
+        // What stands in the file is unknown, so nothing can be missing from it.
+        reader.problems.truncate(1);
+    }
+    config
+}
+
+struct Reader<'a> {
+    root: &'a Node,
+    dir: &'a Path,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl<'a> Reader<'a> {
+    fn problem(&mut self, span: Span, message: String, label: &str, help: Option<String>) {
+        self.problems.push(Problem { message, span, label: label.to_owned(), help });
+    }
+
+    fn known_keys(&mut self) {
+        let sections: Vec<&str> = SECTIONS.iter().map(|(name, _)| *name).collect();
+        for section in self.entries(self.root, "the configuration") {
+            let Some((name, keys)) = SECTIONS.iter().find(|(name, _)| *name == section.key.text) else {
+                self.unknown(section, "", &sections);
+                continue;
+            };
+            for entry in self.entries(&section.value, &format!("`{name}`")) {
+                if !keys.contains(&entry.key.text.as_str()) {
+                    self.unknown(entry, &format!("{name}."), keys);
+                }
+            }
+        }
+    }
+
+    fn entries(&mut self, node: &'a Node, what: &str) -> &'a [Entry] {
+        match &node.value {
+            Value::Map(entries) => entries,
+            Value::Null | Value::Error => &[],
+            _ => {
+                let message = format!("{what} is a mapping of settings");
+                self.problem(node.span, message, "not `key: value` lines", None);
+                &[]
+            }
+        }
+    }
+
+    fn unknown(&mut self, entry: &Entry, section: &str, known: &[&str]) {
+        let key = &entry.key.text;
+        let nearest = known
+            .iter()
+            .map(|k| (strsim::damerau_levenshtein(k, key), k))
+            .min()
+            .filter(|(distance, _)| *distance <= 1 + key.chars().count() / 4);
+        let help = match nearest {
+            Some((_, name)) => format!("did you mean `{name}`?"),
+            None => format!("one of {}", listed(known)),
+        };
+        let message = format!("`{section}{key}` is not a setting");
+        self.problem(entry.key.span, message, "not known", Some(help));
+    }
+
+    fn node(&self, section: &str, key: &str) -> Option<&'a Node> {
+        self.root.get(section)?.get(key).filter(|n| !n.is_error())
+    }
+
+    fn text(&mut self, section: &str, key: &str) -> Option<(&'a str, Span)> {
+        let node = self.node(section, key)?;
+        match node.as_str().filter(|text| !text.is_empty()) {
+            Some(text) => Some((text, node.span)),
+            None => {
+                self.problem(node.span, format!("`{section}.{key}` is text"), "not text", None);
+                None
+            }
+        }
+    }
+
+    fn missing(&mut self, section: &str, key: &str, help: &str) {
+        let span = self.root.entry(section).map_or(Span::new(0, 0), |e| e.key.span);
+        let message = format!("`{section}.{key}` is missing");
+        self.problem(span, message, "belongs here", Some(help.to_owned()));
+    }
+
+    fn cluster_id(&mut self) -> String {
+        let Some((text, span)) = self.text("cluster", "id") else {
+            if self.node("cluster", "id").is_none() {
+                self.missing("cluster", "id", "`vigosrv init` makes one; it stands in the certificates too");
+            }
+            return String::new();
+        };
+        match uuid::Uuid::parse_str(text) {
+            Ok(id) => id.to_string(),
+            Err(_) => {
+                self.problem(span, "`cluster.id` is a UUID".into(), "not a UUID", None);
+                String::new()
+            }
+        }
+    }
+
+    fn address(&mut self, key: &str) -> Option<std::net::SocketAddr> {
+        let (text, span) = self.text("listen", key)?;
+        let address = text.parse().ok();
+        if address.is_none() {
+            let help = "for example `0.0.0.0:1530`, or `[::]:1530` for IPv6 too".to_owned();
+            self.problem(span, format!("`listen.{key}` is ADDRESS:PORT"), "not an address", Some(help));
+        }
+        address
+    }
+
+    fn path(&mut self, section: &str, key: &str) -> Option<PathBuf> {
+        self.text(section, key).map(|(text, _)| self.dir.join(text))
+    }
+
+    fn database(&mut self) -> Option<PathBuf> {
+        let (text, span) = self.text("database", "url")?;
+        let path = text.strip_prefix("sqlite:").unwrap_or(text);
+        if path.contains("://") {
+            let message = "`database.url` is the path of a SQLite file".to_owned();
+            self.problem(span, message, "another database", Some("write `sqlite:vigo.db`".into()));
+            return None;
+        }
+        Some(self.dir.join(path.strip_prefix("//").unwrap_or(path)))
+    }
+
+    fn duration(&mut self, section: &str, key: &str, range: RangeInclusive<Duration>) -> Option<Duration> {
+        let (text, span) = self.text(section, key)?;
+        let Some(value) = duration(text) else {
+            let help = "a number and a unit: ms, s, m, h, d or w".to_owned();
+            let message = format!("`{section}.{key}` is a duration such as `5m`");
+            self.problem(span, message, "not a duration", Some(help));
+            return None;
+        };
+        if value < *range.start() {
+            let least = if *range.start() == SECOND { "one second".into() } else { spell(*range.start()) };
+            self.problem(span, format!("`{section}.{key}` is at least {least}"), "too short", None);
+            return None;
+        }
+        if value > *range.end() {
+            let most = spell(*range.end());
+            self.problem(span, format!("`{section}.{key}` is at most {most}"), "too long", None);
+            return None;
+        }
+        Some(value)
+    }
+
+    /// A duration of which `0` means "no limit".
+    fn limit(&mut self, section: &str, key: &str, default: Option<Duration>) -> Option<Duration> {
+        if self.node(section, key).and_then(Node::as_str) == Some("0") {
+            return None;
+        }
+        self.duration(section, key, SECOND..=DAY * 36_500).or(default)
+    }
+
+    fn percent(&mut self) -> Option<u32> {
+        let node = self.node("checkin", "jitter_percent")?;
+        let value = match node.as_scalar().map(|s| s.core()) {
+            Some(Core::Int(n)) => u32::try_from(n).ok().filter(|n| *n <= 100),
+            _ => None,
+        };
+        if value.is_none() {
+            let message = "`checkin.jitter_percent` is a number from 0 to 100".to_owned();
+            self.problem(node.span, message, "not a percentage", None);
+        }
+        value
+    }
+
+    fn secrets(&mut self) -> Backend {
+        const NAMES: &[&str] = &["none", "directory", "environment"];
+        let dir = self.path("secrets", "dir");
+        match self.text("secrets", "backend") {
+            None | Some(("none", _)) => Backend::None,
+            Some(("environment", _)) => Backend::Environment,
+            Some(("directory", _)) => dir.map(Backend::Directory).unwrap_or_else(|| {
+                self.missing("secrets", "dir", "the directory with a file per secret");
+                Backend::None
+            }),
+            Some((_, span)) => {
+                let message = format!("`secrets.backend` is one of {}", listed(NAMES));
+                self.problem(span, message, "not known", None);
+                Backend::None
+            }
+        }
+    }
+}
+
+fn listed(names: &[&str]) -> String {
+    names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,94 @@
+//! The parts of a running server that its requests share.
+
+use crate::catalog::{Candidate, Catalog};
+use crate::clock::Clock;
+use crate::config::CheckIn;
+use crate::fleet::FleetIndex;
+use crate::live_key::KeyRing;
+use crate::pki::Ca;
+use crate::policy::{Checked, PolicyError};
+use crate::secrets::Secrets;
+use crate::store::{Store, StoreError, meta};
+use std::sync::Arc;
+
+/// The parts.
+#[derive(Debug)]
+pub struct Context {
+    /// UUID.
+    pub cluster_id: String,
+    /// Intervals and lease times.
+    pub checkin: CheckIn,
+    /// The time.
+    pub clock: Clock,
+    /// Issues certificates.
+    pub ca: Ca,
+    /// Signs.
+    pub keys: KeyRing,
+    /// All envoys.
+    pub fleet: FleetIndex,
+    /// What is served.
+    pub catalog: Catalog,
+    /// Secrets.
+    pub secrets: Secrets,
+    /// What survives.
+    pub store: Store,
+}
+
+/// What reloading the policy came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reloaded {
+    /// Nothing changed.
+    Unchanged,
+    /// A new release is served.
+    Published {
+        /// Its number.
+        serial: u64,
+        /// Files that changed.
+        changed: Vec<String>,
+        /// What checking found.
+        checked: Checked,
+    },
+    /// The policy has errors; what was served is still served.
+    Refused(Checked),
+}
+
+/// Why the policy could not be reloaded.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// It cannot be read.
+    #[error("cannot read the policy: {0}")]
+    Policy(#[from] PolicyError),
+    /// The release cannot be stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Somebody keeps writing to it.
+    #[error("the policy kept changing while it was published")]
+    Restless,
+    /// A bug; the log has the panic.
+    #[error("the compiler crashed")]
+    Crashed,
+}
+
+impl Context {
+    /// Takes in what changed in the policy and serves it, if it has no errors.
+    pub async fn reload(self: &Arc<Self>) -> Result<Reloaded, ReloadError> {
+        let this = self.clone();
+        let candidate = tokio::task::spawn_blocking(move || this.catalog.prepare())
+            .await
+            .map_err(|_| ReloadError::Crashed)??;
+        let (checked, changed, digest) = match candidate {
+            Candidate::Unchanged => return Ok(Reloaded::Unchanged),
+            Candidate::Refused(checked) => return Ok(Reloaded::Refused(checked)),
+            Candidate::Ready { checked, changed, digest } => (checked, changed, digest),
+        };
+        let now = self.clock.now();
+        let serial = self.store.call(move |conn| meta::publish(conn, digest, now)).await?;
+        let this = self.clone();
+        let served = tokio::task::spawn_blocking(move || this.catalog.serve(serial, digest)).await;
+        if served.map_err(|_| ReloadError::Crashed)? {
+            Ok(Reloaded::Published { serial, changed, checked })
+        } else {
+            Err(ReloadError::Restless)
+        }
+    }
+}

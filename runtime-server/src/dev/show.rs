@@ -1,0 +1,116 @@
+//! The lines of `vigosrv dev`: what happened in front, then what it happened to.
+
+use anstyle::{AnsiColor, Style};
+use runtime_agent::observe::{Outcome, ResourceReport, RunObserver, RunSummary};
+use std::io::Write;
+use std::time::Duration;
+
+const LABEL: Style = Style::new().bold();
+const GREEN: Style = AnsiColor::Green.on_default();
+const YELLOW: Style = AnsiColor::Yellow.on_default();
+const RED: Style = AnsiColor::Red.on_default().bold();
+const DIM: Style = Style::new().dimmed();
+
+/// A line with a label.
+pub(super) fn say(label: &str, text: &str) {
+    raw(&format!("{LABEL}{label:<10}{LABEL:#} {text}"));
+}
+
+/// A line as it is. A reader that went away is no error of ours.
+pub(super) fn raw(text: &str) {
+    let _ = writeln!(anstream::stdout().lock(), "{text}");
+}
+
+/// In ms, then in s.
+pub(super) fn took(duration: Duration) -> String {
+    let ms = duration.as_millis();
+    if ms < 10_000 { format!("{DIM}{ms} ms{DIM:#}") } else { format!("{DIM}{} s{DIM:#}", ms / 1000) }
+}
+
+/// Shows the runs of the agent. One that finds everything in order is not worth a line.
+#[derive(Debug, Default)]
+pub(super) struct Runs {
+    number: usize,
+    labelled: bool,
+    /// The policy is as it was, so whatever changes was changed by somebody else.
+    drift: bool,
+    created: u32,
+}
+
+impl Runs {
+    /// Before a run.
+    pub(super) fn begin(&mut self, drift: bool) {
+        (self.labelled, self.drift, self.created) = (false, drift && self.number > 0, 0);
+    }
+
+    /// After it; the first one is summed up in any case.
+    pub(super) fn end(&mut self, summary: &RunSummary) {
+        let t = summary.totals;
+        if self.number > 1 && t.failed == 0 || self.number > 0 && !self.labelled {
+            return;
+        }
+        let failed = if t.failed > 0 { RED } else { Style::new() };
+        let created = if self.created > 0 { format!("{} created, ", self.created) } else { String::new() };
+        self.line(&format!(
+            "{created}{} changed, {} unchanged, {} skipped, {failed}{} failed{failed:#}   {}",
+            t.changed.saturating_sub(self.created),
+            t.ok,
+            t.skipped,
+            t.failed,
+            took(summary.duration)
+        ));
+    }
+
+    /// The first line of a run carries its number.
+    fn line(&mut self, text: &str) {
+        if self.labelled {
+            return say("", text);
+        }
+        self.labelled = true;
+        self.number += 1;
+        say(&format!("run {}", self.number), text);
+    }
+}
+
+impl RunObserver for Runs {
+    fn resource(&mut self, report: &ResourceReport) {
+        let first = report.action.split([' ', ',']).next().unwrap_or_default();
+        let (verb, style) = match report.outcome {
+            Outcome::Failed => ("failed", RED),
+            Outcome::Changed if first == "created" => {
+                self.created += 1;
+                (if self.drift { "repaired" } else { "created" }, GREEN)
+            }
+            Outcome::Changed if self.drift => ("repaired", YELLOW),
+            Outcome::Changed => match first {
+                "removed" => ("removed", YELLOW),
+                "ran" => ("ran", GREEN),
+                _ => ("changed", YELLOW),
+            },
+            Outcome::Ok | Outcome::Skipped => return,
+        };
+        let name = format!("{}.{}", plain(&report.module), plain(&report.resource));
+        let what = format!("{} {}", plain(&report.kind), plain(&report.detail));
+        let how = match (report.outcome, report.lines) {
+            (Outcome::Failed, _) => plain(report.error.as_deref().unwrap_or_default()),
+            (_, Some((added, 0))) => format!("+{added} lines"),
+            (_, Some((0, removed))) => format!("-{removed} lines"),
+            (_, Some((added, removed))) => format!("+{added} -{removed} lines"),
+            (_, None) if self.drift || !matches!(verb, "created" | "removed" | "ran") => {
+                plain(&report.action)
+            }
+            _ => String::new(),
+        };
+        let line = format!("{style}{verb:<9}{style:#} {name:<24} {what:<40} {DIM}{how}{DIM:#}");
+        self.line(&line);
+    }
+
+    fn note(&mut self, text: &str) {
+        say("note", &plain(text));
+    }
+}
+
+/// Without anything that a terminal would obey.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}

@@ -1,0 +1,91 @@
+//! Taking in what an envoy reports.
+
+use crate::context::Context;
+use crate::fleet::Envoy;
+use crate::reject::Reject;
+use crate::store::runs;
+use ir::Hash;
+use prost::Message;
+use protocol::pb::RunReport;
+
+/// Results of one run.
+const MAX_RESULTS: usize = 100_000;
+/// Bytes of what an agent wrote about one resource.
+const MAX_TEXT: usize = 4096;
+
+/// Stores a report; the number up to which the envoy may forget.
+pub async fn take(context: &Context, envoy: &Envoy, payload: &[u8]) -> Result<u64, Reject> {
+    let mut report = RunReport::decode(payload).map_err(|_| Reject::Malformed("not a report"))?;
+    if uuid::Uuid::parse_str(&report.run_id).is_err() {
+        return Err(Reject::Malformed("the run's id is not a UUID"));
+    }
+    if report.result_seq == 0 {
+        return Err(Reject::Malformed("results are numbered from 1"));
+    }
+    if report.results.len() > MAX_RESULTS {
+        return Err(Reject::Malformed("too many results"));
+    }
+    if report.dropped.as_ref().is_some_and(|d| d.from_seq == 0 || d.from_seq > d.to_seq) {
+        return Err(Reject::Malformed("the range of dropped results"));
+    }
+    for result in &mut report.results {
+        for text in [
+            &mut result.module,
+            &mut result.resource,
+            &mut result.r#type,
+            &mut result.action,
+            &mut result.error,
+        ] {
+            shorten(text);
+        }
+    }
+    shorten(&mut report.policy_version);
+
+    let (digest, now) = (Hash::of(payload), context.clock.now());
+    let (id, run, seq) = (envoy.id.clone(), report.run_id.clone(), report.result_seq);
+    let totals = report.totals.unwrap_or_default();
+    let stored = context.store.call(move |conn| runs::store(conn, &id, &report, digest, now)).await?;
+    let (id, host) = (&*envoy.id, envoy.hostname.as_str());
+    if stored.contradicts {
+        tracing::warn!(
+            envoy = id,
+            host,
+            run,
+            "a run was reported twice with different content; the first is kept"
+        );
+    }
+    if stored.number_reused {
+        tracing::warn!(
+            envoy = id,
+            host,
+            run,
+            seq,
+            "a result's number was used before: a restored or cloned disk?"
+        );
+    }
+    if let Some((from, to)) = stored.lost {
+        tracing::warn!(envoy = id, host, from, to, "results were lost before they reached the server");
+    }
+    if !stored.repeated {
+        tracing::info!(
+            envoy = id,
+            host,
+            run,
+            ok = totals.ok,
+            changed = totals.changed,
+            failed = totals.failed,
+            skipped = totals.skipped,
+            "run reported"
+        );
+    }
+    envoy.state.lock().await.last_seen = now;
+    context.fleet.touch(envoy);
+    Ok(stored.acknowledged)
+}
+
+fn shorten(text: &mut String) {
+    if text.len() > MAX_TEXT {
+        let end = (0..=MAX_TEXT).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text.truncate(end);
+    }
+}

@@ -1,0 +1,310 @@
+//! Puts the parts together, runs them, and takes them apart again.
+
+use crate::catalog::Catalog;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::context::{Context, ReloadError, Reloaded};
+use crate::files::{self, FileError};
+use crate::fleet::FleetIndex;
+use crate::live_key::{KeyError, KeyRing, SignerIdentity};
+use crate::pki::{self, Ca, PkiError};
+use crate::policy::PolicySource;
+use crate::secrets::Secrets;
+use crate::service::Service;
+use crate::store::{self, Store, StoreError, envoys, meta, runs, tokens};
+use crate::tls::{self, TlsError};
+use ir::Hash;
+use protocol::MAX_MESSAGE_BYTES;
+use protocol::pb::enrolment_server::EnrolmentServer;
+use protocol::pb::fleet_server::FleetServer;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+const STREAMS_PER_CONNECTION: u32 = 100;
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Requests under way when the server is told to stop have this long to finish.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How long a batch waits to be stored, and a revocation to be noticed.
+const FLUSH: Duration = Duration::from_secs(1);
+const RETENTION: Duration = Duration::from_secs(3600);
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A certificate or key.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The signing key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The address.
+    #[error("cannot listen on {address}: {cause}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// Database and configuration are not of one cluster.
+    #[error("the database belongs to cluster {database}, the configuration names {config}")]
+    OtherCluster {
+        /// The database's.
+        database: String,
+        /// The configuration's.
+        config: String,
+    },
+    /// Certificates and configuration are not of one cluster.
+    #[error("the signer identity is not usable for cluster {cluster_id}: {why}")]
+    Signer {
+        /// The configuration's.
+        cluster_id: String,
+        /// Why.
+        why: String,
+    },
+    /// The system gave no random bytes.
+    #[error("the system gives no random bytes: {0}")]
+    Random(#[from] getrandom::Error),
+}
+
+/// A server that runs.
+#[derive(Debug)]
+pub struct Server {
+    context: Arc<Context>,
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    serving: JoinHandle<Result<(), tonic::transport::Error>>,
+    chores: JoinHandle<()>,
+}
+
+impl Server {
+    /// Starts to serve. Nothing is published before [`Server::reload`]; until then agents are told so.
+    ///
+    /// `listener` is for those who want a port of the system's choice; otherwise the configuration's address.
+    pub async fn start(
+        config: &Config,
+        source: Box<dyn PolicySource>,
+        listener: Option<TcpListener>,
+        clock: Clock,
+    ) -> Result<Self, StartError> {
+        let context = Arc::new(context(config, source, clock).await?);
+        let chain = files::read_text(&config.tls.certificate)?;
+        let key = zeroize::Zeroizing::new(files::read_text(&config.tls.key)?);
+        let tls = tls::config(&chain, &key, &context.ca.der)?;
+
+        let listen = |cause| StartError::Listen { address: config.listen_grpc, cause };
+        let listener = match listener {
+            Some(listener) => listener,
+            None => TcpListener::bind(config.listen_grpc).await.map_err(listen)?,
+        };
+        let address = listener.local_addr().map_err(listen)?;
+        let (stop, stopped) = watch::channel(false);
+        let incoming = tls::accept(listener, tls, stopped.clone());
+        let service = Service(context.clone());
+        let fleet = FleetServer::new(service.clone())
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        // A request to enrol is small; the sender is not known yet.
+        let enrolment = EnrolmentServer::new(service).max_decoding_message_size(64 << 10);
+        let router = tonic::transport::Server::builder()
+            .timeout(REQUEST_TIMEOUT)
+            .max_concurrent_streams(STREAMS_PER_CONNECTION)
+            .http2_keepalive_interval(Some(KEEP_ALIVE))
+            .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
+            .http2_max_header_list_size(16 << 10)
+            .http2_max_pending_accept_reset_streams(Some(50))
+            .add_service(fleet)
+            .add_service(enrolment);
+        let mut signal = stopped.clone();
+        let serving = tokio::spawn(router.serve_with_incoming_shutdown(incoming, async move {
+            let _ = signal.wait_for(|stop| *stop).await;
+        }));
+        let chores = tokio::spawn(chores(context.clone(), stopped, config.runs_keep));
+        let live = context.keys.current();
+        tracing::info!(
+            %address, cluster = config.cluster_id, key = live.id.short(), epoch = live.epoch,
+            envoys = context.fleet.len(), "serving"
+        );
+        Ok(Server { context, address, stop, serving, chores })
+    }
+
+    /// Where agents reach it.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What agents recognise the CA by.
+    pub fn ca_hash(&self) -> Hash {
+        self.context.ca.hash
+    }
+
+    /// Id and epoch of the signing key.
+    pub fn signing_key(&self) -> (Hash, u64) {
+        let live = self.context.keys.current();
+        (live.id, live.epoch)
+    }
+
+    /// The parts.
+    pub fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    /// Takes in what changed in the policy.
+    pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
+        self.context.reload().await
+    }
+
+    /// A token for one host whose name matches.
+    pub async fn create_token(&self, hostname_glob: &str, ttl: Duration) -> Result<String, StartError> {
+        let mut random = [0; 20];
+        getrandom::fill(&mut random)?;
+        let (glob, now) = (hostname_glob.to_owned(), self.context.clock.now());
+        let make = move |conn: &mut rusqlite::Connection| {
+            tokens::create(conn, random, &glob, now, ttl.as_millis() as u64)
+        };
+        Ok(self.context.store.call(make).await?.0)
+    }
+
+    /// Accepts nothing more, lets requests under way finish, stores everything.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        let aborter = self.serving.abort_handle();
+        match tokio::time::timeout(DRAIN, self.serving).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(e))) => tracing::error!(error = %e, "serving ended with an error"),
+            Ok(Err(e)) => tracing::error!(error = %e, "serving crashed"),
+            Err(_) => {
+                tracing::warn!("requests were still under way; they are cut off");
+                aborter.abort();
+            }
+        }
+        let _ = self.chores.await;
+        let context = self.context;
+        let closed = tokio::task::spawn_blocking(move || context.store.close()).await;
+        if closed.is_err() {
+            tracing::error!("the store crashed while it was closed");
+        }
+        tracing::info!("stopped");
+    }
+}
+
+async fn context(
+    config: &Config,
+    source: Box<dyn PolicySource>,
+    clock: Clock,
+) -> Result<Context, StartError> {
+    let tls = &config.tls;
+    let read_key = |path| files::read_text(path).map(zeroize::Zeroizing::new);
+    let ca = Ca::load(&files::read_text(&tls.ca)?, &read_key(&tls.ca_key)?)?;
+    let signer = SignerIdentity {
+        key: pki::read_key("the signer identity's key", &read_key(&tls.signer_key)?)?,
+        certificate: pki::read_certificate(
+            "the signer identity's certificate",
+            &files::read_text(&tls.signer)?,
+        )?
+        .to_vec(),
+    };
+    let fixed = match &config.signing_key_file {
+        Some(path) => Some(pki::read_key("`signing.key_file`", &read_key(path)?)?),
+        None => None,
+    };
+
+    let mut conn = store::open(&config.database, false)?;
+    let cluster = meta::cluster(&mut conn, &config.cluster_id)?;
+    if cluster != config.cluster_id {
+        return Err(StartError::OtherCluster { database: cluster, config: config.cluster_id.clone() });
+    }
+    let mut fresh = [0; 32];
+    getrandom::fill(&mut fresh)?;
+    let secrets = Secrets::new(config.secrets.clone(), meta::secret_version_key(&mut conn, fresh)?);
+    let fleet = FleetIndex::load(envoys::list(&conn)?);
+    let store = Store::start(conn);
+    let keys = KeyRing::start(&config.cluster_id, signer, fixed, &store, clock.clone()).await?;
+    // What agents would say to it; better said now.
+    let statement = &keys.current().statement;
+    protocol::key_statement::verify(statement, &ca.der, &config.cluster_id, clock.now())
+        .map_err(|e| StartError::Signer { cluster_id: config.cluster_id.clone(), why: e.to_string() })?;
+    Ok(Context {
+        cluster_id: config.cluster_id.clone(),
+        checkin: config.checkin,
+        clock,
+        ca,
+        keys,
+        fleet,
+        catalog: Catalog::new(source),
+        secrets,
+        store,
+    })
+}
+
+/// What is done beside answering: storing batches, noticing revocations, forgetting old runs.
+async fn chores(context: Arc<Context>, mut stop: watch::Receiver<bool>, keep: Option<Duration>) {
+    let mut seen_version = 0i64;
+    let mut last_retention = 0;
+    loop {
+        let stopping = tokio::time::timeout(FLUSH, stop.wait_for(|stop| *stop)).await.is_ok();
+        flush(&context).await;
+        if stopping {
+            return;
+        }
+        notice_revocations(&context, &mut seen_version).await;
+        let now = context.clock.now();
+        if let Some(keep) = keep
+            && now.saturating_sub(last_retention) > RETENTION.as_millis() as u64
+        {
+            last_retention = now;
+            let before = now.saturating_sub(keep.as_millis() as u64);
+            if let Err(e) = context.store.call(move |conn| runs::forget_before(conn, before)).await {
+                tracing::error!(error = %e, "cannot forget old runs");
+            }
+        }
+    }
+}
+
+async fn flush(context: &Context) {
+    let batch = context.fleet.drain().await;
+    if batch.is_empty() {
+        return;
+    }
+    let again = batch.clone();
+    if let Err(e) = context.store.call(move |conn| envoys::flush(conn, &batch)).await {
+        tracing::error!(error = %e, envoys = again.len(), "cannot store what envoys sent; will try again");
+        context.fleet.put_back(&again).await;
+    }
+}
+
+/// `vigosrv envoys revoke` writes to the database from another process; SQLite tells us that somebody did.
+async fn notice_revocations(context: &Context, seen_version: &mut i64) {
+    let last = *seen_version;
+    let looked = context
+        .store
+        .call(move |conn| {
+            let version: i64 = conn.pragma_query_value(None, "data_version", |r| r.get(0))?;
+            let revoked = if version == last { Vec::new() } else { envoys::revoked(conn)? };
+            Ok((version, revoked))
+        })
+        .await;
+    match looked {
+        Ok((version, revoked)) => {
+            *seen_version = version;
+            for envoy in context.fleet.revoke(&revoked) {
+                tracing::warn!(envoy, "revoked");
+            }
+        }
+        Err(e) => tracing::error!(error = %e, "cannot look for revocations"),
+    }
+}

@@ -1,0 +1,188 @@
+//! One-time tokens that let a host enrol.
+
+use super::{StoreError, int};
+use ir::Hash;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::fmt::Write;
+
+/// What is known of a token. The token itself was shown once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// Names it in lists; not secret.
+    pub id: String,
+    /// Names of hosts that may use it.
+    pub hostname_glob: String,
+    /// Milliseconds since 1970-01-01 UTC, as are the others.
+    pub created_at: u64,
+    /// When it ends.
+    pub expires_at: u64,
+    /// When it was used.
+    pub used_at: Option<u64>,
+    /// The envoy that came of it.
+    pub used_by: Option<String>,
+    /// When somebody took it back.
+    pub revoked_at: Option<u64>,
+}
+
+/// Why a token is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// No such token.
+    #[error("the token is not known")]
+    Unknown,
+    /// It was used before.
+    #[error("the token was used before; make a new one")]
+    Used,
+    /// Too late.
+    #[error("the token has expired; make a new one")]
+    Expired,
+    /// Somebody took it back.
+    #[error("the token was revoked")]
+    Revoked,
+    /// For other hosts.
+    #[error("the token is for other host names")]
+    Hostname,
+}
+
+/// The fingerprint a token is stored by. A token has 128 random bits, so a plain hash cannot be searched.
+pub fn fingerprint(token: &str) -> Hash {
+    Hash::of_parts(&[b"vigo/token/v1", token.as_bytes()])
+}
+
+/// Makes a token. The first value is the token, the second what is stored of it.
+pub fn create(
+    conn: &Connection,
+    random: [u8; 20],
+    hostname_glob: &str,
+    now: u64,
+    ttl_ms: u64,
+) -> Result<(String, Token), StoreError> {
+    let hex = |bytes: &[u8]| {
+        bytes.iter().fold(String::new(), |mut out, b| {
+            // Writing to a string does not fail.
+            let _ = write!(out, "{b:02x}");
+            out
+        })
+    };
+    let (id, secret) = (hex(&random[..4]), hex(&random[4..]));
+    let token = format!("vigo.{id}.{secret}");
+    let row = Token {
+        id,
+        hostname_glob: hostname_glob.to_ascii_lowercase(),
+        created_at: now,
+        expires_at: now.saturating_add(ttl_ms),
+        used_at: None,
+        used_by: None,
+        revoked_at: None,
+    };
+    conn.execute(
+        "insert into tokens (id, hash, hostname_glob, created_at, expires_at) values (?, ?, ?, ?, ?)",
+        params![
+            row.id,
+            fingerprint(&token).0.as_slice(),
+            row.hostname_glob,
+            int("the time", row.created_at)?,
+            int("the time", row.expires_at)?
+        ],
+    )?;
+    Ok((token, row))
+}
+
+/// Takes a token, inside the transaction that stores the envoy. The update is what decides between two hosts with one
+/// token; the look before it only names the reason.
+pub fn take(
+    conn: &Connection,
+    token: &str,
+    hostname: &str,
+    envoy_id: &str,
+    now: u64,
+) -> Result<Result<(), TokenError>, StoreError> {
+    let hash = fingerprint(token);
+    let found =
+        conn.query_row(&format!("{SELECT} where hash = ?"), params![hash.0.as_slice()], row).optional()?;
+    let Some(row) = found else { return Ok(Err(TokenError::Unknown)) };
+    if row.revoked_at.is_some() {
+        return Ok(Err(TokenError::Revoked));
+    }
+    if row.used_at.is_some() {
+        return Ok(Err(TokenError::Used));
+    }
+    if row.expires_at < now {
+        return Ok(Err(TokenError::Expired));
+    }
+    if !crate::hostname::matches(&row.hostname_glob, hostname) {
+        return Ok(Err(TokenError::Hostname));
+    }
+    let taken = conn.execute(
+        "update tokens set used_at = ?, used_by = ?
+         where hash = ? and used_at is null and revoked_at is null and expires_at >= ?",
+        params![int("the time", now)?, envoy_id, hash.0.as_slice(), int("the time", now)?],
+    )?;
+    Ok(if taken == 1 { Ok(()) } else { Err(TokenError::Used) })
+}
+
+/// All tokens, newest first.
+pub fn list(conn: &Connection) -> Result<Vec<Token>, StoreError> {
+    let mut statement = conn.prepare(&format!("{SELECT} order by created_at desc, id"))?;
+    let rows = statement.query_map([], row)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Takes a token back. False when there is none that could still be used.
+pub fn revoke(conn: &Connection, id: &str, now: u64) -> Result<bool, StoreError> {
+    let changed = conn.execute(
+        "update tokens set revoked_at = ? where id = ? and used_at is null and revoked_at is null",
+        params![int("the time", now)?, id],
+    )?;
+    Ok(changed == 1)
+}
+
+const SELECT: &str =
+    "select id, hostname_glob, created_at, expires_at, used_at, used_by, revoked_at from tokens";
+
+fn row(r: &Row<'_>) -> Result<Token, rusqlite::Error> {
+    let time = |at: usize| Ok::<_, rusqlite::Error>(r.get::<_, Option<i64>>(at)?.map(|t| t as u64));
+    Ok(Token {
+        id: r.get(0)?,
+        hostname_glob: r.get(1)?,
+        created_at: time(2)?.unwrap_or(0),
+        expires_at: time(3)?.unwrap_or(0),
+        used_at: time(4)?,
+        used_by: r.get(5)?,
+        revoked_at: time(6)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::in_memory;
+
+    #[test]
+    fn case_043_a_token_works_once_in_time_and_for_its_hosts() {
+        let conn = in_memory();
+        let (token, row) = create(&conn, [7; 20], "web-*", 1000, 500).unwrap();
+        let take = |token: &str, host: &str, now| take(&conn, token, host, "e", now).unwrap();
+        assert_eq!(take("vigo.x.y", "web-01", 1000), Err(TokenError::Unknown));
+        assert_eq!(take(&token.to_uppercase(), "web-01", 1000), Err(TokenError::Unknown));
+        assert_eq!(take(&token, "db-01", 1000), Err(TokenError::Hostname));
+        assert_eq!(take(&token, "web-01", 1501), Err(TokenError::Expired));
+        assert_eq!(take(&token, "WEB-01", 1500), Ok(()));
+        assert_eq!(take(&token, "web-01", 1500), Err(TokenError::Used));
+        assert!(!revoke(&conn, &row.id, 1).unwrap(), "used up");
+        let used = &list(&conn).unwrap()[0];
+        assert_eq!((used.used_at, used.used_by.as_deref()), (Some(1500), Some("e")));
+    }
+
+    #[test]
+    fn a_revoked_token_is_dead_and_no_token_is_stored() {
+        let conn = in_memory();
+        let (token, row) = create(&conn, [8; 20], "*", 0, 500).unwrap();
+        assert!(revoke(&conn, &row.id, 1).unwrap());
+        assert_eq!(take(&conn, &token, "a", "e", 1).unwrap(), Err(TokenError::Revoked));
+        let stored: String =
+            conn.query_row("select id || hex(hash) || hostname_glob from tokens", [], |r| r.get(0)).unwrap();
+        let secret = token.rsplit('.').next().unwrap();
+        assert!(!stored.to_lowercase().contains(secret));
+    }
+}

@@ -1,0 +1,232 @@
+use crate::harness::*;
+use protocol::pb::check_in_reply::Answer;
+use protocol::secrets::SecretContext;
+use runtime_server::secrets::Backend;
+use runtime_server::testing::{module, traits};
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+fn no_change(answer: Answer) -> protocol::pb::NoChange {
+    match answer {
+        Answer::NoChange(n) => n,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_first_bundle_is_whole_and_the_next_check_in_is_quiet() {
+    let cluster = Cluster::start().await;
+    let mut agent = cluster.agent("web-01").await;
+    let taken = agent.bundle(&cluster).await;
+    assert_eq!(taken.modules.len(), 3);
+    assert_eq!((taken.manifest.seq, taken.manifest.epoch, taken.manifest.release_serial), (1, 1, 1));
+    assert_eq!(taken.lease.expires_at, cluster.now() + 86_400_000);
+
+    let quiet = no_change(agent.check_in(&cluster).await.unwrap());
+    assert_eq!(quiet.policy_version, taken.manifest.policy_version);
+    assert_eq!((quiet.manifest, quiet.lease), (None, None));
+
+    cluster.advance(Duration::from_secs(60));
+    agent.asked.renew = true;
+    let renewed = no_change(agent.check_in(&cluster).await.unwrap());
+    let lease = ir::Lease::open(&agent.trusted.key, &renewed.lease.unwrap()).unwrap();
+    assert_eq!(renewed.manifest, None);
+    assert_eq!((lease.seq, lease.expires_at), (1, cluster.now() + 86_400_000));
+    assert_eq!(cluster.policy.compiled(), 1);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn the_reply_says_when_to_come_back() {
+    let cluster = Cluster::with(|c| {
+        c.checkin.interval = Duration::from_secs(90);
+        c.checkin.jitter_percent = 7;
+        c.checkin.bundle_max_age = None;
+    })
+    .await;
+    let mut agent = cluster.agent("web-01").await;
+    let signed = agent.signed(&cluster);
+    let reply = agent.send(&cluster, signed).await.unwrap();
+    assert_eq!((reply.next_check_in, reply.jitter_percent), (90_000, 7));
+    let Some(Answer::Bundle(bundle)) = reply.answer else { panic!() };
+    assert_eq!(agent.take(bundle).lease.expires_at, 0, "never");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_release_with_the_same_content_sends_no_modules() {
+    let cluster = Cluster::start().await;
+    let mut agent = cluster.agent("web-01").await;
+    let first = agent.bundle(&cluster).await.manifest;
+    // Another tree, the same compiled content: a comment, say.
+    cluster.policy.edit(|p| p.errors = 1);
+    cluster.server().reload().await.unwrap();
+    assert_eq!(no_change(agent.check_in(&cluster).await.unwrap()).manifest, None, "errors are not served");
+    cluster.policy.edit(|p| (p.errors, p.vars) = (0, "other".into()));
+    cluster.server().reload().await.unwrap();
+    let second = agent.bundle(&cluster).await;
+    assert_eq!((second.manifest.seq, second.modules.len()), (2, 0), "variables alone: stubs only");
+    assert_ne!(second.manifest.merkle_root, first.merkle_root);
+
+    cluster.policy.edit(|p| p.vars = "third".into());
+    cluster.server().reload().await.unwrap();
+    cluster.policy.edit(|p| p.vars = "other".into());
+    cluster.server().reload().await.unwrap();
+    let back = no_change(agent.check_in(&cluster).await.unwrap());
+    let manifest = ir::Manifest::open(&agent.trusted.key, &back.manifest.unwrap()).unwrap();
+    let lease = ir::Lease::open(&agent.trusted.key, &back.lease.unwrap()).unwrap();
+    assert_eq!(manifest.policy_version, back.policy_version);
+    assert_ne!(back.policy_version, second.manifest.policy_version);
+    assert_eq!((manifest.merkle_root, manifest.release_serial), (second.manifest.merkle_root, 4));
+    assert_eq!((manifest.seq, lease.seq), (2, 2), "the same content keeps its number");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn only_modules_that_the_agent_lacks_are_sent() {
+    let cluster = Cluster::start().await;
+    let mut agent = cluster.agent("web-01").await;
+    agent.bundle(&cluster).await;
+    cluster.policy.edit(|p| p.modules[1] = module("nginx", "2"));
+    cluster.server().reload().await.unwrap();
+    let second = agent.bundle(&cluster).await;
+    assert_eq!((second.modules.len(), second.manifest.modules.len(), second.manifest.seq), (1, 3, 2));
+
+    // Case 11: the agent lost a module, whatever version it believes to have.
+    agent.asked.held_modules.remove(0);
+    agent.asked.state_fingerprint = vec![];
+    let again = agent.bundle(&cluster).await;
+    assert_eq!((again.modules.len(), again.manifest.seq), (1, 2));
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn case_022_a_trait_changes_one_envoys_bundle_within_a_release() {
+    let cluster = Cluster::start().await;
+    let mut agent = cluster.agent("web-01").await;
+    let first = agent.bundle(&cluster).await.manifest;
+    agent.traits = traits("redhat");
+    let second = agent.bundle(&cluster).await;
+    assert_eq!((second.manifest.seq, second.modules.len()), (2, 1));
+    assert_eq!(second.manifest.release_serial, first.release_serial);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn traits_are_asked_for_when_they_are_not_known() {
+    let mut cluster = Cluster::start().await;
+    let mut agent = cluster.agent("web-01").await;
+    let digest = ir::wire::hash_value(&agent.traits).unwrap();
+    agent.asked.traits_digest = digest.0.to_vec();
+    assert!(matches!(agent.check_in(&cluster).await.unwrap(), Answer::NeedTraits(_)));
+    agent.asked.traits_digest.clear();
+    agent.bundle(&cluster).await;
+    // They survive a restart: the agent does not send them again.
+    cluster.restart().await;
+    let Answer::StaleKey(statement) = agent.check_in(&cluster).await.unwrap() else { panic!() };
+    agent.trusted = trust(&cluster, &statement);
+    no_change(agent.check_in(&cluster).await.unwrap());
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn secrets_are_sealed_and_a_rotation_is_a_new_bundle() {
+    let cluster = Cluster::with(|c| {
+        let dir = c.database.with_file_name("secrets");
+        c.secrets = Backend::Directory(dir);
+    })
+    .await;
+    cluster.policy.edit(|p| p.secrets = vec!["db/password".into()]);
+    cluster.server().reload().await.unwrap();
+    let mut agent = cluster.agent("web-01").await;
+    let missing = agent.check_in(&cluster).await.unwrap();
+    assert_eq!(refusal(&missing), "secret-missing");
+    assert!(format!("{missing:?}").contains("db/password"));
+
+    let file = cluster.config.database.with_file_name("secrets").join("db/password");
+    let put = |value: &str| {
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, value).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    put("hunter2\n");
+    let first = agent.bundle(&cluster).await;
+    let open = |taken: &Taken| {
+        let secret = &taken.secrets[0];
+        let context = SecretContext {
+            cluster_id: &cluster.config.cluster_id,
+            envoy_id: &agent.reply.envoy_id,
+            path: "db/password",
+            version: &taken.manifest.secret_refs[0].version,
+        };
+        protocol::secrets::open(&agent.seal_private, &context, secret).unwrap().to_vec()
+    };
+    assert_eq!(open(&first), b"hunter2");
+    put("correct horse\n");
+    let root = first.manifest.merkle_root;
+    let Answer::Bundle(bundle) = agent.check_in(&cluster).await.unwrap() else { panic!() };
+    let second = agent.take(bundle);
+    assert_eq!((second.manifest.merkle_root, second.manifest.seq, second.modules.len()), (root, 2, 0));
+    let context = SecretContext {
+        cluster_id: &cluster.config.cluster_id,
+        envoy_id: &agent.reply.envoy_id,
+        path: "db/password",
+        version: &second.manifest.secret_refs[0].version,
+    };
+    let opened = protocol::secrets::open(&agent.seal_private, &context, &second.secrets[0]).unwrap();
+    assert_eq!(opened.as_slice(), b"correct horse");
+
+    let files = ["vigo.db", "vigo.db-wal"].map(|f| std::fs::read(cluster.config.database.with_file_name(f)));
+    for file in files.into_iter().flatten() {
+        assert!(!file.windows(7).any(|w| w == b"hunter2" || w == b"correct"));
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_served_is_said() {
+    let cluster = Cluster::start().await;
+    let mut nobody = cluster.agent("nobody").await;
+    assert_eq!(refusal(&nobody.check_in(&cluster).await.unwrap()), "no-node-entry");
+    let mut agent = cluster.agent("web-01").await;
+    agent.asked.ir_format = 99;
+    assert_eq!(refusal(&agent.check_in(&cluster).await.unwrap()), "ir-format");
+    agent.asked.ir_format = ir::IR_FORMAT;
+    cluster.policy.edit(|p| {
+        p.modules = (0..3).map(|i| module(&format!("m{i}"), &i.to_string().repeat(7 << 20))).collect();
+    });
+    cluster.server().reload().await.unwrap();
+    assert_eq!(refusal(&agent.check_in(&cluster).await.unwrap()), "bundle-too-large");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn case_023_an_agent_that_lies_about_its_state_hurts_itself_only() {
+    let cluster = Cluster::start().await;
+    let mut agent = cluster.agent("web-01").await;
+    let taken = agent.bundle(&cluster).await;
+    agent.asked.state_fingerprint = vec![9; 32];
+    assert_eq!(agent.bundle(&cluster).await.manifest.seq, 1);
+    agent.asked.state_fingerprint = taken.manifest.merkle_root.0.to_vec();
+    agent.asked.policy_version = "9.9.nonsense".into();
+    assert_eq!(agent.bundle(&cluster).await.manifest.envoy_id, agent.reply.envoy_id);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn case_030_a_restored_database_follows_its_envoys() {
+    let cluster = Cluster::start().await;
+    let mut agent = cluster.agent("web-01").await;
+    agent.bundle(&cluster).await;
+    agent.asked.seq = 20;
+    no_change(agent.check_in(&cluster).await.unwrap());
+    agent.asked.seq = 30;
+    agent.asked.policy_version.clear();
+    agent.asked.state_fingerprint.clear();
+    assert_eq!(agent.bundle(&cluster).await.manifest.seq, 31, "other content than this server's");
+    agent.asked.seq = 31 + (1 << 20) + 1;
+    assert_eq!(refusal(&agent.check_in(&cluster).await.unwrap()), "seq-ahead");
+    agent.asked.seq = 31;
+    no_change(agent.check_in(&cluster).await.unwrap());
+    cluster.stop().await;
+}

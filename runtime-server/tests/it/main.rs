@@ -1,0 +1,9 @@
+//! A real server on 127.0.0.1 with real TLS, and a client driven by hand.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing test may panic")]
+
+mod check_in;
+mod enrolment;
+mod harness;
+mod key;
+mod report;
+mod request;

@@ -1,0 +1,267 @@
+//! Real `vigosrv` and `vigo` processes on directories of their own.
+#![allow(clippy::expect_used, reason = "the harness of tests: a failing step fails the test")]
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A binary of the workspace. Built on first use, so that a lone `cargo test` finds what it tests.
+///
+/// # Panics
+/// When it cannot be built.
+pub fn binary(name: &str) -> PathBuf {
+    static BUILT: Mutex<bool> = Mutex::new(false);
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    // target/<profile>/deps/<test>
+    let exe = std::env::current_exe().expect("the path of the test");
+    let profile = exe.ancestors().nth(2).expect("target/<profile>").to_owned();
+    if !*built {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--workspace", "--bins"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        if profile.file_name().is_some_and(|n| n == "release") {
+            cargo.arg("--release");
+        }
+        assert!(cargo.status().expect("cargo runs").success(), "the binaries do not build");
+        *built = true;
+    }
+    profile.join(name)
+}
+
+/// A server with a configuration, a policy and a log of its own.
+pub struct Server {
+    /// Holds server.yaml, tls/, policy/ and the database.
+    pub dir: PathBuf,
+    /// `127.0.0.1:port`
+    pub address: String,
+    /// What `init` printed.
+    pub ca_hash: String,
+    process: Option<Child>,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    /// `vigosrv init`, a free port and a policy of the given files; not started yet.
+    ///
+    /// # Panics
+    /// When anything of it fails.
+    pub fn init(dir: &Path, policy: &[(&str, &str)]) -> Server {
+        let dir = dir.join("server");
+        let init = Command::new(binary("vigosrv"))
+            .args(["init", "--hostname", "localhost,127.0.0.1", "--dir"])
+            .arg(&dir)
+            .output()
+            .expect("vigosrv runs");
+        assert!(init.status.success(), "{init:?}");
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .and_then(|l| l.local_addr())
+            .expect("a free port")
+            .port();
+        let server = Server {
+            dir,
+            address: format!("127.0.0.1:{port}"),
+            ca_hash: text(&init.stdout).trim().to_owned(),
+            process: None,
+            log: Arc::default(),
+        };
+        server.configure("0.0.0.0:1530", &server.address);
+        for (path, content) in policy {
+            server.write_policy(path, content);
+        }
+        server
+    }
+
+    /// Replaces text in server.yaml.
+    ///
+    /// # Panics
+    /// When the text is not there.
+    pub fn configure(&self, from: &str, to: &str) {
+        let path = self.dir.join("server.yaml");
+        let text = std::fs::read_to_string(&path).expect("server.yaml");
+        assert!(text.contains(from), "{from} is not in {text}");
+        std::fs::write(&path, text.replace(from, to)).expect("server.yaml");
+    }
+
+    /// Writes a file of the policy.
+    ///
+    /// # Panics
+    /// When it cannot.
+    pub fn write_policy(&self, path: &str, content: &str) {
+        let path = self.dir.join("policy").join(path);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("the folder");
+        std::fs::write(path, content).expect("the file");
+    }
+
+    /// Starts `vigosrv run` and waits until it serves a release.
+    ///
+    /// # Panics
+    /// When it does not within half a minute.
+    pub fn start(&mut self) {
+        let mut process = Command::new(binary("vigosrv"))
+            .args(["run", "--config"])
+            .arg(self.dir.join("server.yaml"))
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("vigosrv runs");
+        let stderr = process.stderr.take().expect("stderr");
+        let (log, from) = (Arc::clone(&self.log), self.log().len());
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                log.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            }
+        });
+        self.process = Some(process);
+        self.wait_for_log(from, "policy published");
+    }
+
+    /// What it logged so far, over all starts.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The first line from `from` on that has this text.
+    ///
+    /// # Panics
+    /// When there is none within half a minute.
+    pub fn wait_for_log(&self, from: usize, text: &str) -> String {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            if let Some(line) = self.log()[from..].iter().find(|l| l.contains(text)) {
+                return line.clone();
+            }
+            assert!(Instant::now() < deadline, "no `{text}` in {:#?}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Asks it to stop, and waits; it has to exit with 0.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn stop(&mut self) {
+        let Some(mut process) = self.process.take() else { return };
+        let asked = Command::new("kill").args(["-TERM", &process.id().to_string()]).status().expect("kill");
+        assert!(asked.success());
+        let status = process.wait().expect("the server ends");
+        assert!(status.success(), "{status}: {:#?}", self.log());
+    }
+
+    /// Runs `vigosrv` on this server's configuration.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn command(&self, args: &[&str]) -> String {
+        let out = Command::new(binary("vigosrv"))
+            .args(args)
+            .arg("--config")
+            .arg(self.dir.join("server.yaml"))
+            .output()
+            .expect("vigosrv runs");
+        assert!(out.status.success(), "{args:?}: {out:?}");
+        text(&out.stdout)
+    }
+
+    /// A fresh enrolment token.
+    pub fn token(&self) -> String {
+        self.command(&["token", "create"]).trim().to_owned()
+    }
+
+    /// What is stored of the runs of a host, oldest first.
+    pub fn runs(&self, host: &str) -> Vec<Value> {
+        let json = self.command(&["runs", host, "--format", "json", "--limit", "100"]);
+        let document: Value = serde_json::from_str(&json).expect("JSON");
+        let mut runs = document["runs"].as_array().cloned().unwrap_or_default();
+        runs.reverse();
+        runs
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+/// A host below a directory.
+pub struct Host {
+    /// Its `--root`.
+    pub root: PathBuf,
+    /// The name it goes by.
+    pub name: String,
+}
+
+impl Host {
+    /// An empty host.
+    pub fn new(dir: &Path, name: &str) -> Host {
+        let root = dir.join(name);
+        std::fs::create_dir_all(&root).expect("the root");
+        Host { root, name: name.to_owned() }
+    }
+
+    /// Runs `vigo`.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn vigo(&self, args: &[&str]) -> Output {
+        Command::new(binary("vigo"))
+            .arg("--root")
+            .arg(&self.root)
+            .args(args)
+            .stdin(Stdio::null())
+            .output()
+            .expect("vigo runs")
+    }
+
+    /// Enrols with a server.
+    pub fn enroll(&self, address: &str, token: &str, ca_hash: &str) -> Output {
+        self.vigo(&[
+            "enroll",
+            "--server",
+            address,
+            "--token",
+            token,
+            "--ca-hash",
+            ca_hash,
+            "--hostname",
+            &self.name,
+        ])
+    }
+
+    /// `vigo run --once`; the exit code and both outputs.
+    pub fn run(&self) -> (i32, String) {
+        let out = self.vigo(&["run", "--once"]);
+        (out.status.code().unwrap_or(-1), text(&out.stdout) + &text(&out.stderr))
+    }
+
+    /// `vigo status --format json`
+    ///
+    /// # Panics
+    /// When it is no JSON.
+    pub fn status(&self) -> Value {
+        serde_json::from_slice(&self.vigo(&["status", "--format", "json"]).stdout).expect("JSON")
+    }
+
+    /// A managed file.
+    pub fn read(&self, path: &str) -> Option<String> {
+        std::fs::read_to_string(self.root.join(path.trim_start_matches('/'))).ok()
+    }
+
+    /// Changes a managed file behind Vigo's back.
+    ///
+    /// # Panics
+    /// When it cannot.
+    pub fn write(&self, path: &str, content: &str) {
+        std::fs::write(self.root.join(path.trim_start_matches('/')), content).expect("the file");
+    }
+}
+
+/// Bytes as text.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

@@ -1,0 +1,266 @@
+//! The whole path with real processes, real TLS and real files.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing test may panic")]
+
+use vigo_tests::processes::{Host, Server, binary, text};
+
+const NODES: &str =
+    "nodes:\n  - match: \"*.test\"\n    modules: [base, motd, app]\n    vars: { greeting: hello }\n";
+const BASE: &str = "name: base\nresources:\n  - name: etc\n    type: directory\n    target_path: /etc\n    mode: \"0755\"\n  - name: opt\n    type: directory\n    target_path: /opt\n    mode: \"0755\"\n";
+const MOTD: &str = "name: motd\nvars: { greeting: hi }\ndepends_on: [base]\nresources:\n  - name: motd\n    type: file\n    target_path: /etc/motd\n    content: \"{{ .Vars.greeting }} from {{ .Envoy.hostname }}\\n\"\n    mode: \"0644\"\n";
+const APP: &str = "name: app\ndepends_on: [base]\nresources:\n  - name: config\n    type: file\n    target_path: /opt/app.conf\n    content: |\n      os = {{ .Traits.os.kernel }}\n    notify: [restart]\n  - name: restart\n    type: exec\n    command: echo restarted >> restarts\n    shell: true\n    cwd: /opt\n    when: changed\n";
+
+fn policy() -> Vec<(&'static str, &'static str)> {
+    vec![
+        ("nodes.vgo", NODES),
+        ("modules/base.vgo", BASE),
+        ("modules/motd.vgo", MOTD),
+        ("modules/app.vgo", APP),
+    ]
+}
+
+fn field(line: &str, name: &str) -> u64 {
+    let entry: serde_json::Value = serde_json::from_str(line).unwrap();
+    entry[name].as_u64().unwrap_or_else(|| panic!("no {name} in {line}"))
+}
+
+#[test]
+fn from_policy_to_a_converged_host_and_on_without_the_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Server::init(dir.path(), &policy());
+    server.start();
+    let host = Host::new(dir.path(), "web-1.test");
+    let enrolled = host.enroll(&server.address, &server.token(), &server.ca_hash);
+    assert!(enrolled.status.success(), "{}", text(&enrolled.stderr));
+
+    // converge
+    let (code, out) = host.run();
+    assert_eq!(code, 0, "{out}");
+    assert_eq!(host.read("/etc/motd").as_deref(), Some("hello from web-1.test\n"));
+    assert_eq!(host.read("/opt/app.conf").as_deref(), Some("os = linux\n"));
+    assert_eq!(host.read("/opt/restarts").as_deref(), Some("restarted\n"));
+    let line = server.wait_for_log(0, "bundle sent");
+    assert_eq!((field(&line, "modules"), field(&line, "of")), (3, 3));
+
+    // no change
+    let before = server.log().len();
+    let (code, out) = host.run();
+    assert_eq!(code, 0, "{out}");
+    assert!(out.contains("0 changed"), "{out}");
+    assert!(!server.log()[before..].iter().any(|l| l.contains("bundle sent")), "{:#?}", server.log());
+
+    // drift
+    host.write("/etc/motd", "someone was here\n");
+    let (code, out) = host.run();
+    assert_eq!(code, 0, "{out}");
+    assert!(out.contains("1 changed"), "{out}");
+    assert_eq!(host.read("/etc/motd").as_deref(), Some("hello from web-1.test\n"));
+
+    // one module changed: its blob travels, the others are stubs; the trigger is not pulled
+    let before = server.log().len();
+    server.write_policy("modules/motd.vgo", &MOTD.replace(" from ", " again from "));
+    server.wait_for_log(before, "policy published");
+    let (code, out) = host.run();
+    assert_eq!(code, 0, "{out}");
+    assert_eq!(host.read("/etc/motd").as_deref(), Some("hello again from web-1.test\n"));
+    let line = server.wait_for_log(before, "bundle sent");
+    assert_eq!((field(&line, "modules"), field(&line, "of")), (1, 3));
+    assert_eq!(host.read("/opt/restarts").as_deref(), Some("restarted\n"));
+
+    // the server is gone: the cache converges, results wait
+    server.stop();
+    host.write("/etc/motd", "drift while the server is gone\n");
+    for _ in 0..3 {
+        let (code, out) = host.run();
+        assert_eq!(code, 0, "{out}");
+    }
+    assert_eq!(host.read("/etc/motd").as_deref(), Some("hello again from web-1.test\n"));
+    assert_eq!(host.status()["results"]["waiting"], 3);
+
+    // back with another key: accepted, and every result arrives once
+    server.start();
+    let (code, out) = host.run();
+    assert_eq!(code, 0, "{out}");
+    assert_eq!(host.status()["results"]["waiting"], 0);
+    let runs = server.runs("web-1.test");
+    let numbers: Vec<u64> = runs.iter().map(|r| r["result_seq"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (1..=8).collect::<Vec<_>>());
+    let offline: Vec<bool> = runs.iter().map(|r| r["offline"] == true).collect();
+    assert_eq!(offline, [false, false, false, false, true, true, true, false]);
+    assert!(host.vigo(&["verify"]).status.success());
+    server.stop();
+}
+
+#[test]
+fn past_the_lease_the_agent_stops_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Server::init(dir.path(), &policy());
+    server.configure("bundle_max_age: 24h", "bundle_max_age: 4s");
+    server.start();
+    let host = Host::new(dir.path(), "web-1.test");
+    assert!(host.enroll(&server.address, &server.token(), &server.ca_hash).status.success());
+    let (code, out) = host.run();
+    assert_eq!(code, 0, "{out}");
+    server.stop();
+    std::thread::sleep(std::time::Duration::from_secs(5));
+    host.write("/etc/motd", "drift\n");
+    let (code, out) = host.run();
+    assert_eq!(code, 69, "{out}");
+    assert!(out.contains("expired"), "{out}");
+    assert_eq!(host.read("/etc/motd").as_deref(), Some("drift\n"), "it converged past the lease");
+    let status = host.vigo(&["status"]);
+    assert!(text(&status.stdout).contains("EXPIRED"), "{}", text(&status.stdout));
+
+    // the server is back: no hand is needed
+    server.start();
+    let (code, out) = host.run();
+    assert_eq!(code, 0, "{out}");
+    assert_eq!(host.read("/etc/motd").as_deref(), Some("hello from web-1.test\n"));
+}
+
+#[test]
+fn enrolment_fails_clearly_and_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Server::init(dir.path(), &policy());
+    server.start();
+    let token = server.token();
+    let host = Host::new(dir.path(), "web-1.test");
+    let wrong_ca = host.enroll(&server.address, &token, &"ab".repeat(32));
+    assert_eq!(wrong_ca.status.code(), Some(65));
+    assert!(text(&wrong_ca.stderr).contains("the token was not sent"), "{}", text(&wrong_ca.stderr));
+
+    // the token was not spent
+    assert!(host.enroll(&server.address, &token, &server.ca_hash).status.success());
+    let other = Host::new(dir.path(), "web-2.test");
+    let used = other.enroll(&server.address, &token, &server.ca_hash);
+    assert!(!used.status.success());
+    assert!(text(&used.stderr).contains("used"), "{}", text(&used.stderr));
+    assert!(text(&other.vigo(&["status"]).stdout).contains("not enrolled"));
+
+    let expired = server.command(&["token", "create", "--ttl", "1s"]).trim().to_owned();
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    let expired = other.enroll(&server.address, &expired, &server.ca_hash);
+    assert!(text(&expired.stderr).contains("expired"), "{}", text(&expired.stderr));
+
+    let bound = server.command(&["token", "create", "--hostname", "db-*"]).trim().to_owned();
+    assert!(!other.enroll(&server.address, &bound, &server.ca_hash).status.success());
+
+    server.stop();
+    let gone = other.enroll(&server.address, "vigo.x.y", &server.ca_hash);
+    assert_eq!(gone.status.code(), Some(69), "{}", text(&gone.stderr));
+    assert!(text(&gone.stderr).contains(&server.address), "{}", text(&gone.stderr));
+}
+
+#[test]
+fn a_secret_reaches_its_file_and_nothing_else() {
+    const CANARY: &str = "k7-canary-93x";
+    let dir = tempfile::tempdir().unwrap();
+    let mut files = policy();
+    let app = "name: app\ndepends_on: [base]\nresources:\n  - name: config\n    type: file\n    target_path: /opt/app.conf\n    content: \"password = {{ .Vars.password }}\\n\"\n    mode: \"0600\"\n";
+    files[3].1 = app;
+    let nodes = NODES.replace("greeting: hello", "greeting: hello, password: \"secret:app/db\"");
+    files[0].1 = &nodes;
+    let mut server = Server::init(dir.path(), &files);
+    server.configure("backend: none ", "backend: directory\n  dir: secrets #");
+    let secret = server.dir.join("secrets/app/db");
+    std::fs::create_dir_all(secret.parent().unwrap()).unwrap();
+    std::fs::write(&secret, CANARY).unwrap();
+    std::process::Command::new("chmod")
+        .args(["-R", "go-rwx"])
+        .arg(server.dir.join("secrets"))
+        .status()
+        .unwrap();
+    server.start();
+    let host = Host::new(dir.path(), "web-1.test");
+    assert!(host.enroll(&server.address, &server.token(), &server.ca_hash).status.success());
+    let out = host.vigo(&["-vv", "run", "--once", "--diff"]);
+    let said = text(&out.stdout) + &text(&out.stderr);
+    assert!(out.status.success(), "{said}");
+    assert_eq!(host.read("/opt/app.conf"), Some(format!("password = {CANARY}\n")));
+    assert!(!said.contains(CANARY), "{said}");
+    assert!(!server.log().iter().any(|l| l.contains(CANARY)));
+    server.stop();
+
+    // a new value reaches the file; the module did not change, so it does not travel
+    std::fs::write(&secret, "k7-rotated").unwrap();
+    server.start();
+    let before = server.log().len();
+    assert_eq!(host.run().0, 0);
+    assert_eq!(host.read("/opt/app.conf").as_deref(), Some("password = k7-rotated\n"));
+    assert!(!server.log()[before..].iter().any(|l| l.contains("bundle sent") && field(l, "modules") > 0));
+    server.stop();
+
+    let mut places = Vec::new();
+    let mut todo = vec![dir.path().to_owned()];
+    while let Some(folder) = todo.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                todo.push(path);
+            } else if let Ok(bytes) = std::fs::read(&path)
+                && [CANARY, "k7-rotated"].iter().any(|c| bytes.windows(c.len()).any(|w| w == c.as_bytes()))
+            {
+                places.push(path);
+            }
+        }
+    }
+    places.sort();
+    assert_eq!(places, [secret, host.root.join("opt/app.conf")]);
+}
+
+#[test]
+fn a_broken_policy_is_not_served() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Server::init(dir.path(), &policy());
+    server.start();
+    let host = Host::new(dir.path(), "web-1.test");
+    assert!(host.enroll(&server.address, &server.token(), &server.ca_hash).status.success());
+    assert_eq!(host.run().0, 0);
+    let before = server.log().len();
+    server.write_policy("modules/motd.vgo", &MOTD.replace(".Vars.greeting", ".Vars.greting"));
+    server.wait_for_log(before, "unknown-variable");
+    let (code, out) = host.run();
+    assert_eq!(code, 0, "{out}");
+    assert_eq!(host.read("/etc/motd").as_deref(), Some("hello from web-1.test\n"));
+}
+
+#[test]
+fn a_build_is_applied_without_a_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("policy");
+    for (path, content) in policy() {
+        let path = source.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+    let fleet = dir.path().join("fleet.jsonl");
+    std::fs::write(&fleet, "{\"hostname\": \"web-1.test\", \"traits\": {}}\n").unwrap();
+    let built = dir.path().join("out");
+    let build = std::process::Command::new(binary("vigoc"))
+        .arg("build")
+        .arg(&source)
+        .arg("--fleet")
+        .arg(&fleet)
+        .arg("--out")
+        .arg(&built)
+        .output()
+        .unwrap();
+    assert!(build.status.success(), "{}", text(&build.stderr));
+    let host = Host::new(dir.path(), "web-1.test");
+    let apply = || {
+        let out = host.vigo(&["apply", built.to_str().unwrap(), "--envoy", "web-1.test"]);
+        (out.status.code(), text(&out.stdout) + &text(&out.stderr))
+    };
+    let (code, out) = apply();
+    assert_eq!(code, Some(0), "{out}");
+    assert_eq!(host.read("/etc/motd").as_deref(), Some("hello from web-1.test\n"));
+
+    // one flipped byte in a blob, and nothing is applied
+    let blob = std::fs::read_dir(built.join("blobs")).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = std::fs::read(&blob).unwrap();
+    bytes[3] ^= 1;
+    std::fs::write(&blob, bytes).unwrap();
+    host.write("/etc/motd", "drift\n");
+    let (code, out) = apply();
+    assert_eq!(code, Some(65), "{out}");
+    assert_eq!(host.read("/etc/motd").as_deref(), Some("drift\n"));
+}
