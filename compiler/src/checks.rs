@@ -14,7 +14,6 @@ use crate::resolve::index::index;
 use crate::resolve::interface::{default_findings, interface, module, reads};
 use crate::resolve::vars::{TraitFacts, all_variables, class_vars, module_variable};
 use crate::specialise::instances::FactsKey;
-use crate::specialise::link::keys;
 use crate::specialise::typed::template_findings;
 use crate::specialise::typed::typed;
 use crate::specialise::{TypesKey, linked, specialised};
@@ -36,14 +35,6 @@ pub fn class_findings<'db>(
     let linked = linked(db, project, class, traits);
     let mut out: Vec<Diagnostic> =
         [&resolved.found, &vars.found, &linked.found].into_iter().flatten().cloned().collect();
-    for name in &resolved.modules {
-        let Some(file) = index(db, project).modules.get(name).copied() else { continue };
-        let (types, facts) = keys(db, project, class, traits, file);
-        if let Some(typed) = typed(db, project, file, types) {
-            out.extend(typed.found.iter().cloned());
-        }
-        out.extend(specialised(db, project, file, types, facts).found.iter().cloned());
-    }
     for d in &mut out {
         d.classes = vec![resolved.label.clone()];
     }
@@ -194,7 +185,7 @@ pub(crate) fn role_findings(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
     }
     if let Err(circle) = crate::specialise::order::order(all.len(), &edges) {
         // edges run from the included role to the including one; people read them the other way round
-        let circle = crate::specialise::instances::waiting(&circle);
+        let circle = crate::specialise::shape::waiting(&circle);
         let next = circle.iter().copied().cycle().skip(1);
         let mut steps = circle.iter().copied().zip(next).filter_map(|(from, to)| {
             let include = all[from].includes.iter().find(|i| i.text == all[to].name.text)?;

@@ -57,6 +57,13 @@ impl Db for RootDb {}
 
 impl Default for RootDb {
     fn default() -> Self {
+        RootDb { storage: salsa::Storage::new(None), log: Arc::default() }
+    }
+}
+
+impl RootDb {
+    /// A database that can [`RootDb::record`] which queries run; a little slower.
+    pub fn recording() -> Self {
         let log = Arc::<Mutex<Option<Vec<String>>>>::default();
         let sink = Arc::clone(&log);
         let on_event = move |event: salsa::Event| {
@@ -69,9 +76,7 @@ impl Default for RootDb {
         };
         RootDb { storage: salsa::Storage::new(Some(Box::new(on_event))), log }
     }
-}
 
-impl RootDb {
     /// Starts to record which queries run.
     pub fn record(&self) {
         *self.log.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());

@@ -6,12 +6,16 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::facts::shared_traits;
 use crate::resolve::TraitFacts;
 use crate::resolve::class::{Class, classes, entries, resolved_class};
+use crate::resolve::class_vars;
 use crate::resolve::glob::normal;
 use crate::resolve::index::index;
-use crate::specialise::linked;
+use crate::resolve::interface::interface;
+use crate::specialise::{assembled, linked};
+use crate::syntax::ast;
 use crate::tree::{self, OpenError, Snapshot};
 use ir::{Expr, Hash, Value};
 use salsa::Setter;
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,6 +28,8 @@ pub struct Policy {
     root: PathBuf,
     snapshot: Snapshot,
     files: BTreeMap<Arc<str>, SourceFile>,
+    /// Whether everything was computed once; from then on a check has little to do.
+    warm: Cell<bool>,
 }
 
 /// Names a class from outside: stable as long as the files are.
@@ -133,14 +139,18 @@ impl Report {
 impl Policy {
     /// Reads a policy directory.
     pub fn open(root: &Path) -> Result<Policy, OpenError> {
+        Policy::open_with(root, RootDb::default())
+    }
+
+    /// Reads a policy directory into a database of the caller's, such as [`RootDb::recording`].
+    pub fn open_with(root: &Path, db: RootDb) -> Result<Policy, OpenError> {
         let snapshot = tree::read(root, None)?;
-        let db = RootDb::default();
         let mut files = BTreeMap::new();
         for (path, content) in &snapshot.files {
             files.insert(path.clone(), SourceFile::new(&db, path.clone(), content.clone()));
         }
         let project = Project::new(&db, files.values().copied().collect());
-        Ok(Policy { db, project, root: root.to_owned(), snapshot, files })
+        Ok(Policy { db, project, root: root.to_owned(), snapshot, files, warm: Cell::new(false) })
     }
 
     /// Reads what changed on disk; the paths that did.
@@ -253,6 +263,9 @@ impl Policy {
 
     /// Checks everything that can be known without a host.
     pub fn check(&self) -> Report {
+        if !self.warm.replace(true) {
+            self.warm_up();
+        }
         let diagnostics = check(&self.db, self.project);
         let count = |s| diagnostics.iter().filter(|d| d.severity == s).count();
         let summary = Summary {
@@ -263,6 +276,48 @@ impl Policy {
             classes: classes(&self.db, self.project).len(),
         };
         Report { diagnostics, summary }
+    }
+
+    /// Computes the costly queries on every core. What fails here fails again, and is said, in the check.
+    fn warm_up(&self) {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
+        if threads < 2 || self.files.len() < 20 {
+            return;
+        }
+        let files: Vec<SourceFile> = self.files.values().copied().collect();
+        self.on_every_core(threads, |db, _, number| {
+            for file in files.iter().skip(number).step_by(threads) {
+                ast(db, *file);
+                interface(db, *file);
+            }
+        });
+        self.on_every_core(threads, |db, project, number| {
+            let none = TraitFacts::new(db, Vec::new());
+            for class in classes(db, project).into_iter().skip(number).step_by(threads) {
+                class_vars(db, project, class, none);
+            }
+        });
+        self.on_every_core(threads, |db, project, number| {
+            let none = TraitFacts::new(db, Vec::new());
+            for class in classes(db, project).into_iter().skip(number).step_by(threads) {
+                class_findings(db, project, class, none);
+            }
+        });
+    }
+
+    fn on_every_core(&self, threads: usize, work: impl Fn(&RootDb, Project, usize) + Sync) {
+        let (work, project) = (&work, self.project);
+        std::thread::scope(|scope| {
+            let running: Vec<_> = (0..threads)
+                .map(|number| {
+                    let db = self.db.clone();
+                    scope.spawn(move || work(&db, project, number))
+                })
+                .collect();
+            for thread in running {
+                let _ = thread.join();
+            }
+        });
     }
 
     /// The class of a host: the first entry that matches.
@@ -306,7 +361,9 @@ impl Policy {
         let errors = |found: &[Diagnostic]| -> Vec<Diagnostic> {
             found.iter().filter(|d| d.severity == Severity::Error).cloned().collect()
         };
-        let found = errors(class_findings(&self.db, self.project, class, facts));
+        let assembled = assembled(&self.db, self.project, class, facts);
+        let mut found = errors(class_findings(&self.db, self.project, class, facts));
+        found.extend(assembled.found.iter().cloned());
         if !found.is_empty() {
             return Err(VariantError::Findings { class: resolved.label.clone(), found });
         }
@@ -316,15 +373,11 @@ impl Policy {
             let traits = footprint.iter().filter(|t| !given.contains(t.as_str())).cloned().collect();
             return Err(VariantError::NeedsTraits { what: what.clone(), file: place.file.clone(), traits });
         }
-        let mut modules: Vec<VariantModule> = linked
-            .modules
-            .iter()
-            .map(|m| VariantModule {
-                name: m.name.clone(),
-                hash: m.encoded.hash,
-                bytes: m.encoded.bytes.clone(),
-            })
-            .collect();
+        let module = |(name, e): &(Arc<str>, _)| -> VariantModule {
+            let e: &crate::specialise::instances::Encoded = e;
+            VariantModule { name: name.clone(), hash: e.hash, bytes: e.bytes.clone() }
+        };
+        let mut modules: Vec<VariantModule> = assembled.modules.iter().map(module).collect();
         modules.sort_by(|a, b| a.name.cmp(&b.name));
         let place = |name: &Arc<str>| modules.binary_search_by(|m| m.name.cmp(name)).ok().map(|n| n as u32);
         let run_order = linked.modules.iter().filter_map(|m| place(&m.name)).collect();
@@ -336,8 +389,8 @@ impl Policy {
             roles: resolved.roles.iter().map(|r| r.to_string()).collect(),
             modules,
             run_order,
-            vars_hash: linked.vars_hash,
-            merkle_root: linked.merkle_root,
+            vars_hash: assembled.vars_hash,
+            merkle_root: assembled.merkle_root,
             secrets,
             required_features: Vec::new(),
         }))

@@ -36,7 +36,12 @@ pub enum Candidate {
         digest: Hash,
     },
     /// It has errors; the release that is served stays.
-    Refused(Checked),
+    Refused {
+        /// What checking found.
+        checked: Checked,
+        /// Files that changed.
+        changed: Vec<String>,
+    },
 }
 
 /// Why an envoy gets no variant.
@@ -110,7 +115,7 @@ impl Catalog {
         }
         let checked = policy.check();
         if checked.errors > 0 {
-            return Ok(Candidate::Refused(checked));
+            return Ok(Candidate::Refused { checked, changed });
         }
         Ok(Candidate::Ready { checked, changed, digest })
     }
@@ -125,8 +130,12 @@ impl Catalog {
         let before = served.replace(Served { policy, release: release.clone(), variants: HashMap::new() });
         *self.release.write().unwrap_or_else(PoisonError::into_inner) = Some(release);
         drop(served);
-        // So that the next change is told apart from this one. A failure shows at the next change too.
-        *next = before.map(|b| b.policy).and_then(|mut p| p.refresh().ok().map(|_| p));
+        // Up to date, so that it tells the next change apart from this one. A failure shows at the next
+        // change too.
+        *next = match before {
+            Some(before) => Some(before.policy).and_then(|mut p| p.refresh().ok().map(|_| p)),
+            None => self.source.open().ok(),
+        };
         true
     }
 
@@ -208,7 +217,7 @@ mod tests {
         assert_eq!(publish(&catalog, 2), Candidate::Unchanged);
 
         source.edit(|p| (p.modules, p.errors) = (vec![module("a", "broken")], 3));
-        assert!(matches!(publish(&catalog, 2), Candidate::Refused(c) if c.errors == 3));
+        assert!(matches!(publish(&catalog, 2), Candidate::Refused { checked, .. } if checked.errors == 3));
         let (release, unseen) = catalog.variant("web", &traits("redhat")).unwrap();
         assert_eq!((release.serial, unseen.modules[0].hash), (1, good.modules[0].hash));
 

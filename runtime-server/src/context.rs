@@ -49,7 +49,12 @@ pub enum Reloaded {
         checked: Checked,
     },
     /// The policy has errors; what was served is still served.
-    Refused(Checked),
+    Refused {
+        /// What checking found.
+        checked: Checked,
+        /// Files that changed.
+        changed: Vec<String>,
+    },
 }
 
 /// Why the policy could not be reloaded.
@@ -78,7 +83,7 @@ impl Context {
             .map_err(|_| ReloadError::Crashed)??;
         let (checked, changed, digest) = match candidate {
             Candidate::Unchanged => return Ok(Reloaded::Unchanged),
-            Candidate::Refused(checked) => return Ok(Reloaded::Refused(checked)),
+            Candidate::Refused { checked, changed } => return Ok(Reloaded::Refused { checked, changed }),
             Candidate::Ready { checked, changed, digest } => (checked, changed, digest),
         };
         let now = self.clock.now();

@@ -103,7 +103,7 @@ impl Secrets {
         let missing = |place: String| SecretError::Missing { path: path.to_owned(), place };
         match &self.backend {
             Backend::None => Err(missing("this server: `secrets.backend` is `none`".into())),
-            Backend::Directory(dir) => self.from_file(path, &dir.join(path), dir),
+            Backend::Directory(dir) => self.file_at(path, &dir.join(path), dir),
             Backend::Environment => {
                 let name = variable(path);
                 let value = std::env::var_os(&name).ok_or_else(|| missing(format!("${name}")))?;
@@ -125,7 +125,7 @@ impl Secrets {
         }
     }
 
-    fn from_file(&self, path: &str, file: &Path, dir: &Path) -> Result<Arc<Secret>, SecretError> {
+    fn file_at(&self, path: &str, file: &Path, dir: &Path) -> Result<Arc<Secret>, SecretError> {
         let mut opened = std::fs::File::open(file).map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => {
                 SecretError::Missing { path: path.to_owned(), place: dir.display().to_string() }

@@ -17,7 +17,7 @@ use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
 /// From the first byte to the end of the handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Handshakes at the same time; more wait in the kernel's queue.
-const HANDSHAKES: usize = 512;
+const HANDSHAKES: usize = 4096;
 
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! `vigoc eval`: one condition or template, with data given as JSON.
 
 use super::failure::{Exit, Failure};
-use super::residual::{template_text, value_json, when_text};
+use super::residual::value_json;
 use super::resolve::Format;
 use super::{input, output};
 use crate::diagnostic::codes::{EVALUATION_FAILED, LIMIT_EXCEEDED};
@@ -12,6 +12,7 @@ use crate::schema::Stage;
 use crate::types::Type;
 use crate::values::secret_path;
 use grammar::Span;
+use ir::unparse::{template_text, when_text};
 use ir::{Budget, Builtin, EvalErrorKind, Fact, Facts, Outcome, Root, Value};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -20,7 +21,7 @@ use std::sync::Arc;
 /// Arguments of `eval`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-#[group(id = "what", required = true, multiple = false, args = ["when", "template"])]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["when", "template"]))]
 pub(super) struct Args {
     /// A condition.
     #[arg(long, value_name = "EXPR")]

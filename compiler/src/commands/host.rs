@@ -1,6 +1,7 @@
 //! One host of a policy: its class, with everything the compiler knows about it.
 
 use super::failure::Failure;
+use super::needs::needs;
 use super::output;
 use crate::checks::class_findings;
 use crate::concern::{all_entries, file_errors};
@@ -16,8 +17,9 @@ use crate::resolve::index::index;
 use crate::resolve::vars::{TraitFacts, VarValue, Variables, class_vars};
 use crate::specialise::link::keys;
 use crate::specialise::typed::{TypedModule, typed};
-use crate::specialise::{Linked, Specialised, linked, specialised};
+use crate::specialise::{Assembled, Linked, Specialised, assembled, linked, specialised};
 use ir::Value;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A host and what is known about it.
@@ -109,18 +111,21 @@ impl<'a> Host<'a> {
 
     /// Fails when a variable, a `foreach` or a `case` needs traits that were not given.
     pub(super) fn need_traits(&self) -> Result<(), Failure> {
-        let undecided = self.vars.by_name.iter().find(|(_, v)| v.value == VarValue::Undecided);
-        let (what, file) = match (self.linked.undecided.first(), undecided) {
-            (Some((place, what)), _) => (what.clone(), place.file.clone()),
-            (None, Some((name, _))) => {
-                (format!("the variable `{name}`"), self.class.file(self.db).path(self.db).clone())
-            }
-            (None, None) => return Ok(()),
+        let needs = needs(self);
+        let Some(first) = needs.first() else { return Ok(()) };
+        let traits: BTreeSet<Arc<str>> = needs.iter().flat_map(|n| n.traits.iter().cloned()).collect();
+        let traits: Vec<Arc<str>> = traits.into_iter().collect();
+        let more = match needs.len() - 1 {
+            0 => String::new(),
+            n => format!(" and {n} more"),
         };
-        let missing = self.missing_traits();
-        let message =
-            format!("{what} ({file}) depends on traits that were not given: {}", missing.join(", "));
-        let help = format!("give them with `--traits FILE`, such as {}", example(&missing));
+        let message = format!(
+            "{} ({}){more} depends on traits that were not given: {}",
+            first.what,
+            first.place,
+            traits.join(", ")
+        );
+        let help = format!("give them with `--traits FILE`, such as {}", example(&traits));
         Err(Failure::no_answer(message, Some(help)))
     }
 
@@ -140,7 +145,7 @@ impl<'a> Host<'a> {
                 .by_name
                 .iter()
                 .filter_map(|(name, v)| match &v.value {
-                    VarValue::Set(value) => Some((name.clone(), Some(value.clone()))),
+                    VarValue::Set(value) => Some((name.clone(), Some(ir::Value::clone(value)))),
                     VarValue::Undecided => Some((name.clone(), None)),
                     VarValue::Unset => None,
                 })
@@ -163,6 +168,11 @@ impl<'a> Host<'a> {
     pub(super) fn typed(&self, file: SourceFile) -> Option<&'a TypedModule> {
         let (types, _) = keys(self.db, self.project, self.class, self.traits, file);
         typed(self.db, self.project, file, types).as_ref()
+    }
+
+    /// The bytes and hashes of this host's modules.
+    pub(super) fn assembled(&self) -> &'a Assembled {
+        assembled(self.db, self.project, self.class, self.traits)
     }
 
     /// A module as specialised for this host.

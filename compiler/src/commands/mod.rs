@@ -9,6 +9,7 @@ mod fleet;
 mod host;
 mod init;
 mod input;
+mod needs;
 mod output;
 mod parse;
 mod residual;

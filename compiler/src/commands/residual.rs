@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use ir::unparse::{template_text, when_text};
 use ir::{Expr, Value};
 use serde_json::{Value as Json, json};
 
@@ -78,14 +79,4 @@ fn is_plain(text: &str) -> bool {
         && chars.all(|c| word(c) || c == ' ' || c == ':')
         && !matches!(text, "true" | "false" | "null")
         && !text.ends_with([' ', ':'])
-}
-
-/// An expression in the syntax of conditions.
-pub(super) fn when_text(expr: &Expr) -> String {
-    format!("{expr:?}")
-}
-
-/// An expression in the syntax of templates.
-pub(super) fn template_text(expr: &Expr) -> String {
-    format!("{expr:?}")
 }

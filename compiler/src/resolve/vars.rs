@@ -55,7 +55,7 @@ pub struct Variable {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VarValue {
     /// Known.
-    Set(Value),
+    Set(Arc<Value>),
     /// A condition that is not decided yet may change it.
     Undecided,
     /// Removed by null, or never set.
@@ -66,7 +66,7 @@ impl Variables {
     /// Known values by name.
     pub fn known(&self) -> impl Iterator<Item = (&Arc<str>, &Value)> {
         self.by_name.iter().filter_map(|(name, v)| match &v.value {
-            VarValue::Set(value) => Some((name, value)),
+            VarValue::Set(value) => Some((name, &**value)),
             _ => None,
         })
     }
@@ -326,7 +326,7 @@ impl Merge<'_> {
                 (
                     n.clone(),
                     match &v.value {
-                        VarValue::Set(value) => Some(value.clone()),
+                        VarValue::Set(value) => Some(Value::clone(value)),
                         _ => None,
                     },
                 )
@@ -390,10 +390,10 @@ fn apply(known: &mut VarValue, value: Value, state: StepState) {
         StepState::Undecided => *known = VarValue::Undecided,
         StepState::Applied => match (known, value) {
             (known, Value::Null) => *known = VarValue::Unset,
-            (VarValue::Set(base), value) => merge_value(base, value),
+            (VarValue::Set(base), value) => merge_value(Arc::make_mut(base), value),
             // a map laid over an undecided one stays undecided
             (VarValue::Undecided, Value::Map(_)) => {}
-            (known, value) => *known = VarValue::Set(without_nulls(value)),
+            (known, value) => *known = VarValue::Set(Arc::new(without_nulls(value))),
         },
     }
 }

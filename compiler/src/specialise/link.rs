@@ -2,9 +2,10 @@
 
 use super::edges::Target;
 use super::instances::{
-    Encoded, ExtraEdges, FactsKey, ModuleFacts, Specialised, encode, specialised, useless_notify, waiting,
+    Encoded, ExtraEdges, FactsKey, ModuleFacts, Specialised, encode, encoded, specialised,
 };
 use super::order::order;
+use super::shape::{useless_notify, waiting};
 use super::typed::{EdgeKind, TypesKey, typed};
 use crate::db::{Db, Project, SourceFile};
 use crate::diagnostic::codes::{
@@ -12,15 +13,15 @@ use crate::diagnostic::codes::{
     UNQUALIFIED_REFERENCE,
 };
 use crate::diagnostic::nearest::{listed, suggest};
-use crate::diagnostic::{Diagnostic, Place, Severity, Sink};
+use crate::diagnostic::{Diagnostic, Place, Severity};
 use crate::expr::VarType;
 use crate::resolve::class::{Class, resolved_class};
 use crate::resolve::index::{Index, index};
 use crate::resolve::interface::{interface, module, reads};
 use crate::resolve::vars::{TraitFacts, VarValue, all_variables, class_vars};
-use crate::schema::schema;
 use grammar::Span;
 use ir::{Hash, Value};
+use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -31,17 +32,16 @@ pub struct Linked {
     pub modules: Vec<LinkedModule>,
     /// Modules that are assigned but gated off, in list order.
     pub gated: Vec<Arc<str>>,
-    /// Hash of the merged variables.
-    pub vars_hash: Hash,
-    /// Root over variables and modules.
-    pub merkle_root: Hash,
     /// Shared traits that the class looks at.
     pub footprint: BTreeSet<Arc<str>>,
     /// What could not be decided without more traits.
     pub undecided: Vec<(Place, String)>,
-    /// Findings of linking; those of the modules are in the modules.
+    /// Findings of the modules and of linking them.
     pub found: Vec<Diagnostic>,
 }
+
+/// `module.name` of what comes first, and of what is told.
+pub type ExtraNames = (Vec<Arc<str>>, Vec<Arc<str>>);
 
 /// A module of a variant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,10 +50,21 @@ pub struct LinkedModule {
     pub name: Arc<str>,
     /// Its file.
     pub file: SourceFile,
-    /// Its bytes.
-    pub encoded: Encoded,
-    /// Edges that come from other modules, for `resolve`.
-    pub extra: BTreeMap<Arc<str>, (Vec<Arc<str>>, Vec<Arc<str>>)>,
+    /// Edges that other modules add, by instance; mostly none.
+    pub extra: ExtraEdges,
+}
+
+/// The bytes of a linked class.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Assembled {
+    /// Modules of the variant, in run order.
+    pub modules: Vec<(Arc<str>, Encoded)>,
+    /// Hash of the merged variables.
+    pub vars_hash: Hash,
+    /// Root over variables and modules.
+    pub merkle_root: Hash,
+    /// Limits that are exceeded.
+    pub found: Vec<Diagnostic>,
 }
 
 /// The keys under which a module of a class is typed and specialised.
@@ -67,7 +78,6 @@ pub fn keys<'db>(
     let resolved = resolved_class(db, project, class);
     let vars = class_vars(db, project, class, traits);
     let reads = reads(db, project, file);
-    let all = all_variables(db, project);
     let mut types = BTreeMap::new();
     let mut values = Vec::new();
     for name in &reads.vars {
@@ -88,7 +98,7 @@ pub fn keys<'db>(
                 if let Some(own) = own.filter(|d| d.parameter) {
                     types.insert(name.clone(), VarType::Set(own.ty.clone()));
                     values.push((name.clone(), None));
-                } else if let Some(ty) = all.get(name) {
+                } else if let Some(ty) = all_variables(db, project).get(name) {
                     types.insert(name.clone(), VarType::Elsewhere(ty.clone()));
                 }
             }
@@ -131,8 +141,10 @@ pub fn linked<'db>(db: &'db dyn Db, project: Project, class: Class<'db>, traits:
         let (types, facts) = keys(db, project, class, traits, file);
         if let Some(typed) = typed(db, project, file, types) {
             out.footprint.extend(typed.footprint.iter().cloned());
+            out.found.extend(typed.found.iter().cloned());
         }
         let spec = specialised(db, project, file, types, facts);
+        out.found.extend(spec.found.iter().cloned());
         if !spec.gated {
             out.undecided.extend(spec.undecided.iter().cloned());
         }
@@ -145,21 +157,45 @@ pub fn linked<'db>(db: &'db dyn Db, project: Project, class: Class<'db>, traits:
     linking.references();
     linking.unique_targets();
     linking.untold();
-    linking.assemble();
-    let mut out = linking.out;
-    let known: BTreeMap<Arc<str>, Value> = vars.known().map(|(n, v)| (n.clone(), v.clone())).collect();
+    linking.run_order();
+    linking.out
+}
+
+/// Encodes and hashes a linked class.
+#[salsa::tracked(returns(ref))]
+pub fn assembled<'db>(
+    db: &'db dyn Db,
+    project: Project,
+    class: Class<'db>,
+    traits: TraitFacts<'db>,
+) -> Assembled {
+    let linked = linked(db, project, class, traits);
+    let mut out = Assembled::default();
+    for module in &linked.modules {
+        let (types, facts) = keys(db, project, class, traits, module.file);
+        let bytes = if module.extra == ExtraEdges::default() {
+            encoded(db, project, module.file, types, facts).clone()
+        } else {
+            let spec = specialised(db, project, module.file, types, facts);
+            let depends_on = interface(db, module.file).map(|i| i.depends_on.as_slice()).unwrap_or_default();
+            encode(&spec.module(&module.name, depends_on, &module.extra), module.file.path(db))
+        };
+        match bytes {
+            Ok(bytes) => out.modules.push((module.name.clone(), bytes)),
+            Err(finding) => out.found.push(*finding),
+        }
+    }
+    let known: BTreeMap<Arc<str>, Value> =
+        class_vars(db, project, class, traits).known().map(|(n, v)| (n.clone(), v.clone())).collect();
     match ir::wire::hash_value(&Value::Map(known)) {
         Ok(hash) => out.vars_hash = hash,
-        Err(e) => out.found.push(
-            Diagnostic::new(
-                &LIMIT_EXCEEDED,
-                resolved.place.clone(),
-                format!("the variables are too large: {e}"),
-            )
-            .label("of this entry"),
-        ),
+        Err(e) => {
+            let place = resolved_class(db, project, class).place.clone();
+            let message = format!("the variables are too large: {e}");
+            out.found.push(Diagnostic::new(&LIMIT_EXCEEDED, place, message).label("of this entry"));
+        }
     }
-    let mut rows: Vec<(&str, Hash)> = out.modules.iter().map(|m| (&*m.name, m.encoded.hash)).collect();
+    let mut rows: Vec<(&str, Hash)> = out.modules.iter().map(|(name, e)| (&**name, e.hash)).collect();
     rows.sort_unstable();
     out.merkle_root = ir::merkle::bundle_root(out.vars_hash, rows);
     out
@@ -204,7 +240,7 @@ impl Linking<'_, '_> {
 
     fn references(&mut self) {
         for from in 0..self.parts.len() {
-            for external in &self.parts[from].spec.external {
+            for external in self.parts[from].spec.external() {
                 let text = &*external.text;
                 let place = self.place(from, external.span);
                 let qualified = text
@@ -353,13 +389,10 @@ impl Linking<'_, '_> {
 
     /// Two resources of a unique type with one key on one envoy.
     fn unique_targets(&mut self) {
-        let mut seen: HashMap<(&str, &str), (usize, usize)> = HashMap::new();
+        let mut seen: FxHashMap<(&str, &str), (usize, usize)> = FxHashMap::default();
         for (part, p) in self.parts.iter().enumerate().filter(|(_, p)| !p.spec.gated) {
             for (at, i) in p.spec.instances.iter().enumerate().filter(|(_, i)| !i.dropped) {
-                let Some(key) = &i.key else { continue };
-                if !schema().types.get(&i.kind).is_some_and(|t| t.unique) {
-                    continue;
-                }
+                let (Some(key), true) = (&i.key, i.unique) else { continue };
                 let Some((other_part, other)) = seen.insert((&i.kind, key), (part, at)) else { continue };
                 let first = &self.parts[other_part].spec.instances[other];
                 // two of one name are reported as such
@@ -374,7 +407,9 @@ impl Linking<'_, '_> {
                         format!("`{}.{}`", self.parts[other_part].name, first.name),
                     )
                     .help("keep one of them, or give them conditions that exclude each other");
-                if i.when.is_some() || first.when.is_some() {
+                if self.parts[part].spec.when(i).is_some()
+                    || self.parts[other_part].spec.when(first).is_some()
+                {
                     finding.severity = Severity::Warning;
                 }
                 self.out.found.push(finding);
@@ -386,9 +421,8 @@ impl Linking<'_, '_> {
     fn untold(&mut self) {
         let mut told: HashSet<(&str, &str)> = HashSet::new();
         for p in self.parts {
-            for i in &p.spec.instances {
-                told.extend(i.notify.iter().map(|to| (&*p.name, &*p.spec.instances[*to].name)));
-            }
+            let targets = p.spec.shape.notify.iter().flatten();
+            told.extend(targets.filter_map(|to| Some((&*p.name, &*p.spec.instances.get(*to)?.name))));
         }
         let extra: BTreeSet<(Arc<str>, Arc<str>)> =
             self.extra.values().flat_map(|e| e.notify.values()).flatten().cloned().collect();
@@ -410,7 +444,7 @@ impl Linking<'_, '_> {
         }
     }
 
-    fn assemble(&mut self) {
+    fn run_order(&mut self) {
         let edges: Vec<(usize, usize)> = self.module_edges.iter().map(|(e, ..)| *e).collect();
         let order = match order(self.parts.len(), &edges) {
             Ok(order) => order,
@@ -425,37 +459,8 @@ impl Linking<'_, '_> {
                 self.out.gated.push(part.name.clone());
                 continue;
             }
-            let extra = self.extra.remove(&at);
-            let encoded = match (&part.spec.encoded, &extra) {
-                (Some(encoded), None) => Some(encoded.clone()),
-                _ => {
-                    let edges = extra.clone().unwrap_or_default();
-                    let module = part.spec.module(&part.name, part.depends_on, &edges);
-                    let mut sink = Sink::new(part.path.clone());
-                    let encoded = encode(&module, &mut sink);
-                    self.out.found.append(&mut sink.found);
-                    encoded
-                }
-            };
-            let Some(encoded) = encoded else { continue };
-            let mut shown: BTreeMap<Arc<str>, (Vec<Arc<str>>, Vec<Arc<str>>)> = BTreeMap::new();
-            if let Some(extra) = extra {
-                let joined = |(m, r): &(Arc<str>, Arc<str>)| Arc::from(format!("{m}.{r}"));
-                for (instance, others) in &extra.depends_on {
-                    let name = part.spec.instances[*instance].name.clone();
-                    shown.entry(name).or_default().0.extend(others.iter().map(joined));
-                }
-                for (instance, others) in &extra.notify {
-                    let name = part.spec.instances[*instance].name.clone();
-                    shown.entry(name).or_default().1.extend(others.iter().map(joined));
-                }
-            }
-            self.out.modules.push(LinkedModule {
-                name: part.name.clone(),
-                file: part.file,
-                encoded,
-                extra: shown,
-            });
+            let extra = self.extra.remove(&at).unwrap_or_default();
+            self.out.modules.push(LinkedModule { name: part.name.clone(), file: part.file, extra });
         }
     }
 

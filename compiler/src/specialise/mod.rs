@@ -1,11 +1,13 @@
 //! From typed modules to the IR of a variant.
 
 pub mod edges;
+pub mod evaluate;
 pub mod instances;
 pub mod link;
 pub mod order;
+pub mod shape;
 pub mod typed;
 
 pub use instances::{Specialised, specialised};
-pub use link::{Linked, linked};
+pub use link::{Assembled, Linked, assembled, linked};
 pub use typed::{EdgeKind, TypesKey};

@@ -40,10 +40,80 @@ pub struct TypedModule {
     pub when: Option<Lowered>,
     /// In source order.
     pub resources: Vec<TypedResource>,
+    /// The resources by what they look at.
+    pub groups: Vec<Group>,
     /// Shared traits it looks at.
     pub footprint: BTreeSet<Arc<str>>,
     /// Findings.
     pub found: Vec<Diagnostic>,
+}
+
+/// Resources that look at the same facts.
+#[derive(Debug)]
+pub struct Group {
+    /// What they look at.
+    pub reads: Reads,
+    /// Their numbers.
+    pub resources: Vec<usize>,
+}
+
+/// What expressions look at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reads {
+    /// First names of variables.
+    pub vars: BTreeSet<Arc<str>>,
+    /// Shared traits.
+    pub traits: BTreeSet<Arc<str>>,
+    /// The environment.
+    pub environment: bool,
+    /// The roles.
+    pub roles: bool,
+    /// The module list.
+    pub modules: bool,
+}
+
+impl Reads {
+    fn of(r: &TypedResource) -> Reads {
+        let mut out = Reads::default();
+        if let NameForm::Template(name) = &r.name {
+            out.expr(&name.expr);
+        }
+        for lowered in [&r.when, &r.foreach, &r.case].into_iter().flatten() {
+            out.expr(&lowered.expr);
+        }
+        for attribute in r.attributes.iter().chain(r.branches.iter().flat_map(|(_, a)| a)) {
+            attribute.shape.leaves(&mut |l| out.expr(&l.expr));
+        }
+        out
+    }
+
+    fn expr(&mut self, e: &Expr) {
+        shared_traits(e, &mut self.traits);
+        e.walk(&mut |e| match e {
+            Expr::Path(Root::Vars, steps) => self.vars.extend(steps.first().cloned()),
+            Expr::Path(Root::Envoy, steps) => match steps.first().map(|s| &**s) {
+                Some("environment") => self.environment = true,
+                Some("roles") => self.roles = true,
+                _ => {}
+            },
+            Expr::Call(Builtin::EnvIs, _) => self.environment = true,
+            Expr::Call(Builtin::HasRole, _) => self.roles = true,
+            Expr::Call(Builtin::HasModule, _) => self.modules = true,
+            _ => {}
+        });
+    }
+}
+
+fn groups(resources: &[TypedResource]) -> Vec<Group> {
+    let mut out: Vec<Group> = Vec::new();
+    for (number, resource) in resources.iter().enumerate() {
+        let reads = Reads::of(resource);
+        match out.iter_mut().find(|g| g.reads == reads) {
+            Some(group) => group.resources.push(number),
+            None => out.push(Group { reads, resources: vec![number] }),
+        }
+    }
+    out
 }
 
 /// A resource, typed.
@@ -155,6 +225,7 @@ pub fn typed<'db>(
     Some(TypedModule {
         name: module.name.text.clone(),
         when,
+        groups: groups(&resources),
         resources,
         footprint: typing.footprint,
         found: typing.sink.found,

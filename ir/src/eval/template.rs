@@ -2,8 +2,7 @@
 //!
 //! A template variable is known as long as every assignment to it runs now. Before a piece whose control is
 //! undecided, the variables it may assign are *lifted*: their values go into the residual as `Let`, and from
-//! there on they belong to the later stage. (Jones, Gomard, Sestoft: Partial Evaluation, chapter 4, calls
-//! the values of a variable before such a point its congruent part.)
+//! there on they belong to the later stage.
 
 use super::machine::{At, Machine, Step};
 use super::{EvalErrorKind, Outcome};

@@ -47,7 +47,7 @@ impl Writer<'_> {
                 Piece::If { condition, then, otherwise } => {
                     self.action("if ", condition);
                     self.pieces(then, false);
-                    self.otherwise(otherwise);
+                    self.else_if(otherwise);
                 }
                 Piece::With { value, slot, body, otherwise } => {
                     self.action(&format!("with $v{slot} := "), value);
@@ -71,18 +71,22 @@ impl Writer<'_> {
     }
 
     fn otherwise(&mut self, pieces: &[Piece]) {
+        if !pieces.is_empty() {
+            self.out.push_str("{{ else }}");
+            self.pieces(pieces, false);
+        }
+        self.out.push_str("{{ end }}");
+    }
+
+    /// Only `if` has this form.
+    fn else_if(&mut self, pieces: &[Piece]) {
         match pieces {
-            [] => self.out.push_str("{{ end }}"),
             [Piece::If { condition, then, otherwise }] => {
                 self.action("else if ", condition);
                 self.pieces(then, false);
-                self.otherwise(otherwise);
+                self.else_if(otherwise);
             }
-            pieces => {
-                self.out.push_str("{{ else }}");
-                self.pieces(pieces, false);
-                self.out.push_str("{{ end }}");
-            }
+            pieces => self.otherwise(pieces),
         }
     }
 
@@ -113,7 +117,7 @@ impl Writer<'_> {
             Expr::Map(keys, values) => {
                 self.out.push_str("dict");
                 for (key, value) in keys.iter().zip(values) {
-                    self.argument(&Expr::Const(Value::Str(key.clone())));
+                    self.out.push_str(&format!(" {}", quoted(key, false)));
                     self.argument(value);
                 }
             }
@@ -300,14 +304,14 @@ mod tests {
                         Piece::Emit(t("d-e")),
                         Piece::If { condition: t("f"), then: vec![Piece::Break], otherwise: vec![] },
                     ],
-                    otherwise: vec![Piece::Emit(t("g"))],
+                    otherwise: vec![Piece::If { condition: t("g"), then: vec![], otherwise: vec![] }],
                 },
                 Piece::Emit(Expr::Const(Value::Secret("web/db".into()))),
             ]),
             "a {{ \"{{\" }} b { {{ $v1 := \"x\\\"\" }}{{ if .Traits.os.a }}{{ $v1 = .Traits.os.b }}\
              {{ else if not .Traits.os.c }}c{{ else }}d{{ \"{\" }}{{ end }}\
              {{ range $v2, $v3 := split \",\" \"a,b\" }}{{ $v3 }}{{ index $.Traits \"os\" \"d-e\" }}\
-             {{ if $.Traits.os.f }}{{ break }}{{ end }}{{ else }}{{ .Traits.os.g }}{{ end }}{{ secret \"web/db\" }}",
+             {{ if $.Traits.os.f }}{{ break }}{{ end }}{{ else }}{{ if .Traits.os.g }}{{ end }}{{ end }}{{ secret \"web/db\" }}",
         );
     }
 

@@ -52,6 +52,16 @@ fn write(expr: &Expr, least: Level, out: &mut String) {
             separated(items, out);
             out.push(']');
         }
+        Expr::Map(keys, values) => {
+            out.push('{');
+            for (n, (key, value)) in keys.iter().zip(values).enumerate() {
+                out.push_str(if n > 0 { ", " } else { "" });
+                string(key, out);
+                out.push_str(": ");
+                write(value, Level::Or, out);
+            }
+            out.push('}');
+        }
         Expr::Call(f, args) => {
             out.push_str(f.name());
             if !args.is_empty() {
@@ -68,8 +78,7 @@ fn write(expr: &Expr, least: Level, out: &mut String) {
         Expr::And(l, r) => infix("&&", l, r, Level::And, out),
         Expr::Or(l, r) => infix("||", l, r, Level::Or, out),
         Expr::Compare(op, l, r) => infix(CompareOp::symbol(*op), l, r, Level::Not, out),
-        // a condition has no form for these two; the text is for people
-        Expr::Template(_) | Expr::Map(..) => string(&template_text(expr), out),
+        Expr::Template(_) => string(&template_text(expr), out),
     }
 }
 

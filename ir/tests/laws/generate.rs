@@ -83,6 +83,10 @@ impl<'a> Generator<'a> {
                 Some(e) => e,
                 None => self.constant(t),
             },
+            (Type::Map, 7..) => {
+                let values = vec![self.of(Type::Str), self.of(Type::Str)];
+                Expr::Map(vec!["x".into(), "y".into()], values)
+            }
             (_, 0) | (Type::Map, _) => self.constant(t),
             (Type::Bool, n) => self.bool(n),
             (Type::Int, n) => self.int(n),

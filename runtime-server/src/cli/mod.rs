@@ -25,7 +25,10 @@ use std::time::Duration;
   vigosrv init --dir /etc/vigo --hostname vigo.example.com
   vigosrv run --config /etc/vigo/server.yaml
   vigosrv token create --config /etc/vigo/server.yaml --hostname 'web-*'
-  vigosrv dev examples/acme"
+  vigosrv dev examples/acme
+
+`token`, `envoys` and `runs` work on the database of --config, so they run on the server's own machine; the same over \
+the network will be vigocli's."
 )]
 struct Cli {
     #[command(flatten)]

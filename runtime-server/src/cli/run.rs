@@ -59,7 +59,7 @@ async fn reload(server: &Server) {
             warnings = checked.warnings,
             "policy published"
         ),
-        Ok(Reloaded::Refused(checked)) => {
+        Ok(Reloaded::Refused { checked, .. }) => {
             let serving = server.context().catalog.release().map(|r| r.serial);
             let findings = format!("\n{}", anstream::adapter::strip_str(&checked.rendered));
             tracing::error!(

@@ -90,8 +90,8 @@ pub async fn run(options: &Options) -> Result<bool, DevError> {
     dev.server.stop().await;
     // Said only when it is true.
     match sandbox.close() {
-        Ok(()) => say("removed", "the sandbox"),
-        Err(e) => say("left", &format!("the sandbox could not be removed: {e}")),
+        Ok(()) => say("stopped", "sandbox removed"),
+        Err(e) => say("stopped", &format!("the sandbox could not be removed: {e}")),
     }
     converged
 }
@@ -208,7 +208,7 @@ impl Dev<'_> {
                 print_findings(&checked.rendered);
                 Ok(true)
             }
-            Reloaded::Refused(checked) => {
+            Reloaded::Refused { checked, .. } => {
                 say(
                     "compiled",
                     &format!("{policy}: {}; nothing to serve yet", counted(checked.errors, "error")),
@@ -236,12 +236,13 @@ impl Dev<'_> {
                 say("edit", &format!("{:<30} {effect}   {took}", changed.join(", ")));
                 print_findings(&checked.rendered);
             }
-            Reloaded::Refused(checked) => {
+            Reloaded::Refused { checked, changed } => {
                 let serving = match self.server.context().catalog.release() {
                     Some(release) => format!("release {} stays", release.serial),
                     None => "nothing to serve yet".to_owned(),
                 };
-                say("edit", &format!("{}; {serving}", counted(checked.errors, "error")));
+                let errors = counted(checked.errors, "error");
+                say("edit", &format!("{:<30} {errors}; {serving}", changed.join(", ")));
                 print_findings(&checked.rendered);
             }
         }

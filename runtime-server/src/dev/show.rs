@@ -35,12 +35,14 @@ pub(super) struct Runs {
     /// The policy is as it was, so whatever changes was changed by somebody else.
     drift: bool,
     created: u32,
+    ran: u32,
 }
 
 impl Runs {
     /// Before a run.
     pub(super) fn begin(&mut self, drift: bool) {
-        (self.labelled, self.drift, self.created) = (false, drift && self.number > 0, 0);
+        (self.created, self.ran) = (0, 0);
+        (self.labelled, self.drift) = (false, drift && self.number > 0);
     }
 
     /// After it; the first one is summed up in any case.
@@ -50,10 +52,12 @@ impl Runs {
             return;
         }
         let failed = if t.failed > 0 { RED } else { Style::new() };
-        let created = if self.created > 0 { format!("{} created, ", self.created) } else { String::new() };
+        let some = |n: u32, word: &str| if n > 0 { format!("{n} {word}, ") } else { String::new() };
         self.line(&format!(
-            "{created}{} changed, {} unchanged, {} skipped, {failed}{} failed{failed:#}   {}",
-            t.changed.saturating_sub(self.created),
+            "{}{}{}{} unchanged, {} skipped, {failed}{} failed{failed:#}   {}",
+            some(self.created, "created"),
+            some(self.ran, "ran"),
+            some(t.changed.saturating_sub(self.created + self.ran), "changed"),
             t.ok,
             t.skipped,
             t.failed,
@@ -81,27 +85,34 @@ impl RunObserver for Runs {
                 self.created += 1;
                 (if self.drift { "repaired" } else { "created" }, GREEN)
             }
+            Outcome::Changed if first == "ran" => {
+                self.ran += 1;
+                ("ran", GREEN)
+            }
             Outcome::Changed if self.drift => ("repaired", YELLOW),
-            Outcome::Changed => match first {
-                "removed" => ("removed", YELLOW),
-                "ran" => ("ran", GREEN),
-                _ => ("changed", YELLOW),
-            },
+            Outcome::Changed if first == "removed" => ("removed", YELLOW),
+            Outcome::Changed => ("changed", YELLOW),
             Outcome::Ok | Outcome::Skipped => return,
         };
         let name = format!("{}.{}", plain(&report.module), plain(&report.resource));
         let what = format!("{} {}", plain(&report.kind), plain(&report.detail));
-        let how = match (report.outcome, report.lines) {
-            (Outcome::Failed, _) => plain(report.error.as_deref().unwrap_or_default()),
-            (_, Some((added, 0))) => format!("+{added} lines"),
-            (_, Some((0, removed))) => format!("-{removed} lines"),
-            (_, Some((added, removed))) => format!("+{added} -{removed} lines"),
-            (_, None) if self.drift || !matches!(verb, "created" | "removed" | "ran") => {
-                plain(&report.action)
+        let lines = |n: usize| if n == 1 { "1 line".to_owned() } else { format!("{n} lines") };
+        let how = match (report.outcome, verb, report.lines) {
+            (Outcome::Failed, ..) => plain(report.error.as_deref().unwrap_or_default()),
+            (_, "repaired", _) if first == "created" => "it was gone".to_owned(),
+            (_, "repaired", Some((added, removed))) => {
+                format!("someone changed {}", lines(added.max(removed)))
             }
-            _ => String::new(),
+            (_, _, Some((added, 0))) => format!("+{}", lines(added)),
+            (_, _, Some((0, removed))) => format!("-{}", lines(removed)),
+            (_, _, Some((added, removed))) => format!("+{added} -{}", lines(removed)),
+            (_, "created" | "removed" | "ran", None) => String::new(),
+            (_, _, None) => plain(&report.action),
         };
-        let line = format!("{style}{verb:<9}{style:#} {name:<24} {what:<40} {DIM}{how}{DIM:#}");
+        let line = match how.as_str() {
+            "" => format!("{style}{verb:<9}{style:#} {name:<24} {what}"),
+            how => format!("{style}{verb:<9}{style:#} {name:<24} {what:<40} {DIM}{how}{DIM:#}"),
+        };
         self.line(&line);
     }
 

@@ -1,14 +1,125 @@
-//! todo
+//! `vigoc explain`: why a host gets something, and why not.
+
+mod condition;
+mod module;
+mod resource;
+mod var;
+
 use super::failure::{Exit, Failure};
+use super::host::Host;
+use super::resolve::Format;
+use super::{input, output};
+use crate::diagnostic::nearest::suggest;
+use crate::policy::Policy;
+use serde_json::Value as Json;
 use std::path::PathBuf;
-/// Arguments.
+
+/// Arguments of `explain`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {}
+#[command(after_help = EXAMPLES)]
+#[command(group = clap::ArgGroup::new("subject").required(true).args(["var", "module", "resource", "when"]))]
+pub(super) struct Args {
+    /// The name of the host.
+    host: String,
+    /// The root of the policy.
+    dir: Option<PathBuf>,
+    /// A variable: every layer that sets it.
+    #[arg(long, value_name = "NAME")]
+    var: Option<String>,
+    /// A module: how it came in, or why it did not.
+    #[arg(long, value_name = "MODULE")]
+    module: Option<String>,
+    /// A resource: what it is for this host.
+    #[arg(long, value_name = "MODULE.RESOURCE")]
+    resource: Option<String>,
+    /// A condition, of a resource or of a whole module: each part of it with its value.
+    #[arg(long, value_name = "MODULE.RESOURCE")]
+    when: Option<String>,
+    /// Traits of the host: a JSON file such as {"os": {"family": "debian"}}; `-` reads stdin.
+    #[arg(long, value_name = "FILE")]
+    traits: Option<PathBuf>,
+    /// Takes another environment than the entry's.
+    #[arg(long, value_name = "NAME")]
+    environment: Option<String>,
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+const EXAMPLES: &str = "Examples:
+  vigoc explain web-01.example.com --var workers
+  vigoc explain web-01.example.com --module debug
+  vigoc explain web-01.example.com --resource nginx.config
+  vigoc explain web-01.example.com --when nginx.config --traits traits/debian12.json
+
+Exit codes: 0 explained, 1 no entry matches or there is no such thing, 64 wrong usage, 65 bad input.";
+
 impl Args {
     pub(super) fn json(&self) -> bool {
-        false
+        self.format == Format::Json
     }
 }
-pub(super) fn run(_: &Args, _: Option<PathBuf>) -> Result<Exit, Failure> {
+
+/// An answer: for people, and as fields of the document.
+struct Answer {
+    text: String,
+    fields: Vec<(&'static str, Json)>,
+}
+
+/// Runs the command.
+pub(super) fn run(args: &Args, directory: Option<PathBuf>) -> Result<Exit, Failure> {
+    let root = input::root(args.dir.as_deref(), directory)?;
+    let traits = input::traits(args.traits.as_deref())?;
+    let policy = Policy::open(&root)?;
+    let host = Host::find(&policy, &args.host, args.environment.as_deref(), &traits)?;
+    let errors = host.errors();
+    let answer = if let Some(name) = &args.var {
+        var::explain(&host, name)
+    } else if let Some(name) = &args.module {
+        module::explain(&host, name)
+    } else if let Some(name) = &args.resource {
+        resource::explain(&host, name)
+    } else if let Some(name) = &args.when {
+        condition::explain(&host, name)
+    } else {
+        Err(Failure::Usage("say what to explain: --var, --module, --resource or --when".into()))
+    };
+    if !errors.is_empty() {
+        let many = output::count(errors.len(), "error");
+        output::warning(&format!("the policy has {many} for this host; `vigoc check` shows them"));
+    }
+    let answer = answer?;
+    match args.format {
+        Format::Human => output::data(&answer.text)?,
+        Format::Json => {
+            let (file, line) = host.entry();
+            let head = [("envoy", Json::from(&*host.name)), ("entry", output::place(&file, line))];
+            let all = head.into_iter().chain(answer.fields).map(|(k, v)| (k.to_owned(), v));
+            output::document("explain", Json::Object(all.collect()))?;
+        }
+    }
     Ok(Exit::Done)
+}
+
+/// Rows of text with columns as wide as they need to be.
+fn table(rows: &[Vec<String>]) -> String {
+    const MOST: usize = 48;
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |at: usize| {
+        let cells = rows.iter().filter_map(|r| r.get(at)).map(|c| c.chars().count());
+        cells.filter(|n| *n <= MOST).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut out = String::new();
+    for row in rows {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(c, w)| format!("{c:w$}")).collect();
+        out.push_str(cells.join("   ").trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+/// A name that does not exist.
+fn unknown<'a>(what: &str, name: &str, host: &Host<'_>, known: impl IntoIterator<Item = &'a str>) -> Failure {
+    Failure::no_answer(format!("`{}` has no {what} `{name}`", host.name), suggest(name, known))
 }

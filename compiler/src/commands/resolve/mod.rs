@@ -4,10 +4,11 @@ pub(super) mod state;
 
 use super::failure::{Exit, Failure};
 use super::host::Host;
-use super::residual::{attribute_json, attribute_text, condition_json, value_json, value_text, when_text};
+use super::residual::{attribute_json, attribute_text, condition_json, value_json, value_text};
 use super::{input, output};
 use crate::policy::Policy;
 use clap::ValueEnum;
+use ir::unparse::when_text;
 use serde_json::{Map, Value as Json, json};
 use state::State;
 use std::fmt::Write;
@@ -100,7 +101,7 @@ fn json(host: &Host<'_>, state: &State) -> Json {
         "roles": names(&host.resolved.roles),
         "modules": names(&state.modules),
         "vars": vars,
-        "merkle_root": host.linked.merkle_root.to_string(),
+        "merkle_root": host.assembled().merkle_root.to_string(),
         "footprint": names(&host.linked.footprint),
         "resources": resources,
     })
@@ -128,7 +129,7 @@ fn summary(host: &Host<'_>, state: &State, out: &mut String) -> std::fmt::Result
     if !missing.is_empty() {
         writeln!(out, "looks at     {missing}")?;
     }
-    writeln!(out, "root         {}", host.linked.merkle_root.short())?;
+    writeln!(out, "root         {}", host.assembled().merkle_root.short())?;
     let vars: Vec<_> = host.vars.known().collect();
     if !vars.is_empty() {
         writeln!(out, "\nvariables")?;
@@ -142,15 +143,16 @@ fn summary(host: &Host<'_>, state: &State, out: &mut String) -> std::fmt::Result
         writeln!(out, "\n{module}")?;
         for r in resources {
             writeln!(out, "  {}  ({})", r.name, r.kind)?;
+            let width = r.attributes.iter().map(|(n, _)| n.len()).max().unwrap_or(0).max("notifies".len());
             if let Some(when) = &r.when {
-                writeln!(out, "    when        {}", when_text(when))?;
+                writeln!(out, "    {:width$}  {}", "when", when_text(when))?;
             }
             for (name, expr) in &r.attributes {
-                writeln!(out, "    {name:10}  {}", short(&attribute_text(expr)))?;
+                writeln!(out, "    {name:width$}  {}", short(&attribute_text(expr)))?;
             }
             for (key, list) in [("after", &r.depends_on), ("notifies", &r.notify)] {
                 if !list.is_empty() {
-                    writeln!(out, "    {key:10}  {}", list.join(", "))?;
+                    writeln!(out, "    {key:width$}  {}", list.join(", "))?;
                 }
             }
         }

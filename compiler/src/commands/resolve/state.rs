@@ -2,6 +2,7 @@
 
 use crate::commands::host::Host;
 use crate::facts::ClassFacts;
+use crate::specialise::instances::FarEnds;
 use ir::{Budget, Expr, Outcome, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -47,8 +48,9 @@ impl State {
                 let name = &specialised.instances.get(*at)?.name;
                 Some(format!("{}.{name}", module.name))
             };
-            for instance in specialised.instances.iter().filter(|i| !i.dropped) {
-                let when = match &instance.when {
+            let all = specialised.instances.iter().enumerate();
+            for (at, instance) in all.filter(|(_, i)| !i.dropped) {
+                let when = match &specialised.when(instance) {
                     None => None,
                     Some(expr) => match folded(expr, &facts, &mut budget) {
                         Expr::Const(Value::Bool(false)) => continue,
@@ -61,10 +63,10 @@ impl State {
                     .iter()
                     .map(|(name, expr)| (name.clone(), folded(expr, &facts, &mut budget)))
                     .collect();
-                let extra = module.extra.get(&instance.name);
-                let edges = |own: &[usize], others: Option<&Vec<Arc<str>>>| {
-                    let others = others.into_iter().flatten().map(|o| o.to_string());
-                    own.iter().filter_map(local).chain(others).collect::<Vec<String>>()
+                let edges = |own: &[Vec<usize>], others: &BTreeMap<usize, FarEnds>| {
+                    let others = others.get(&at).into_iter().flatten().map(|(m, r)| format!("{m}.{r}"));
+                    let own = own.get(at).into_iter().flatten();
+                    own.filter_map(local).chain(others).collect::<Vec<String>>()
                 };
                 out.resources.push(Resource {
                     module: module.name.clone(),
@@ -72,8 +74,8 @@ impl State {
                     kind: instance.kind.clone(),
                     when,
                     attributes,
-                    depends_on: edges(&instance.depends_on, extra.map(|e| &e.0)),
-                    notify: edges(&instance.notify, extra.map(|e| &e.1)),
+                    depends_on: edges(&specialised.shape.depends_on, &module.extra.depends_on),
+                    notify: edges(&specialised.shape.notify, &module.extra.notify),
                 });
             }
         }

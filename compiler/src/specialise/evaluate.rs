@@ -1,0 +1,420 @@
+//! Evaluates resources that look at the same facts: foreach unrolled, cases chosen, expressions folded.
+
+use super::instances::{FactsKey, Instance};
+use super::shape::Names;
+use super::typed::{NameForm, TypedAttribute, TypedResource, TypesKey, tied, typed};
+use crate::db::{Db, Project, SourceFile};
+use crate::diagnostic::codes::{EVALUATION_FAILED, LIMIT_EXCEEDED, TOO_LATE, TYPE_MISMATCH, UNCOVERED_CASE};
+use crate::diagnostic::{Diagnostic, Place, Sink};
+use crate::expr::Lowered;
+use crate::expr::attribute::Shape;
+use crate::facts::ClassFacts;
+use crate::schema::ResourceType;
+use crate::types::{Type, widened};
+use crate::values::{article, check_refinement};
+use grammar::Span;
+use ir::{Budget, Builtin, EvalErrorKind, Expr, Outcome, Piece, Value};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Resources that one module may have.
+const MAX_INSTANCES: usize = 100_000;
+
+/// Some resources of a module, evaluated.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Evaluated {
+    /// With the number of the resource each comes from.
+    pub instances: Vec<(usize, Arc<Instance>)>,
+    /// Their names.
+    pub names: Arc<Names>,
+    /// What could not be decided without more traits: for each the place and what it is.
+    pub undecided: Vec<(Place, String)>,
+    /// Findings.
+    pub found: Vec<Diagnostic>,
+}
+
+/// Evaluates one group of a module. Variants that agree on what the group looks at share the result, however much else
+/// they differ in.
+#[salsa::tracked(returns(ref))]
+pub fn evaluated<'db>(
+    db: &'db dyn Db,
+    project: Project,
+    file: SourceFile,
+    types: TypesKey<'db>,
+    group: usize,
+    facts: FactsKey<'db>,
+) -> Evaluated {
+    let Some(module) = typed(db, project, file, types) else { return Evaluated::default() };
+    let Some(group) = module.groups.get(group) else { return Evaluated::default() };
+    let mut work = Work::new(db, file, facts);
+    for number in &group.resources {
+        work.number = *number;
+        if let Some(resource) = module.resources.get(*number) {
+            work.resource(resource);
+        }
+    }
+    let names = work.out.instances.iter().map(|(number, i)| (*number, i.name.clone())).collect();
+    work.out.names = Arc::new(Names::new(names, work.templated));
+    work.out.found = work.sink.found;
+    work.out
+}
+
+/// What is left of a module's own condition: `None` when it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// No condition, or true.
+    Open,
+    /// False: the module is absent.
+    Closed,
+    /// The agent decides.
+    Later(Expr),
+}
+
+/// Evaluates the condition of a module.
+pub fn gate<'db>(
+    db: &'db dyn Db,
+    file: SourceFile,
+    when: &Lowered,
+    facts: FactsKey<'db>,
+) -> (Gate, Vec<Diagnostic>) {
+    let mut work = Work::new(db, file, facts);
+    let gate = match work.eval(when) {
+        Some(Outcome::Known(Value::Bool(false))) => Gate::Closed,
+        Some(Outcome::Residual(expr)) => Gate::Later(expr),
+        _ => Gate::Open,
+    };
+    (gate, work.sink.found)
+}
+
+struct Work {
+    facts: ClassFacts,
+    budget: Budget,
+    sink: Sink,
+    out: Evaluated,
+    /// Names of resources that may exist under facts that are not known yet, as patterns.
+    templated: Vec<Arc<str>>,
+    /// Number of the resource being evaluated.
+    number: usize,
+}
+
+impl Work {
+    fn new<'db>(db: &'db dyn Db, file: SourceFile, facts: FactsKey<'db>) -> Work {
+        let known = facts.facts(db);
+        Work {
+            facts: ClassFacts {
+                vars: known.vars.iter().map(|(n, v)| (n.clone(), v.as_deref().cloned())).collect(),
+                traits: known.traits.iter().cloned().collect(),
+                environment: known.environment.clone(),
+                roles: known.roles.clone(),
+                modules: known.modules.clone(),
+                item: None,
+                hostname: None,
+            },
+            budget: Budget::default(),
+            sink: Sink::new(file.path(db).clone()),
+            out: Evaluated::default(),
+            templated: Vec::new(),
+            number: 0,
+        }
+    }
+
+    fn eval(&mut self, lowered: &Lowered) -> Option<Outcome> {
+        let file = self.sink.file.clone();
+        self.eval_in(lowered, &file)
+    }
+
+    /// Evaluates; an error becomes a finding in `file`.
+    fn eval_in(&mut self, lowered: &Lowered, file: &Arc<str>) -> Option<Outcome> {
+        match ir::eval(&lowered.expr, &self.facts, &mut self.budget) {
+            Ok(outcome) => Some(outcome),
+            Err(error) => {
+                let place = Place { file: file.clone(), span: lowered.spans.follow(&error.trail) };
+                let limit = matches!(error.kind, EvalErrorKind::TooManySteps | EvalErrorKind::TooMuchText);
+                let code = if limit { &LIMIT_EXCEEDED } else { &EVALUATION_FAILED };
+                let finding = Diagnostic::new(code, place, error.kind.to_string()).label("here");
+                let finding = match error.kind {
+                    EvalErrorKind::Absent(_) => finding.help("give it a value, or write `default` before it"),
+                    _ => finding,
+                };
+                self.sink.push(finding);
+                None
+            }
+        }
+    }
+
+    fn resource(&mut self, r: &TypedResource) {
+        let Some(foreach) = &r.foreach else {
+            self.facts.item = None;
+            self.instance(r);
+            return;
+        };
+        match self.eval(foreach) {
+            Some(Outcome::Known(Value::List(items))) => {
+                if items.len() + self.out.instances.len() > MAX_INSTANCES {
+                    let message = format!("a module has at most {MAX_INSTANCES} resources");
+                    let finding =
+                        self.sink.say(&LIMIT_EXCEEDED, foreach.spans.span, message).label("too many items");
+                    self.sink.push(finding);
+                    return;
+                }
+                self.templated(r);
+                let before = self.sink.found.len();
+                for item in items {
+                    self.facts.item = Some(item);
+                    self.instance(r);
+                }
+                self.facts.item = None;
+                // one mistake in the resource, not one for every item
+                let mut seen = BTreeSet::new();
+                let mut at = 0;
+                self.sink.found.retain(|d| {
+                    at += 1;
+                    at <= before || seen.insert((d.code, d.place.clone()))
+                });
+            }
+            Some(Outcome::Known(other)) => {
+                let message = format!("`foreach:` wants a list, not {}", article(other.kind()));
+                let finding = self.sink.say(&TYPE_MISMATCH, foreach.spans.span, message).label(other.kind());
+                self.sink.push(finding);
+            }
+            Some(Outcome::Residual(_)) => {
+                self.undecided(foreach.spans.span, "the list of a `foreach:`");
+                self.templated(r);
+            }
+            None => self.templated(r),
+        }
+    }
+
+    fn undecided(&mut self, span: Span, what: &str) {
+        let place = self.sink.at(span);
+        self.out.undecided.push((place, what.to_owned()));
+    }
+
+    /// Remembers what names the instances of a resource may have.
+    fn templated(&mut self, r: &TypedResource) {
+        let pattern = match &r.name {
+            NameForm::Literal(name) => name.text.to_string(),
+            NameForm::Key => format!("{}:*", r.kind.name),
+            NameForm::Template(lowered) => match &lowered.expr {
+                Expr::Template(pieces) => pieces
+                    .iter()
+                    .map(|p| match p {
+                        Piece::Text(t) => t.to_string(),
+                        _ => "*".to_owned(),
+                    })
+                    .collect(),
+                _ => "*".to_owned(),
+            },
+        };
+        self.templated.push(pattern.into());
+    }
+
+    fn instance(&mut self, r: &TypedResource) {
+        let mut chosen: &[TypedAttribute] = &[];
+        if let Some(case) = &r.case {
+            match self.eval(case) {
+                Some(Outcome::Known(value)) => {
+                    let text = ir::render(&value).unwrap_or_default();
+                    let branch = r
+                        .branches
+                        .iter()
+                        .find(|(label, _)| *label.text == *text)
+                        .or_else(|| r.branches.iter().find(|(label, _)| &*label.text == "default"));
+                    match branch {
+                        Some((_, attributes)) => chosen = attributes,
+                        None => {
+                            let message = format!("no branch for `{text}`");
+                            let finding = self
+                                .sink
+                                .say(&UNCOVERED_CASE, case.spans.span, message)
+                                .label("not covered")
+                                .help("add the branch, or a `default:`");
+                            self.sink.push(finding);
+                            return;
+                        }
+                    }
+                }
+                Some(Outcome::Residual(_)) => {
+                    self.undecided(case.spans.span, "the value of a `case:`");
+                    self.templated(r);
+                    return;
+                }
+                None => return,
+            }
+        }
+        let (when, dropped) = match &r.when {
+            None => (None, false),
+            Some(w) => match self.eval(w) {
+                Some(Outcome::Known(Value::Bool(false))) => (None, true),
+                Some(Outcome::Residual(e)) => (Some(e), false),
+                _ => (None, false),
+            },
+        };
+        let mut attributes: BTreeMap<Arc<str>, (Expr, Place)> = BTreeMap::new();
+        for a in r.attributes.iter().chain(chosen) {
+            if let Some(expr) = self.attribute(a) {
+                let place = self.sink.at(a.name.span);
+                attributes.insert(a.name.text.clone(), (expr, place));
+            }
+        }
+        let key = attributes.get(&r.kind.key).and_then(|(e, _)| match e {
+            Expr::Const(Value::Str(s)) => Some(s.clone()),
+            _ => None,
+        });
+        let Some(name) = self.name(r, key.as_ref()) else { return };
+        let written: Vec<_> = attributes.into_iter().map(|(n, (e, _))| (n, e)).collect();
+        let mut waits = None;
+        if let (Some(expr), Some(lowered)) = (&when, &r.when) {
+            expr.walk(&mut |e| {
+                if matches!(e, Expr::Call(Builtin::Changed, _)) {
+                    waits = Some(lowered.spans.span);
+                }
+            });
+        }
+        let instance = Instance {
+            name,
+            kind: r.kind.name.clone(),
+            unique: r.kind.unique,
+            span: r.span,
+            dropped,
+            when,
+            defaults: type_defaults(r.kind, &written),
+            attributes: written,
+            key,
+            tied: r.when.as_ref().is_some_and(tied),
+            waits,
+        };
+        self.out.instances.push((self.number, Arc::new(instance)));
+    }
+
+    fn name(&mut self, r: &TypedResource, key: Option<&Arc<str>>) -> Option<Arc<str>> {
+        match &r.name {
+            NameForm::Literal(name) => Some(name.text.clone()),
+            NameForm::Key => match key {
+                Some(key) => Some(format!("{}:{key}", r.kind.name).into()),
+                None => {
+                    self.needs_name(r);
+                    None
+                }
+            },
+            NameForm::Template(lowered) => match self.eval(lowered)? {
+                Outcome::Known(Value::Str(s)) if !s.is_empty() && !s.contains('*') => Some(s),
+                Outcome::Known(other) => {
+                    let shown = ir::render(&other).unwrap_or_default();
+                    let finding = self
+                        .sink
+                        .say(
+                            &crate::diagnostic::codes::INVALID_NAME,
+                            lowered.spans.span,
+                            format!("`{shown}` cannot be the name of a resource"),
+                        )
+                        .label("renders to this")
+                        .help("a name is not empty and has no `*`");
+                    self.sink.push(finding);
+                    None
+                }
+                Outcome::Residual(_) => {
+                    self.undecided(lowered.spans.span, "the name of a resource");
+                    self.templated(r);
+                    None
+                }
+            },
+        }
+    }
+
+    fn needs_name(&mut self, r: &TypedResource) {
+        // a key that was reported as missing or wrong says enough
+        let Some(attribute) = r.attributes.iter().find(|a| a.name.text == r.kind.key) else { return };
+        let mut late = false;
+        attribute.shape.leaves(&mut |l| late |= !matches!(l.expr, Expr::Const(_)));
+        if !late {
+            return;
+        }
+        let finding = self
+            .sink
+            .say(
+                &TOO_LATE,
+                r.span,
+                format!(
+                    "this {} needs a `name:`: its `{}` is known only on the host",
+                    r.kind.name, r.kind.key
+                ),
+            )
+            .label("no name")
+            .help("add `name: ...`");
+        self.sink.push(finding);
+    }
+
+    fn attribute(&mut self, a: &TypedAttribute) -> Option<Expr> {
+        let what = format!("`{}`", a.name.text);
+        let expr = self.shape(&a.shape, a.ty, &what, &a.file)?;
+        Some(expr)
+    }
+
+    fn shape(&mut self, shape: &Shape, ty: &Type, what: &str, file: &Arc<str>) -> Option<Expr> {
+        match shape {
+            Shape::Leaf(lowered) => {
+                if let Expr::Const(v) = &lowered.expr {
+                    return Some(Expr::Const(v.clone()));
+                }
+                match self.eval_in(lowered, file)? {
+                    Outcome::Known(value) => {
+                        let value = widened(value, ty);
+                        let mut sink = Sink::new(file.clone());
+                        let ok = check_refinement(&value, lowered.spans.span, ty, what, &mut sink);
+                        self.sink.found.append(&mut sink.found);
+                        let fits =
+                            Type::of(&value).fits(ty) || matches!(value, Value::Str(_) if ty.is_text());
+                        if !fits {
+                            let place = Place { file: file.clone(), span: lowered.spans.span };
+                            let found = Type::of(&value).to_string();
+                            let message =
+                                format!("{what} is {}, not {}", article(&ty.to_string()), article(&found));
+                            self.sink.push(Diagnostic::new(&TYPE_MISMATCH, place, message).label(found));
+                        }
+                        (ok && fits).then_some(Expr::Const(value))
+                    }
+                    Outcome::Residual(expr) => Some(expr),
+                }
+            }
+            Shape::List(items) => {
+                let element = match ty {
+                    Type::List(t) => t,
+                    _ => ty,
+                };
+                let items: Vec<Expr> =
+                    items.iter().map(|s| self.shape(s, element, what, file)).collect::<Option<_>>()?;
+                let constant: Option<Vec<Value>> = items.iter().map(|e| e.as_const().cloned()).collect();
+                Some(constant.map_or_else(|| Expr::List(items), |v| Expr::Const(Value::List(v))))
+            }
+            Shape::Map(entries) => {
+                let element = match ty {
+                    Type::Map(t) => t,
+                    _ => ty,
+                };
+                let entries: Vec<(Arc<str>, Expr)> = entries
+                    .iter()
+                    .map(|(k, s)| Some((k.clone(), self.shape(s, element, what, file)?)))
+                    .collect::<Option<_>>()?;
+                let constant: Option<BTreeMap<Arc<str>, Value>> =
+                    entries.iter().map(|(k, e)| Some((k.clone(), e.as_const()?.clone()))).collect();
+                Some(constant.map_or_else(
+                    || {
+                        let sorted: BTreeMap<Arc<str>, Expr> = entries.into_iter().collect();
+                        let (keys, values) = sorted.into_iter().unzip();
+                        Expr::Map(keys, values)
+                    },
+                    |m| Expr::Const(Value::Map(m)),
+                ))
+            }
+        }
+    }
+}
+
+fn type_defaults(kind: &ResourceType, written: &[(Arc<str>, Expr)]) -> Vec<(Arc<str>, Expr)> {
+    kind.attributes
+        .iter()
+        .filter(|(name, _)| !written.iter().any(|(w, _)| w == *name))
+        .filter_map(|(name, a)| Some((name.clone(), Expr::Const(a.default.clone()?))))
+        .collect()
+}

@@ -1,0 +1,119 @@
+//! The `vigosrv` program itself.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+fn vigosrv(args: &[&str], tmp: &Path) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_vigosrv")).args(args).env("TMPDIR", tmp).output().unwrap()
+}
+
+#[track_caller]
+fn expect(output: &Output, code: i32) -> (String, String) {
+    let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{out}\n{err}");
+    (out, err)
+}
+
+fn policy(dir: &Path) {
+    std::fs::create_dir_all(dir.join("modules")).unwrap();
+    std::fs::write(dir.join("nodes.vgo"), "nodes:\n  - match: \"*\"\n    modules: [greeting]\n").unwrap();
+    let module = "name: greeting
+resources:
+  - name: dir
+    type: directory
+    target_path: /etc
+  - name: file
+    type: file
+    target_path: /etc/greeting
+    content: |
+      hello
+    depends_on: [dir]
+";
+    std::fs::write(dir.join("modules/greeting.vgo"), module).unwrap();
+}
+
+#[test]
+fn setting_up_asking_and_refusing() {
+    let dir = tempfile::tempdir().unwrap();
+    let tmp = dir.path();
+    let srv = tmp.join("srv");
+    let config = srv.join("server.yaml");
+    let (srv, config_arg) = (srv.to_str().unwrap(), config.to_str().unwrap());
+    let (hash, _) = expect(&vigosrv(&["init", "--dir", srv, "--hostname", "localhost"], tmp), 0);
+    assert_eq!(hash.trim().len(), 64);
+    expect(&vigosrv(&["init", "--dir", srv], tmp), 1);
+    expect(&vigosrv(&["check-config", "--config", config_arg], tmp), 0);
+
+    let (token, said) =
+        expect(&vigosrv(&["token", "create", "--config", config_arg, "--hostname", "web-*"], tmp), 0);
+    assert!(said.contains(hash.trim()) && said.contains(token.trim()));
+    let id = token.split('.').nth(1).unwrap();
+    let (list, _) = expect(&vigosrv(&["token", "list", "--config", config_arg], tmp), 0);
+    assert!(list.contains(id) && list.contains("web-*") && !list.contains(token.trim()));
+    expect(&vigosrv(&["token", "revoke", "--config", config_arg, id], tmp), 0);
+    expect(&vigosrv(&["token", "revoke", "--config", config_arg, id], tmp), 1);
+    let (json, _) = expect(&vigosrv(&["envoys", "--format", "json", "--config", config_arg], tmp), 0);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json["format_version"], &json["fleet"]["active"]), (&"1.0".into(), &0.into()));
+    expect(&vigosrv(&["runs", "nobody", "--config", config_arg], tmp), 1);
+    let copy = tmp.join("copy.db");
+    expect(&vigosrv(&["backup", "--config", config_arg, copy.to_str().unwrap()], tmp), 0);
+    runtime_server::store::open(&copy, false).unwrap();
+
+    std::fs::write(&config, std::fs::read_to_string(&config).unwrap() + "colour: blue\n").unwrap();
+    let (_, said) = expect(&vigosrv(&["check-config", "--config", config_arg], tmp), 65);
+    assert!(said.contains("`colour` is not a setting"), "{said}");
+    expect(&vigosrv(&["run", "--config", "/nowhere/server.yaml"], tmp), 65);
+    expect(&vigosrv(&["serve"], tmp), 64);
+    expect(&vigosrv(&["token", "create", "--ttl", "soon"], tmp), 64);
+    expect(&vigosrv(&["--help"], tmp), 0);
+}
+
+#[test]
+fn run_stops_when_it_is_told_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let tmp = dir.path();
+    let srv = tmp.join("srv");
+    expect(&vigosrv(&["init", "--dir", srv.to_str().unwrap(), "--hostname", "localhost"], tmp), 0);
+    policy(&srv.join("policy"));
+    let config = srv.join("server.yaml");
+    let text = std::fs::read_to_string(&config).unwrap().replace("0.0.0.0:1530", "127.0.0.1:0");
+    std::fs::write(&config, text).unwrap();
+    let child = Command::new(env!("CARGO_BIN_EXE_vigosrv"))
+        .args(["run", "--log-format", "json", "--config", config.to_str().unwrap()])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    let kill = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    let output = child.wait_with_output().unwrap();
+    let (_, log) = expect(&output, 0);
+    for line in log.lines() {
+        let _: serde_json::Value = serde_json::from_str(line).unwrap();
+    }
+    assert!(log.contains("policy published") && log.contains("stopped"), "{log}");
+}
+
+#[test]
+fn dev_once_converges_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (good, tmp) = (dir.path().join("policy"), dir.path().join("tmp"));
+    std::fs::create_dir(&tmp).unwrap();
+    policy(&good);
+    let started = Instant::now();
+    let (out, _) = expect(&vigosrv(&["dev", good.to_str().unwrap(), "--once"], &tmp), 0);
+    for part in ["compiled", "1 module,", "enrolled   demo", "greeting.file", "0 failed", "sandbox removed"] {
+        assert!(out.contains(part), "{part}: {out}");
+    }
+    assert!(started.elapsed() < Duration::from_secs(30));
+    assert_eq!(std::fs::read_dir(&tmp).unwrap().count(), 0);
+
+    std::fs::write(good.join("modules/greeting.vgo"), "name: greeting\nresorces: []\n").unwrap();
+    let (out, _) = expect(&vigosrv(&["dev", good.to_str().unwrap(), "--once"], &tmp), 1);
+    assert!(out.contains("nothing to serve yet"), "{out}");
+    expect(&vigosrv(&["dev", "/nowhere", "--once"], &tmp), 65);
+    assert_eq!(std::fs::read_dir(&tmp).unwrap().count(), 0);
+}
