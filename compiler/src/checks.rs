@@ -139,7 +139,8 @@ fn file_findings(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
 pub(crate) fn role_findings(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
     let (all, Some(file)) = roles(db, project) else { return Vec::new() };
     let path = file.path(db);
-    let modules = &index(db, project).modules;
+    let index = index(db, project);
+    let modules = &index.modules;
     let at = |span| Place { file: path.clone(), span };
     let mut out = Vec::new();
     for (n, role) in all.iter().enumerate() {
@@ -162,7 +163,7 @@ pub(crate) fn role_findings(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
             );
         }
         let listed = role.layer.modules.iter().chain(&role.layer.exclude_modules);
-        for name in listed.filter(|name| !modules.contains_key(&name.text)) {
+        for name in listed.filter(|n| !modules.contains_key(&n.text) && !index.broken.contains(&n.text)) {
             let mut finding = Diagnostic::new(
                 &UNKNOWN_MODULE,
                 at(name.span),
@@ -184,7 +185,7 @@ pub(crate) fn role_findings(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
     }
     if let Err(circle) = crate::specialise::order::order(all.len(), &edges) {
         // edges run from the included role to the including one; people read them the other way round
-        let circle: Vec<usize> = circle.into_iter().rev().collect();
+        let circle = crate::specialise::shape::waiting(&circle);
         let next = circle.iter().copied().cycle().skip(1);
         let mut steps = circle.iter().copied().zip(next).filter_map(|(from, to)| {
             let include = all[from].includes.iter().find(|i| i.text == all[to].name.text)?;

@@ -52,6 +52,7 @@ fn untyped_scalar(text: &Text, span: Span, sink: &mut Sink) -> Option<Value> {
         Core::Float(f) => Value::Float(Finite::new(f)?),
         Core::Str => {
             if text.is_plain()
+                && written.len() > 1
                 && let Some(meant) = as_yaml11_bool(written)
             {
                 let help = format!("write `{meant}` for the bool, or \"{written}\" for the text");
@@ -211,10 +212,16 @@ pub fn check_refinement(value: &Value, span: Span, ty: &Type, what: What<'_>, si
     };
     let message = match refinement {
         Refinement::Enum(_) => format!("{what} cannot be `{shown}`"),
-        _ => format!("`{shown}` is not a {refinement}, which {what} has to be"),
+        _ => format!("`{shown}` is not {}, which {what} has to be", article(&refinement.to_string())),
     };
     let near = why.strip_prefix("did you mean `").and_then(|w| w.strip_suffix("`?")).map(str::to_owned);
-    let mut finding = sink.say(&INVALID_VALUE, span, message).label(format!("not a {refinement}")).help(why);
+    let mut finding = sink
+        .say(&INVALID_VALUE, span, message)
+        .label(match refinement {
+            Refinement::Enum(_) => "not one of its values".to_owned(),
+            _ => format!("not {}", article(&refinement.to_string())),
+        })
+        .help(why);
     if let Some(near) = near {
         finding = finding.fix(span, near);
     }

@@ -72,6 +72,7 @@ codes! {
     NULL_ATTRIBUTE = "null-attribute", Error, "an attribute without a value";
     UNGUARDED_EXEC = "unguarded-exec", Warning, "a command that runs at every check";
     NEVER_TRUE = "never-true", Warning, "a condition that cannot become true";
+    USELESS_NOTIFY = "useless-notify", Warning, "a resource is told of changes, but does not ask for them";
     CONSTANT_CONDITION = "constant-condition", Warning, "a condition that does not depend on anything";
 
     UNKNOWN_VARIABLE = "unknown-variable", Error, "a variable that nothing sets";

@@ -80,6 +80,7 @@ impl Lowering<'_> {
                 .label("a secret flows in here")
                 .help("secrets may flow only into file content and attributes that are marked sensitive");
             self.report(finding);
+            return Lowered { ty: plain(f.returns.clone()), ..Lowered::error(self.at(span)) };
         }
         let (exprs, children): (Vec<Expr>, Vec<Spans>) = args.into_iter().map(|a| (a.expr, a.spans)).unzip();
         let mut lowered = Lowered::new(Expr::Call(f.builtin, exprs), self.at(span), children, ty);
@@ -134,6 +135,18 @@ impl Lowering<'_> {
             self.mismatch(arg, message);
             return;
         }
+        if let (Some(text), Param::Of(Type::Refined(wanted))) = (&literal, param)
+            && let Err(why) = wanted.accepts(&Value::Str(text.clone()))
+        {
+            let message = format!("`{text}` is not {}, which `{name}` takes", article(&wanted.to_string()));
+            let finding = self
+                .sink
+                .say(&INVALID_VALUE, arg.span(), message)
+                .label(format!("not {}", article(&wanted.to_string())))
+                .help(why);
+            self.report(finding);
+            return;
+        }
         // a literal that is compared with an enum has to be one of its values
         if let (Some(text), [path]) = (&literal, &f.reads[..])
             && let Some(Type::Refined(Refinement::Enum(values))) = schema().traits.get(path).map(|t| &t.ty)
@@ -158,6 +171,11 @@ impl Lowering<'_> {
         };
         self.report(finding);
     }
+}
+
+/// The type without what was reported about secrets in it.
+fn plain(ty: Type) -> Type {
+    if ty.holds_secret() { Type::Any } else { ty }
 }
 
 fn plural(n: usize) -> String {

@@ -8,7 +8,7 @@ pub mod when;
 
 pub use path::Reading;
 
-use crate::diagnostic::{Diagnostic, Sink};
+use crate::diagnostic::{Diagnostic, Severity, Sink};
 use crate::schema::Stage;
 use crate::types::Type;
 use grammar::Span;
@@ -83,6 +83,14 @@ impl Lowered {
 
     fn span(&self) -> Span {
         self.spans.span
+    }
+
+    /// An expression in which errors were found since `before` is not looked at any further.
+    fn unless_reported(mut self, before: usize, sink: &Sink) -> Self {
+        if sink.found.iter().skip(before).any(|d| d.severity == Severity::Error) {
+            self.expr = Lowered::error(self.span()).expr;
+        }
+        self
     }
 }
 

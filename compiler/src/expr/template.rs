@@ -22,17 +22,14 @@ pub fn lower(
     scope: &Scope<'_>,
     sink: &mut Sink,
 ) -> Lowered {
-    let lowering = Lowering { scope, sink, to_file, present: Vec::new() };
+    let before = sink.found.len();
+    let lowering = Lowering { scope, sink: &mut *sink, to_file, present: Vec::new() };
     let mut t = Templates { lowering, locals: Vec::new(), next: 0, dot: Dot::Root, secret: false };
     let (pieces, children) = t.pieces(&template.nodes);
-    let ty = if t.secret { Type::Secret } else { Type::Str };
-    Lowered {
-        expr: Expr::Template(pieces),
-        spans: Spans { span, children },
-        ty,
-        secret: t.secret,
-        optional: false,
-    }
+    let secret = t.secret;
+    let ty = if secret { Type::Secret } else { Type::Str };
+    Lowered { expr: Expr::Template(pieces), spans: Spans { span, children }, ty, secret, optional: false }
+        .unless_reported(before, sink)
 }
 
 /// The pipeline of a template that is one action and nothing else.
@@ -46,9 +43,11 @@ pub fn lower_action(
     if pipeline.declare.is_some() {
         return None;
     }
-    let lowering = Lowering { scope, sink, to_file, present: Vec::new() };
+    let before = sink.found.len();
+    let lowering = Lowering { scope, sink: &mut *sink, to_file, present: Vec::new() };
     let mut t = Templates { lowering, locals: Vec::new(), next: 0, dot: Dot::Root, secret: false };
-    Some(t.pipeline(pipeline))
+    let lowered = t.pipeline(pipeline);
+    Some(lowered.unless_reported(before, sink))
 }
 
 /// What the dot is.

@@ -246,9 +246,13 @@ impl Build<'_> {
     }
 
     fn known(&mut self, name: &Name, file: &Arc<str>) -> bool {
-        let modules = &index(self.db, self.project).modules;
+        let index = index(self.db, self.project);
+        let modules = &index.modules;
         if modules.contains_key(&name.text) {
             return true;
+        }
+        if index.broken.contains(&name.text) {
+            return false;
         }
         let message = format!("there is no module `{}`", name.text);
         let finding = Diagnostic::new(&UNKNOWN_MODULE, place(file, name), message)
@@ -299,7 +303,7 @@ impl Build<'_> {
             let Some(file) = index.modules.get(&name) else { continue };
             let Some(interface) = interface(self.db, *file) else { continue };
             for (at, needed) in interface.depends_on.iter().enumerate() {
-                if self.out.modules.contains(needed) {
+                if self.out.modules.contains(needed) || index.broken.contains(needed) {
                     continue;
                 }
                 let span = super::interface::module(self.db, *file)

@@ -3,7 +3,7 @@
 use super::interface::interface;
 use crate::db::{Db, Project, SourceFile};
 use crate::syntax::{Kind, directory};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The files of a policy by what they are. Holds no positions, so an edit inside a file does not
@@ -14,6 +14,8 @@ pub struct Index {
     pub modules: BTreeMap<Arc<str>, SourceFile>,
     /// Every file below `modules/`.
     pub module_files: Vec<SourceFile>,
+    /// Files below `modules/` that cannot be read as modules, by file name: they may hold what is looked for.
+    pub broken: BTreeSet<Arc<str>>,
     /// `roles.vgo`.
     pub roles: Option<SourceFile>,
     /// In the order in which entries are tried.
@@ -36,8 +38,12 @@ pub fn index(db: &dyn Db, project: Project) -> Index {
         match Kind::of(path) {
             Kind::Module => {
                 out.module_files.push(file);
-                if let Some(interface) = interface(db, file) {
-                    out.modules.entry(interface.name.clone()).or_insert(file);
+                match interface(db, file) {
+                    Some(interface) => drop(out.modules.entry(interface.name.clone()).or_insert(file)),
+                    None => {
+                        let name = path.rsplit('/').next().unwrap_or(path);
+                        out.broken.insert(name.strip_suffix(".vgo").unwrap_or(name).into());
+                    }
                 }
             }
             Kind::Roles => out.roles = Some(file),

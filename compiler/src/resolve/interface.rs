@@ -34,6 +34,8 @@ pub struct Declared {
     pub default: Option<Value>,
     /// Whether it stands under `params:`.
     pub parameter: bool,
+    /// It has a default that was reported.
+    pub broken: bool,
 }
 
 /// The module that a file declares.
@@ -74,18 +76,21 @@ fn declared(module: &ModuleAst, sink: &mut Sink) -> Vec<Declared> {
             (Some(syn), None) => values::untyped(syn, sink),
             (None, _) => None,
         };
-        (p.name.text.clone(), p.declared.clone(), default, true)
+        (p.name.text.clone(), p.declared.clone(), default, true, p.default.is_some())
     });
     let params: Vec<_> = params.collect();
-    let vars =
-        module.vars.iter().map(|(name, syn)| (name.text.clone(), None, values::untyped(syn, sink), false));
+    let vars = module
+        .vars
+        .iter()
+        .map(|(name, syn)| (name.text.clone(), None, values::untyped(syn, sink), false, true));
     params
         .into_iter()
         .chain(vars.collect::<Vec<_>>())
-        .map(|(name, ty, default, parameter)| {
+        .map(|(name, ty, default, parameter, written)| {
+            let broken = default.is_none() && written;
             let default = default.filter(|v| *v != Value::Null);
             let ty = ty.or_else(|| default.as_ref().map(Type::of)).unwrap_or(Type::Any);
-            Declared { name, ty, default, parameter }
+            Declared { name, ty, default, parameter, broken }
         })
         .collect()
 }

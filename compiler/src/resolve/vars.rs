@@ -152,6 +152,9 @@ impl Merge<'_> {
                     known.ty = declared.ty.clone();
                     known.declared = Some(name.clone());
                 }
+                if declared.broken {
+                    known.value = VarValue::Undecided;
+                }
                 if let Some(value) = &declared.default {
                     if let Type::Record(_) = known.ty {
                         known.ty = known.ty.clone().join(declared.ty.clone());

@@ -2,7 +2,7 @@
 
 use super::instances::{FactsKey, Instance};
 use super::shape::Names;
-use super::typed::{NameForm, TypedAttribute, TypedResource, TypesKey, typed};
+use super::typed::{NameForm, TypedAttribute, TypedResource, TypesKey, tied, typed};
 use crate::db::{Db, Project, SourceFile};
 use crate::diagnostic::codes::{EVALUATION_FAILED, LIMIT_EXCEEDED, TOO_LATE, TYPE_MISMATCH, UNCOVERED_CASE};
 use crate::diagnostic::{Diagnostic, Place, Sink};
@@ -281,6 +281,7 @@ impl Work {
             defaults: type_defaults(r.kind, &written),
             attributes: written,
             key,
+            tied: r.when.as_ref().is_some_and(tied),
             waits,
         };
         self.out.instances.push((self.number, Arc::new(instance)));

@@ -98,6 +98,8 @@ pub struct Instance {
     pub unique: bool,
     /// Value of the key attribute, when known.
     pub key: Option<Arc<str>>,
+    /// Its condition, as written, asks `changed`.
+    pub tied: bool,
     /// It waits for `changed`; the place of the condition.
     pub waits: Option<Span>,
 }

@@ -5,7 +5,7 @@ use super::instances::{
     Encoded, ExtraEdges, FactsKey, ModuleFacts, Specialised, encode, encoded, specialised,
 };
 use super::order::order;
-use super::shape::waiting;
+use super::shape::{useless_notify, waiting};
 use super::typed::{EdgeKind, TypesKey, typed};
 use crate::db::{Db, Project, SourceFile};
 use crate::diagnostic::codes::{
@@ -16,7 +16,7 @@ use crate::diagnostic::nearest::{listed, suggest};
 use crate::diagnostic::{Diagnostic, Place, Severity};
 use crate::expr::VarType;
 use crate::resolve::class::{Class, resolved_class};
-use crate::resolve::index::index;
+use crate::resolve::index::{Index, index};
 use crate::resolve::interface::{interface, module, reads};
 use crate::resolve::vars::{TraitFacts, VarValue, all_variables, class_vars};
 use grammar::Span;
@@ -78,7 +78,6 @@ pub fn keys<'db>(
     let resolved = resolved_class(db, project, class);
     let vars = class_vars(db, project, class, traits);
     let reads = reads(db, project, file);
-    let all = all_variables(db, project);
     let mut types = BTreeMap::new();
     let mut values = Vec::new();
     for name in &reads.vars {
@@ -99,7 +98,7 @@ pub fn keys<'db>(
                 if let Some(own) = own.filter(|d| d.parameter) {
                     types.insert(name.clone(), VarType::Set(own.ty.clone()));
                     values.push((name.clone(), None));
-                } else if let Some(ty) = all.get(name) {
+                } else if let Some(ty) = all_variables(db, project).get(name) {
                     types.insert(name.clone(), VarType::Elsewhere(ty.clone()));
                 }
             }
@@ -152,7 +151,8 @@ pub fn linked<'db>(db: &'db dyn Db, project: Project, class: Class<'db>, traits:
         let depends_on = interface(db, file).map(|i| i.depends_on.as_slice()).unwrap_or_default();
         parts.push(Part { name: name.clone(), file, spec, depends_on, path: file.path(db) });
     }
-    let mut linking = Linking { db, parts: &parts, out, extra: BTreeMap::new(), module_edges: Vec::new() };
+    let mut linking =
+        Linking { db, index, parts: &parts, out, extra: BTreeMap::new(), module_edges: Vec::new() };
     linking.module_dependencies();
     linking.references();
     linking.unique_targets();
@@ -211,6 +211,7 @@ struct Part<'db> {
 
 struct Linking<'a, 'db> {
     db: &'db dyn Db,
+    index: &'db Index,
     parts: &'a [Part<'db>],
     out: Linked,
     /// By part.
@@ -274,6 +275,14 @@ impl Linking<'_, '_> {
                     self.out.found.push(finding);
                     continue;
                 }
+                let told: Vec<_> = match external.kind {
+                    EdgeKind::Notify => found.iter().map(|to| &spec.instances[*to]).collect(),
+                    EdgeKind::Subscribes => vec![&self.parts[from].spec.instances[external.from]],
+                    EdgeKind::DependsOn | EdgeKind::Before => Vec::new(),
+                };
+                if let Some(first) = told.first().filter(|_| !told.iter().any(|i| i.tied)) {
+                    self.out.found.push(useless_notify(external.kind, &first.name, place.clone()));
+                }
                 for to in found {
                     self.edge(from, external.from, part, to, external.kind, &place);
                 }
@@ -313,6 +322,9 @@ impl Linking<'_, '_> {
                     known.extend(self.parts.iter().flat_map(|p| {
                         p.spec.instances.iter().map(move |i| format!("{}.{}", p.name, i.name))
                     }));
+                }
+                if text.split_once('.').is_some_and(|(m, _)| self.index.broken.contains(m)) {
+                    return None;
                 }
                 let not_assigned = text.split_once('.').map(|(m, _)| m.to_owned());
                 let message = match &not_assigned {
@@ -383,6 +395,10 @@ impl Linking<'_, '_> {
                 let (Some(key), true) = (&i.key, i.unique) else { continue };
                 let Some((other_part, other)) = seen.insert((&i.kind, key), (part, at)) else { continue };
                 let first = &self.parts[other_part].spec.instances[other];
+                // two of one name are reported as such
+                if other_part == part && first.name == i.name {
+                    continue;
+                }
                 let message = format!("two resources manage the {} `{key}` of one envoy", i.kind);
                 let mut finding = Diagnostic::new(&DUPLICATE_TARGET, self.place(part, i.span), message)
                     .label(format!("`{}.{}`", p.name, i.name))

@@ -4,11 +4,11 @@
 
 use super::edges::Target;
 use super::order::order;
-use super::typed::{EdgeKind, Reference, TypedResource, TypesKey, typed};
+use super::typed::{EdgeKind, Reference, TypedResource, TypesKey, tied, typed};
 use crate::db::{Db, Project, SourceFile};
-use crate::diagnostic::codes::{DEPENDENCY_CYCLE, DUPLICATE_RESOURCE, UNKNOWN_RESOURCE};
+use crate::diagnostic::codes::{DEPENDENCY_CYCLE, DUPLICATE_RESOURCE, UNKNOWN_RESOURCE, USELESS_NOTIFY};
 use crate::diagnostic::nearest::suggest;
-use crate::diagnostic::{Diagnostic, Sink};
+use crate::diagnostic::{Diagnostic, Place, Sink};
 use grammar::Span;
 use ir::Hash;
 use std::collections::HashMap;
@@ -166,6 +166,7 @@ impl Shaping<'_> {
             for reference in &resource.edges {
                 match self.local(module, reference, &names) {
                     Some(targets) => {
+                        self.told(at, &targets, reference);
                         for to in targets {
                             self.edge(at, to, reference, &mut edges);
                         }
@@ -183,6 +184,23 @@ impl Shaping<'_> {
         match order(count, &plain) {
             Ok(order) => self.reorder(&order),
             Err(circle) => self.report_circle(&circle, &edges),
+        }
+    }
+
+    /// Whether a resource that is told asks for it.
+    fn told(&mut self, at: usize, targets: &[usize], reference: &Reference) {
+        let told: &[usize] = match reference.kind {
+            EdgeKind::Notify => targets,
+            EdgeKind::Subscribes => &[at],
+            EdgeKind::DependsOn | EdgeKind::Before => return,
+        };
+        let asks = |at: &usize| {
+            let resource = self.resources.get(self.names[*at].0);
+            resource.is_some_and(|r| r.when.as_ref().is_some_and(tied))
+        };
+        if let Some(first) = told.first().filter(|_| !told.iter().any(asks)) {
+            let place = self.sink.at(reference.to.span);
+            self.sink.push(useless_notify(reference.kind, &self.names[*first].1, place));
         }
     }
 
@@ -309,8 +327,18 @@ impl Shaping<'_> {
     }
 }
 
+/// A resource that is told, but would do the same anyway.
+pub(super) fn useless_notify(kind: EdgeKind, told: &str, place: Place) -> Diagnostic {
+    let message = format!("`{}:` has no effect: `{told}` does not ask whether anything changed", kind.key());
+    let help = format!(
+        "give `{told}` the condition `when: changed` to run it only then, or write `depends_on:` if only the order \
+         matters"
+    );
+    Diagnostic::new(&USELESS_NOTIFY, place, message).label("nothing is triggered").help(help)
+}
+
 /// A circle of (first, then) the way people read it: each waits for the next.
-pub(super) fn waiting(circle: &[usize]) -> Vec<usize> {
+pub(crate) fn waiting(circle: &[usize]) -> Vec<usize> {
     let first = circle.first().copied();
     first.into_iter().chain(circle.iter().skip(1).rev().copied()).collect()
 }

@@ -328,7 +328,7 @@ impl<'db> Typing<'db> {
     fn foreach(&mut self, list: &Name) -> Option<(Lowered, Type)> {
         let mut steps = list.text.split('.');
         let first = steps.next().unwrap_or_default();
-        let what = format!("foreach `{}`", list.text);
+        let mut whole = first.to_owned();
         let mut ty = match self.vars.get(first) {
             Some(VarType::Set(ty) | VarType::Elsewhere(ty)) => ty.clone(),
             None => {
@@ -354,13 +354,14 @@ impl<'db> Typing<'db> {
                 Type::Record(mut fields) => match fields.remove(step) {
                     Some(ty) => ty,
                     None => {
-                        values::unknown_field(&mut self.sink, list.span, &what, step, &fields);
+                        values::unknown_field(&mut self.sink, list.span, &whole, step, &fields);
                         return None;
                     }
                 },
                 Type::Map(t) => *t,
                 _ => Type::Any,
             };
+            whole = format!("{whole}.{step}");
         }
         let element = match ty {
             Type::List(t) => *t,
@@ -654,10 +655,7 @@ impl<'db> Typing<'db> {
                 self.sink.push(finding);
             }
         }
-        let mut tied = false;
-        if let Some(when) = when {
-            when.expr.walk(&mut |e| tied |= matches!(e, Expr::Call(Builtin::Changed, _)));
-        }
+        let tied = when.is_some_and(tied);
         if !ty.guards.is_empty() && !tied && !ty.guards.iter().any(|g| anywhere(g)) {
             let finding = self
                 .sink
@@ -771,6 +769,13 @@ impl<'db> Typing<'db> {
             }
         }
     }
+}
+
+/// Whether a condition asks `changed`, or might have before it was reported.
+pub fn tied(when: &Lowered) -> bool {
+    let mut tied = when.is_broken();
+    when.expr.walk(&mut |e| tied |= matches!(e, Expr::Call(Builtin::Changed, _)));
+    tied
 }
 
 fn references(r: &ResourceAst) -> Vec<Reference> {
