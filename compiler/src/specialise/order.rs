@@ -1,6 +1,6 @@
 //! Order: repeatedly the first in the list whose prerequisites are all taken.
 
-use petgraph::algo::tarjan_scc;
+use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet, VecDeque};
@@ -43,7 +43,8 @@ fn circle(count: usize, edges: &[(usize, usize)]) -> Vec<usize> {
     let in_circle = |part: &Vec<NodeIndex<usize>>| {
         part.len() > 1 || part.first().is_some_and(|n| graph.contains_edge(*n, *n))
     };
-    let first = tarjan_scc(&graph).into_iter().filter(in_circle).flatten().map(|n| n.index()).min();
+    // not `tarjan_scc`, which recurses: a policy may have long chains
+    let first = kosaraju_scc(&graph).into_iter().filter(in_circle).flatten().map(|n| n.index()).min();
     let Some(start) = first else { return Vec::new() };
     let mut from = vec![usize::MAX; count];
     let mut queue = VecDeque::from([start]);
