@@ -1,6 +1,7 @@
 //! A policy: open it, check it, ask for the class of a host and for the variant of a class.
 
 use crate::checks::{check, class_findings};
+use crate::concern::file_errors;
 use crate::db::{Content, Project, RootDb, SourceFile};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::facts::shared_traits;
@@ -363,6 +364,7 @@ impl Policy {
         };
         let assembled = assembled(&self.db, self.project, class, facts);
         let mut found = errors(class_findings(&self.db, self.project, class, facts));
+        found.extend(errors(file_errors(&self.db, self.project, class)));
         found.extend(assembled.found.iter().cloned());
         if !found.is_empty() {
             return Err(VariantError::Findings { class: resolved.label.clone(), found });

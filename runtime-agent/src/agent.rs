@@ -74,7 +74,7 @@ pub enum AgentError {
         /// What is wrong with the cached one.
         bundle: VerifyError,
         /// Why there is no newer one.
-        server: Option<CheckInError>,
+        server: Option<Box<CheckInError>>,
     },
 }
 
@@ -303,7 +303,7 @@ impl Session<'_> {
     ) -> Result<Cycle, AgentError> {
         let summary = match self.run(check_in.is_err(), options, observer) {
             Err(AgentError::NothingValid { bundle, .. }) => {
-                return Err(AgentError::NothingValid { bundle, server: check_in.err() });
+                return Err(AgentError::NothingValid { bundle, server: check_in.err().map(Box::new) });
             }
             other => other?,
         };

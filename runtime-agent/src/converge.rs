@@ -136,7 +136,7 @@ impl Run<'_> {
     fn take(&mut self, module: &Module, resource: &Resource) -> ResourceReport {
         let started = Instant::now();
         let id = format!("{}.{}", module.name, resource.name);
-        let mut detail = String::new();
+        let mut detail = declared(resource);
         let end = self.end(module, resource, &id, &mut detail);
         if end.outcome == Outcome::Failed {
             self.blocked.insert(id);
@@ -283,9 +283,18 @@ fn target(module: &Module, target: &Target) -> Option<String> {
     }
 }
 
+/// What a resource is about, as far as that is known without evaluating anything.
+fn declared(resource: &Resource) -> String {
+    let key = executor(&resource.kind).ok().and_then(|e| resource.attribute(e.key())?.as_const()?.as_str());
+    key.map(|text| printable(bounded(text, 200))).unwrap_or_default()
+}
+
 fn about(key: &str, desired: &Desired) -> String {
     if desired.is_sensitive(key) {
         return "(sensitive)".to_owned();
     }
     desired.value(key).and_then(Value::as_str).map(|text| printable(bounded(text, 200))).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

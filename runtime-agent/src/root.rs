@@ -144,6 +144,7 @@ pub struct Meta {
 }
 
 impl From<FileStat> for Meta {
+    #[allow(clippy::unnecessary_cast, reason = "these fields are narrower on some architectures")]
     fn from(stat: FileStat) -> Self {
         let kind = match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
             SFlag::S_IFREG => Kind::File,
@@ -200,7 +201,10 @@ impl Root {
     pub fn open(path: &Path) -> Result<Self, FsError> {
         let fail = |errno| FsError { action: "open root directory", path: path.display().to_string(), errno };
         let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-        Ok(Root { directory: open(path, flags, Mode::empty()).map_err(fail)?, path: path.to_owned() })
+        let directory = open(path, flags, Mode::empty()).map_err(fail)?;
+        // Programs that are given a path start elsewhere than we did.
+        let path = path.canonicalize().map_err(|e| fail(errno_of(&e)))?;
+        Ok(Root { directory, path })
     }
 
     /// Where the root is, for messages and for programs that are given a path.

@@ -96,7 +96,11 @@ impl<'a> Host<'a> {
 
     /// Fails when the policy has errors for this host.
     pub(super) fn need_no_errors(&self) -> Result<(), Failure> {
-        let found = self.errors();
+        let mut found = self.errors();
+        if found.is_empty() {
+            // what cannot be shipped: a limit of the wire form
+            found.extend(self.assembled().found.iter().cloned());
+        }
         if found.is_empty() {
             return Ok(());
         }
@@ -116,11 +120,11 @@ impl<'a> Host<'a> {
         let traits: BTreeSet<Arc<str>> = needs.iter().flat_map(|n| n.traits.iter().cloned()).collect();
         let traits: Vec<Arc<str>> = traits.into_iter().collect();
         let more = match needs.len() - 1 {
-            0 => String::new(),
-            n => format!(" and {n} more"),
+            0 => " depends".to_owned(),
+            n => format!(" and {n} more depend"),
         };
         let message = format!(
-            "{} ({}){more} depends on traits that were not given: {}",
+            "{} ({}){more} on traits that were not given: {}",
             first.what,
             first.place,
             traits.join(", ")

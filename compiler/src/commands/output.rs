@@ -129,6 +129,15 @@ fn thousands(n: usize) -> String {
     out
 }
 
+/// Text of at most so many characters.
+pub(super) fn short(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    let head: String = text.chars().take(most).collect();
+    format!("{head}…")
+}
+
 /// A file and a line of it, as every document has them.
 pub(super) fn place(file: &str, line: usize) -> Json {
     json!({ "file": file, "line": line })

@@ -89,6 +89,10 @@ fn traits_that_a_variable_needs_are_named() {
     let dir = policy(&[("nodes.vgo", &nodes), ("environments.vgo", ENVIRONMENTS), ("modules/app.vgo", APP)]);
     let root = text(dir.path());
     vigoc(&["resolve", "web-1.test", root]).exits(1).says("`workers`").says("os.family");
+    vigoc(&["explain", "web-1.test", root, "--var", "workers"])
+        .exits(0)
+        .prints("otherwise")
+        .prints("not known");
     let rhel = r#"{"os": {"family": "rhel"}}"#;
     let ran = vigoc_in(dir.path(), &["resolve", "web-1.test", "--format", "json", "--traits", "-"], rhel);
     assert_eq!(ran.exits(0).json()["vars"]["workers"], 2);

@@ -181,7 +181,7 @@ pub fn main() -> ExitCode {
             }
         }
         Command::Run { once: true, args } => {
-            once(&agent, &options, args, |lines| agent.run_once(&args.options(), lines))
+            once("run", &options, args, |lines| agent.run_once(&args.options(), lines))
         }
         Command::Run { once: false, args } => {
             if args.dry_run || args.only.is_some() || args.detailed_exitcode || args.format == Format::Json {
@@ -190,7 +190,7 @@ pub fn main() -> ExitCode {
                 run(&agent, &options, args)
             }
         }
-        Command::Apply { bundle_dir, envoy, args } => once(&agent, &options, args, |lines| {
+        Command::Apply { bundle_dir, envoy, args } => once("apply", &options, args, |lines| {
             agent.apply(bundle_dir, envoy.as_deref(), &args.options(), lines)
         }),
         Command::Status { format, check } => status(&agent, *format, *check),
@@ -253,7 +253,7 @@ fn enroll(agent: &Agent, options: &EnrolOptions) -> u8 {
 }
 
 fn once(
-    _agent: &Agent,
+    command: &str,
     options: &AgentOptions,
     args: &RunArgs,
     work: impl FnOnce(&mut Lines) -> Result<RunSummary, AgentError>,
@@ -265,7 +265,7 @@ fn once(
     match work(&mut lines) {
         Ok(summary) => {
             if json {
-                say(&summary_json(&summary).to_string());
+                say(&summary_json(command, &summary).to_string());
             } else {
                 lines.summary(&summary);
             }

@@ -78,7 +78,7 @@ impl RunObserver for Lines {
     fn resource(&mut self, report: &ResourceReport) {
         let blocked = report.outcome == Outcome::Skipped && report.action.starts_with("dependency");
         if self.quiet || !(matches!(report.outcome, Outcome::Changed | Outcome::Failed) || blocked) {
-            tracing::info!(
+            tracing::debug!(
                 "{} {}.{} {}",
                 report.outcome.name(),
                 report.module,
@@ -131,7 +131,7 @@ fn indent(text: &str) -> String {
 }
 
 /// A run as one document.
-pub fn summary_json(summary: &RunSummary) -> serde_json::Value {
+pub fn summary_json(command: &str, summary: &RunSummary) -> serde_json::Value {
     let result = |r: &ResourceReport| {
         json!({
             "module": r.module, "resource": r.resource, "type": r.kind, "outcome": r.outcome.name(),
@@ -142,7 +142,7 @@ pub fn summary_json(summary: &RunSummary) -> serde_json::Value {
     };
     json!({
         "format_version": "1.0",
-        "command": "run",
+        "command": command,
         "tool_version": env!("CARGO_PKG_VERSION"),
         "run_id": summary.run_id,
         "dry_run": summary.dry_run,

@@ -66,6 +66,12 @@ impl Executor for ExecType {
 
 fn guard(context: &Context<'_>, desired: &Desired, name: &'static str) -> Result<Option<i32>, ResourceError> {
     let Some(line) = desired.text(name)? else { return Ok(None) };
+    // A directory that an earlier resource has yet to make: nothing can have been done in it, so the command is due.
+    if let Some(cwd) = desired.path("cwd")?
+        && context.root.follow(&cwd).is_none()
+    {
+        return Ok(None);
+    }
     let ended = run(context, desired, command(desired, name, line)?)?;
     Ok(Some(ended.code))
 }
@@ -153,6 +159,14 @@ mod tests {
         assert!(due(&[("only_if", "true".into())]));
         assert!(!due(&[("only_if", "false".into())]));
         assert!(!due(&[("unless", "false".into()), ("only_if", "false".into())]));
+    }
+
+    #[test]
+    fn where_its_directory_is_not_made_yet_it_is_due_and_fails_only_when_it_has_to_run() {
+        let s = Sandbox::new();
+        let d = exec("true", &[("cwd", "/later".into()), ("unless", "true".into())]);
+        assert!(!s.probe("exec", &d).unwrap().is_clean());
+        assert!(s.converge("exec", &d).unwrap_err().to_string().contains("cannot enter /later"));
     }
 
     #[test]

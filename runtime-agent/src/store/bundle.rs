@@ -227,3 +227,15 @@ fn put_key(t: &WriteTransaction, key: &KeyRecord, epoch: u64) -> Result<(), redb
     }
     Ok(())
 }
+
+#[cfg(test)]
+impl Store {
+    /// Lets a module go bad.
+    pub fn rot(&self, hash: Hash) {
+        self.write(|t| {
+            t.open_table(BLOBS)?.insert(hash.0.as_slice(), b"rot".as_slice())?;
+            Ok(())
+        })
+        .unwrap();
+    }
+}

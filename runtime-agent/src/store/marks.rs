@@ -1,6 +1,6 @@
 //! The marks that must never fall, in the store and in a second file beside it.
 
-use super::{META, Store, StoreError, put_json, take_json};
+use super::{META, Store, StoreError, put, put_json, take, take_json};
 use crate::state::{StateDir, read_optional, write_private};
 use redb::WriteTransaction;
 
@@ -19,6 +19,8 @@ pub struct Marks {
     pub result_seq: u64,
     /// The server has everything up to here.
     pub acknowledged: u64,
+    /// A recent number of a request; the store has the last one.
+    pub counter: u64,
 }
 
 impl Marks {
@@ -32,6 +34,7 @@ impl Marks {
             time_floor: if self.time_floor == 0 { other.time_floor } else { self.time_floor },
             result_seq: self.result_seq.max(other.result_seq),
             acknowledged: self.acknowledged.max(other.acknowledged),
+            counter: self.counter.max(other.counter),
         }
     }
 
@@ -78,6 +81,10 @@ impl Store {
         if marks != first {
             self.write(|t| put_json(t, "marks", &marks))?;
         }
+        if fresh && marks.counter > 0 {
+            // More requests than the second copy can lag behind.
+            self.write(|t| put(t, "counter", &(marks.counter + 100_000).to_be_bytes()))?;
+        }
         if fresh && marks.result_seq > marks.acknowledged {
             self.queue_lost(marks.acknowledged + 1, marks.result_seq)?;
         }
@@ -100,6 +107,7 @@ pub(super) fn change_marks(
 ) -> Result<Marks, redb::Error> {
     let mut marks: Marks = take_json(t, "marks")?;
     change(&mut marks);
+    marks.counter = take(t, "counter")?.and_then(|b| b.try_into().ok()).map_or(0, u64::from_be_bytes);
     put_json(t, "marks", &marks)?;
     Ok(marks)
 }

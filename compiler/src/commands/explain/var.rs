@@ -3,7 +3,7 @@
 use super::{Answer, table};
 use crate::commands::failure::Failure;
 use crate::commands::host::Host;
-use crate::commands::output::place;
+use crate::commands::output::{place, short};
 use crate::commands::residual::{value_json, value_text};
 use crate::diagnostic::nearest::suggest;
 use crate::resolve::class::entry;
@@ -18,6 +18,8 @@ use std::sync::Arc;
 enum Effect {
     /// The result is its value.
     Wins,
+    /// The result is its value unless a condition that is not known turns out true.
+    Otherwise,
     /// A map that later maps were merged into, or that was merged into earlier ones.
     Merged,
     /// A later layer replaces it.
@@ -32,6 +34,7 @@ impl Effect {
     fn name(self) -> &'static str {
         match self {
             Effect::Wins => "wins",
+            Effect::Otherwise => "otherwise",
             Effect::Merged => "merged",
             Effect::Hidden => "hidden",
             Effect::Skipped => "skipped",
@@ -42,6 +45,7 @@ impl Effect {
     fn said(self) -> &'static str {
         match self {
             Effect::Wins => "wins",
+            Effect::Otherwise => "otherwise",
             Effect::Merged => "merged",
             Effect::Hidden => "",
             Effect::Skipped => "condition is false",
@@ -65,7 +69,8 @@ pub(super) fn explain(host: &Host<'_>, name: &str) -> Result<Answer, Failure> {
     for (step, effect) in variable.steps.iter().zip(effects) {
         let (file, line) = step_place(host, name, step);
         let origin = origin(host, step);
-        let shown = if step.value == Value::Null { "un-set".into() } else { value_text(&step.value) };
+        let shown =
+            if step.value == Value::Null { "un-set".into() } else { short(&value_text(&step.value), 44) };
         let mark = if effect == Effect::Wins { "◀ " } else { "  " };
         rows.push(vec![
             format!("  {shown}"),
@@ -132,6 +137,7 @@ fn effects(variable: &Variable) -> Vec<Effect> {
                 let merges = winner == Some(true) && map;
                 open = merges;
                 match (first, merges) {
+                    (true, _) if variable.value == VarValue::Undecided => Effect::Otherwise,
                     (true, _) => Effect::Wins,
                     (false, true) => Effect::Merged,
                     (false, false) => Effect::Hidden,

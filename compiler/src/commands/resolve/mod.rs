@@ -135,7 +135,7 @@ fn summary(host: &Host<'_>, state: &State, out: &mut String) -> std::fmt::Result
         writeln!(out, "\nvariables")?;
         let width = vars.iter().map(|(n, _)| n.chars().count()).max().unwrap_or(0).min(32);
         for (name, value) in vars {
-            writeln!(out, "  {name:width$}  {}", short(&value_text(value)))?;
+            writeln!(out, "  {name:width$}  {}", output::short(&value_text(value), WIDE))?;
         }
     }
     for module in &state.modules {
@@ -148,7 +148,7 @@ fn summary(host: &Host<'_>, state: &State, out: &mut String) -> std::fmt::Result
                 writeln!(out, "    {:width$}  {}", "when", when_text(when))?;
             }
             for (name, expr) in &r.attributes {
-                writeln!(out, "    {name:width$}  {}", short(&attribute_text(expr)))?;
+                writeln!(out, "    {name:width$}  {}", output::short(&attribute_text(expr), WIDE))?;
             }
             for (key, list) in [("after", &r.depends_on), ("notifies", &r.notify)] {
                 if !list.is_empty() {
@@ -160,16 +160,9 @@ fn summary(host: &Host<'_>, state: &State, out: &mut String) -> std::fmt::Result
     Ok(())
 }
 
+/// Characters of a value; `--format json` has it all.
+const WIDE: usize = 100;
+
 fn listed(names: &[&str]) -> String {
     if names.is_empty() { "none".into() } else { names.join(", ") }
-}
-
-/// At most a line; `--format json` has it all.
-fn short(text: &str) -> String {
-    const MOST: usize = 100;
-    if text.chars().count() <= MOST {
-        return text.to_owned();
-    }
-    let head: String = text.chars().take(MOST).collect();
-    format!("{head}…")
 }

@@ -1,0 +1,251 @@
+//! Order, dependencies and triggers, as a table would have them.
+
+use super::*;
+use crate::clock::FixedClock;
+use crate::facts::NoSecrets;
+use crate::observe::Silent;
+use crate::root::Root;
+use ir::{Builtin, Expr};
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+
+/// An exec that leaves a line in `log`, or fails.
+fn exec(name: &str, line: &str) -> Resource {
+    let attribute = |name: &str, value: Value| (Arc::from(name), Expr::Const(value));
+    Resource {
+        name: name.into(),
+        kind: "exec".into(),
+        when: None,
+        attributes: vec![
+            attribute("command", line.into()),
+            attribute("returns", Value::List(vec![Value::Int(0)])),
+            attribute("shell", true.into()),
+            attribute("timeout", "20s".into()),
+        ],
+        depends_on: vec![],
+        notify: vec![],
+    }
+}
+
+fn log(name: &str) -> Resource {
+    exec(name, &format!("echo {name} >> log"))
+}
+
+fn fails(name: &str) -> Resource {
+    exec(name, "exit 1")
+}
+
+fn unchanged(name: &str) -> Resource {
+    let mut r = log(name);
+    r.attributes.push(("unless".into(), Expr::Const("true".into())));
+    r
+}
+
+fn when(mut r: Resource, condition: Expr) -> Resource {
+    r.when = Some(condition);
+    r
+}
+
+fn triggered(name: &str) -> Resource {
+    when(log(name), Expr::Call(Builtin::Changed, vec![]))
+}
+
+fn needs(mut r: Resource, on: &[u32]) -> Resource {
+    r.depends_on = on.iter().map(|at| Target::Local(*at)).collect();
+    r
+}
+
+fn tells(mut r: Resource, whom: &[u32]) -> Resource {
+    r.notify = whom.iter().map(|at| Target::Local(*at)).collect();
+    r
+}
+
+fn module(name: &str, resources: Vec<Resource>) -> Module {
+    Module { name: name.into(), depends_on: vec![], resources }
+}
+
+struct Ran {
+    outcomes: String,
+    log: String,
+    results: Vec<ResourceReport>,
+}
+
+fn run_with(modules: &[Module], options: &RunOptions, triggers: &mut dyn Triggers) -> Ran {
+    let dir = tempfile::tempdir().unwrap();
+    let root = Root::open(dir.path()).unwrap();
+    let traits = Value::Map([("os".into(), "linux".into())].into());
+    let facts = HostFacts {
+        root: &root,
+        hostname: "h",
+        traits: &traits,
+        clock: &FixedClock::at(1),
+        secrets: &NoSecrets,
+        changed: Cell::new(false),
+        touched: Cell::new(false),
+        missing: RefCell::new(None),
+    };
+    let context = Context { root: &root, now: 1, diff: false, ownership: false };
+    let stop = AtomicBool::new(false);
+    let converged = converge(modules, &facts, &context, options, triggers, &mut Silent, &stop).unwrap();
+    let outcomes =
+        converged.results.iter().map(|r| format!("{}={} ", r.resource, r.outcome.name())).collect::<String>();
+    Ran {
+        outcomes: outcomes.trim_end().to_owned(),
+        log: std::fs::read_to_string(dir.path().join("log"))
+            .unwrap_or_default()
+            .replace('\n', " ")
+            .trim_end()
+            .to_owned(),
+        results: converged.results,
+    }
+}
+
+fn run(resources: Vec<Resource>) -> Ran {
+    run_with(&[module("m", resources)], &RunOptions::default(), &mut Forgetful::default())
+}
+
+#[test]
+fn outcomes() {
+    let no = || Expr::Const(false.into());
+    for (resources, outcomes, logged) in [
+        (
+            vec![log("a"), unchanged("b"), fails("c"), when(log("d"), no())],
+            "a=changed b=ok c=failed d=skipped",
+            "a",
+        ),
+        // Dependencies that failed block, transitively; ones that were skipped by `when` do not.
+        (
+            vec![fails("a"), needs(log("b"), &[0]), needs(log("c"), &[1]), log("d")],
+            "a=failed b=skipped c=skipped d=changed",
+            "d",
+        ),
+        (vec![when(log("a"), no()), needs(log("b"), &[0])], "a=skipped b=changed", "b"),
+        // A trigger runs once, after all its notifiers, and only when one of them changed.
+        (
+            vec![tells(log("a"), &[2]), tells(log("b"), &[2]), triggered("r")],
+            "a=changed b=changed r=changed",
+            "a b r",
+        ),
+        (vec![tells(unchanged("a"), &[1]), triggered("r")], "a=ok r=skipped", ""),
+        (vec![tells(fails("a"), &[1]), triggered("r")], "a=failed r=skipped", ""),
+        // A notified resource that is not gated runs by its own guards.
+        (vec![tells(unchanged("a"), &[1]), log("r")], "a=ok r=changed", "r"),
+        (
+            vec![tells(log("a"), &[1]), tells(triggered("r"), &[2]), triggered("s")],
+            "a=changed r=changed s=changed",
+            "a r s",
+        ),
+    ] {
+        let ran = run(resources);
+        assert_eq!((ran.outcomes.as_str(), ran.log.as_str()), (outcomes, logged));
+    }
+}
+
+#[test]
+fn edges_across_modules_go_by_name() {
+    let other = |resource: &str| Target::Other { module: "a".into(), resource: resource.into() };
+    let first = module("a", vec![fails("x"), log("y")]);
+    let mut blocked = log("p");
+    blocked.depends_on = vec![other("x")];
+    let mut free = log("q");
+    free.depends_on = vec![other("y"), other("gone")];
+    let ran = run_with(
+        &[first, module("b", vec![blocked, free])],
+        &RunOptions::default(),
+        &mut Forgetful::default(),
+    );
+    assert_eq!(ran.outcomes, "x=failed y=changed p=skipped q=changed");
+    assert_eq!(ran.results[2].action, "dependency a.x failed");
+}
+
+/// Keeps what a store would.
+#[derive(Default)]
+struct Kept {
+    due: BTreeSet<String>,
+    log: Vec<String>,
+}
+
+impl Triggers for Kept {
+    fn pending(&self) -> Result<BTreeSet<String>, StoreError> {
+        Ok(self.due.clone())
+    }
+    fn earn(&mut self, targets: &BTreeSet<String>) -> Result<(), StoreError> {
+        self.due.extend(targets.iter().cloned());
+        self.log.push(format!("earn {targets:?}"));
+        Ok(())
+    }
+    fn serve(&mut self, targets: &BTreeSet<String>) -> Result<(), StoreError> {
+        self.due.retain(|due| !targets.contains(due));
+        self.log.push(format!("serve {targets:?}"));
+        Ok(())
+    }
+}
+
+#[test]
+fn a_trigger_that_was_earned_is_served_even_by_a_later_run() {
+    let modules = [module("m", vec![tells(unchanged("a"), &[1]), triggered("r")])];
+    let mut kept = Kept { due: ["m.r".to_owned()].into(), ..Kept::default() };
+    let ran = run_with(&modules, &RunOptions::default(), &mut kept);
+    assert_eq!(ran.outcomes, "a=ok r=changed");
+    assert!(kept.due.is_empty());
+    let again = run_with(&modules, &RunOptions::default(), &mut kept);
+    assert_eq!(again.outcomes, "a=ok r=skipped");
+}
+
+#[test]
+fn a_trigger_is_on_record_before_the_change_and_stays_until_it_is_served() {
+    let failing = when(fails("r"), Expr::Call(Builtin::Changed, vec![]));
+    let mut kept = Kept::default();
+    run_with(&[module("m", vec![tells(log("a"), &[1]), failing])], &RunOptions::default(), &mut kept);
+    assert_eq!(kept.due, ["m.r".to_owned()].into(), "it failed, so it is due again");
+    let mut kept = Kept::default();
+    let blocked = needs(triggered("r"), &[1]);
+    run_with(
+        &[module("m", vec![tells(log("a"), &[2]), fails("b"), blocked])],
+        &RunOptions::default(),
+        &mut kept,
+    );
+    assert_eq!(kept.due, ["m.r".to_owned()].into(), "it was blocked, so it was not served");
+    let mut kept = Kept::default();
+    run_with(
+        &[module("m", vec![tells(fails("a"), &[1]), triggered("r")])],
+        &RunOptions::default(),
+        &mut kept,
+    );
+    assert!(kept.due.is_empty(), "nothing changed, so nothing is due");
+}
+
+#[test]
+fn a_dry_run_shows_what_would_be_triggered_and_does_nothing() {
+    let mut kept = Kept::default();
+    let options = RunOptions { dry_run: true, ..RunOptions::default() };
+    let ran = run_with(&[module("m", vec![tells(log("a"), &[1]), triggered("r")])], &options, &mut kept);
+    assert_eq!((ran.outcomes.as_str(), ran.log.as_str()), ("a=changed r=changed", ""));
+    assert!(kept.log.is_empty());
+}
+
+#[test]
+fn only_what_was_asked_for() {
+    let modules = [module("m", vec![log("a"), log("b")]), module("n", vec![log("c")])];
+    for (only, log) in [("m", "a b"), ("m.b", "b"), ("n", "c"), ("x", ""), ("m.", "")] {
+        let options = RunOptions { only: Some(only.into()), ..RunOptions::default() };
+        assert_eq!(run_with(&modules, &options, &mut Forgetful::default()).log, log, "{only}");
+    }
+}
+
+#[test]
+fn what_cannot_be_evaluated_or_is_not_known_fails_with_a_reason() {
+    let error = |r: Resource| run(vec![r]).results[0].error.clone().unwrap();
+    let absent = Expr::path(ir::Root::Traits, &["no", "such"]);
+    assert!(error(when(log("a"), absent.clone())).contains("no.such"));
+    let mut bad = log("a");
+    bad.attributes[0].1 = absent;
+    assert!(error(bad).starts_with("attribute `command`"));
+    assert!(error(when(log("a"), Expr::Const("yes".into()))).contains("not a bool"));
+    let mut unknown = log("a");
+    unknown.kind = "teapot".into();
+    assert!(error(unknown).contains("`teapot` is not known to this agent"));
+    let mut broken = log("a");
+    broken.attributes.push(("creates".into(), Expr::Const("/never".into())));
+    assert!(error(broken).contains("did not converge"));
+}
