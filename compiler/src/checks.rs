@@ -35,7 +35,14 @@ pub fn class_findings<'db>(
     let linked = linked(db, project, class, traits);
     let mut out: Vec<Diagnostic> =
         [&resolved.found, &vars.found, &linked.found].into_iter().flatten().cloned().collect();
-    for d in &mut out {
+    // what stands in the entry itself needs no word on where it was found
+    let own = class::entry(db, class).map(|e| e.span);
+    let file = class.file(db).path(db);
+    let inside = |d: &Diagnostic| {
+        d.place.file == *file
+            && own.is_some_and(|s| s.start <= d.place.span.start && d.place.span.end <= s.end)
+    };
+    for d in out.iter_mut().filter(|d| !inside(d)) {
         d.classes = vec![resolved.label.clone()];
     }
     out

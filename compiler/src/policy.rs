@@ -387,7 +387,7 @@ impl Policy {
         let vars = class_vars(&self.db, self.project, class, facts);
         let open = vars.by_name.iter().find(|(_, v)| v.value == VarValue::Undecided).map(|(name, v)| {
             let file = v.steps.last().map_or(&resolved.place.file, |s| &s.file);
-            (Place { file: file.clone(), span: resolved.place.span }, format!("the variable `{name}`"))
+            (Place { file: file.clone(), span: resolved.place.span }, format!("variable `{name}`"))
         });
         if let Some((place, what)) = linked.undecided.first().or(open.as_ref()) {
             let given: BTreeSet<&str> = facts.values(&self.db).iter().map(|(p, _)| &**p).collect();

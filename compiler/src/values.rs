@@ -250,6 +250,9 @@ fn not_a_bool(text: &Text, span: Span, what: What<'_>, sink: &mut Sink) {
         .say(&TYPE_MISMATCH, span, format!("{what} is a bool, not {}", article(kind_of_scalar(text))))
         .label(kind_of_scalar(text));
     sink.push(match meant {
+        Some(b) if !text.is_plain() => {
+            finding.help(format!("write it without quotes: `{b}`")).fix(span, b.to_string())
+        }
         Some(b) => finding.help(format!("write `{b}`")).fix(span, b.to_string()),
         None => finding.help("write `true` or `false`"),
     });
@@ -257,6 +260,14 @@ fn not_a_bool(text: &Text, span: Span, what: What<'_>, sink: &mut Sink) {
 
 fn not_a_number(text: &Text, span: Span, ty: &Type, what: What<'_>, sink: &mut Sink) {
     let written = &text.scalar.text;
+    if text.scalar.core() == Core::OutOfRange {
+        let finding = sink
+            .say(&INVALID_VALUE, span, format!("`{written}` is not a number that can be stored"))
+            .label("out of range")
+            .help("ints have 64 bits and floats are finite");
+        sink.push(finding);
+        return;
+    }
     let found = kind_of_scalar(text);
     let finding = sink
         .say(&TYPE_MISMATCH, span, format!("{what} is {}, not {}", article(&ty.to_string()), article(found)))

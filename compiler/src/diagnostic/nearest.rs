@@ -7,7 +7,10 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .into_iter()
         .filter(|k| *k != name)
         .map(|k| (strsim::damerau_levenshtein(&lower, &k.to_lowercase()), k))
-        .filter(|(distance, k)| *distance <= 1 + name.len().max(k.len()) / 4)
+        .filter(|(distance, k)| {
+            let longer = name.len().max(k.len());
+            *distance <= 1 + longer / 4 && *distance < longer
+        })
         .min_by(|a, b| a.cmp(b))
         .map(|(_, k)| k)
 }
@@ -40,6 +43,7 @@ mod tests {
             Some("worker_connections")
         );
         assert_eq!(nearest("porst", ["port", "ports", "host"]), Some("port").or(Some("ports")));
+        assert_eq!(nearest("b", ["a", "c"]), None);
         assert_eq!(nearest("x", ["template", "nodes"]), None);
         assert_eq!(suggest("zzz", ["a", "b"]), Some("known: `a`, `b`".into()));
     }

@@ -181,7 +181,9 @@ impl Merge<'_> {
                 Some(known) => values::typed(syn, &known.ty, &what, &mut sink),
                 None => values::untyped(syn, &mut sink),
             };
-            let declared = known.and_then(|k| self.declaration(k, &name.text));
+            // only for a finding: everything else must not depend on what stands where in a module
+            let mismatch = sink.found.iter().any(|f| f.code == TYPE_MISMATCH.slug);
+            let declared = known.filter(|_| mismatch).and_then(|k| self.declaration(k, &name.text));
             for mut finding in sink.found {
                 if finding.code == TYPE_MISMATCH.slug {
                     finding.message = format!("{}; {origin} sets it", finding.message);

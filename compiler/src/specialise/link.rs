@@ -147,6 +147,10 @@ pub fn linked<'db>(db: &'db dyn Db, project: Project, class: Class<'db>, traits:
         out.found.extend(spec.found.iter().cloned());
         if !spec.gated {
             out.undecided.extend(spec.undecided.iter().cloned());
+            // nothing of a variable may be left for the agent, which knows none
+            let open = facts.facts(db).vars.iter().filter(|(_, value)| value.is_none());
+            out.undecided
+                .extend(open.map(|(name, _)| (resolved.place.clone(), format!("variable `{name}`"))));
         }
         let depends_on = interface(db, file).map(|i| i.depends_on.as_slice()).unwrap_or_default();
         parts.push(Part { name: name.clone(), file, spec, depends_on, path: file.path(db) });
@@ -263,7 +267,8 @@ impl Linking<'_, '_> {
                     .map(|(at, _)| at)
                     .collect();
                 if found.is_empty() && !spec.templated.iter().any(|t| target.may_mean(t)) {
-                    let known = spec.instances.iter().map(|i| &*i.name);
+                    let mut known: Vec<&str> = spec.instances.iter().map(|i| &*i.name).collect();
+                    known.sort_unstable();
                     let message = format!(
                         "`{}:` names `{text}`; module `{}` has no resource `{resource}`",
                         external.kind.key(),
@@ -318,6 +323,7 @@ impl Linking<'_, '_> {
             [] => {
                 let mut known: Vec<String> =
                     self.parts[from].spec.instances.iter().map(|i| i.name.to_string()).collect();
+                known.sort_unstable();
                 if text.contains('.') {
                     known.extend(self.parts.iter().flat_map(|p| {
                         p.spec.instances.iter().map(move |i| format!("{}.{}", p.name, i.name))

@@ -315,11 +315,14 @@ impl Shaping<'_> {
         let Some((span, text)) = places.next() else { return };
         let shown: Vec<String> =
             circle.iter().chain(circle.first()).map(|at| format!("`{}`", name(*at))).collect();
-        let mut finding = self
-            .sink
-            .say(&DEPENDENCY_CYCLE, span, format!("resources wait for each other: {}", shown.join(" → ")))
-            .label(text)
-            .help("take one of these edges out");
+        let (message, help) = match shown.len() {
+            2 => (format!("resource {} waits for itself", shown[0]), "take this edge out"),
+            _ => (
+                format!("resources wait for each other: {}", shown.join(" → ")),
+                "take one of these edges out",
+            ),
+        };
+        let mut finding = self.sink.say(&DEPENDENCY_CYCLE, span, message).label(text).help(help);
         for (span, text) in places {
             finding = finding.also(self.sink.at(span), text);
         }

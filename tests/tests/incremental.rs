@@ -1,0 +1,122 @@
+//! What an edit makes the compiler do again, and what it leaves alone.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing test may panic")]
+
+use compiler::db::RootDb;
+use compiler::policy::Policy;
+use std::path::Path;
+use vigo_tests::golden::{copy, traits};
+
+fn acme() -> (tempfile::TempDir, Policy) {
+    let dir = tempfile::tempdir().unwrap();
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/acme"), dir.path()).unwrap();
+    let policy = Policy::open_with(dir.path(), RootDb::recording()).unwrap();
+    (dir, policy)
+}
+
+/// Replaces `old` by `new` in one file of a checked policy; the names of the queries that a check then runs, sorted.
+fn edit(policy: &mut Policy, path: &str, old: &str, new: &str) -> Vec<String> {
+    policy.check();
+    let text = policy.text(path).unwrap();
+    assert_eq!(text.matches(old).count(), 1, "{path}: {old}");
+    policy.set_text(path, &text.replace(old, new));
+    policy.queries().0.record();
+    policy.check();
+    let recorded = policy.queries().0.recorded();
+    let mut out: Vec<String> =
+        recorded.iter().map(|q| q.split('(').next().unwrap_or_default().to_owned()).collect();
+    out.sort();
+    println!("{path}: {out:?}");
+    out
+}
+
+fn count(ran: &[String], name: &str) -> usize {
+    ran.iter().filter(|q| *q == name).count()
+}
+
+/// Root hashes of every class for a Debian host.
+fn roots(policy: &Policy) -> Vec<ir::Hash> {
+    let debian =
+        "os.family=debian os.distro=debian os.version=12 os.codename=bookworm container.inside=false";
+    let traits = traits(debian.split(' '));
+    policy.classes().iter().map(|c| policy.variant(c, &traits).unwrap().merkle_root).collect()
+}
+
+#[test]
+fn nothing_changed_nothing_runs() {
+    let (_dir, mut policy) = acme();
+    policy.check();
+    let text = policy.text("modules/motd.vgo").unwrap();
+    policy.set_text("modules/motd.vgo", &text);
+    policy.queries().0.record();
+    policy.check();
+    assert_eq!(policy.queries().0.recorded(), Vec::<String>::new());
+}
+
+#[test]
+fn the_body_of_one_module_leaves_the_others_alone() {
+    let (_dir, mut policy) = acme();
+    let ran = edit(&mut policy, "modules/debug.vgo", "export ACME_LOG=", "export ACME_LOG_LEVEL=");
+    for once in ["ast", "interface", "reads"] {
+        assert_eq!(count(&ran, once), 1, "{once} in {ran:?}");
+    }
+    // typed once, specialised for each value of its one variable that classes have
+    assert_eq!((count(&ran, "typed"), count(&ran, "shape")), (1, 1), "{ran:?}");
+    assert_eq!(count(&ran, "specialised"), 2, "{ran:?}");
+    for never in ["index", "resolved_class", "class_vars", "all_variables", "declared_environments"] {
+        assert_eq!(count(&ran, never), 0, "{never} in {ran:?}");
+    }
+    // production has no debug
+    assert_eq!((count(&ran, "linked"), policy.classes().len()), (4, 7), "{ran:?}");
+}
+
+#[test]
+fn a_template_is_about_its_module_only() {
+    let (_dir, mut policy) = acme();
+    let ran = edit(&mut policy, "templates/nginx/index.html.tmpl", "Served by", "Delivered by");
+    assert_eq!((count(&ran, "typed"), count(&ran, "shape")), (1, 1), "{ran:?}");
+    assert_eq!(
+        count(&ran, "class_vars") + count(&ran, "resolved_class") + count(&ran, "index"),
+        0,
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn a_comment_changes_no_hash() {
+    let (_dir, mut policy) = acme();
+    let before = roots(&policy);
+    edit(&mut policy, "modules/nginx.vgo", "name: nginx\n", "# a comment\n\nname: nginx   # and another\n");
+    edit(&mut policy, "roles.vgo", "  - name: webserver\n", "  # for every site\n  - name: webserver\n");
+    edit(&mut policy, "nodes.vgo", "nodes:\n", "# first match wins\nnodes:\n");
+    assert_eq!(roots(&policy), before);
+}
+
+#[test]
+fn a_change_changes_the_hash_of_those_who_get_it() {
+    let (_dir, mut policy) = acme();
+    let before = roots(&policy);
+    edit(&mut policy, "modules/dotfiles.vgo", "alias gs='git status'", "alias gs='git status -sb'");
+    let changed: Vec<bool> = roots(&policy).iter().zip(&before).map(|(a, b)| a != b).collect();
+    let gets: Vec<bool> = policy
+        .classes()
+        .iter()
+        .map(|c| policy.variant(c, &traits("os.family=debian os.distro=debian os.version=12 os.codename=x container.inside=false".split(' '))).unwrap())
+        .map(|v| v.modules.iter().any(|m| &*m.name == "dotfiles"))
+        .collect();
+    assert_eq!(changed, gets);
+    assert!(gets.contains(&true) && gets.contains(&false));
+}
+
+#[test]
+fn a_default_reaches_those_who_read_it() {
+    let (_dir, mut policy) = acme();
+    let before = roots(&policy);
+    let ran = edit(&mut policy, "modules/motd.vgo", "contact: root", "contact: nobody");
+    // common.vgo sets it for everyone: the classes are merged again, and nothing comes of it
+    assert_eq!((count(&ran, "class_vars"), count(&ran, "typed")), (7, 1), "{ran:?}");
+    assert_eq!(roots(&policy), before);
+    let ran = edit(&mut policy, "modules/ssh.vgo", "{ type: int, default: 3,", "{ type: int, default: 4,");
+    assert!(count(&ran, "specialised") > 0, "{ran:?}");
+    let after = roots(&policy);
+    assert!(after.iter().zip(&before).all(|(a, b)| a != b), "every class gets ssh");
+}
