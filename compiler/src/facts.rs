@@ -89,6 +89,20 @@ pub fn shared_traits(traits: &Value) -> Vec<(Arc<str>, Value)> {
     known_traits(traits, |t| t.shared)
 }
 
+/// [`shared_traits`] of a host that has said everything about itself: an optional trait that is missing is absent,
+/// which a null stands for.
+pub fn traits_of_host(traits: &Value) -> Vec<(Arc<str>, Value)> {
+    let mut out = shared_traits(traits);
+    let optional = schema().traits.iter().filter(|(_, t)| t.shared && t.optional);
+    let absent: Vec<_> = optional
+        .filter(|(path, _)| !out.iter().any(|(given, _)| given == *path))
+        .map(|(path, _)| (path.clone(), Value::Null))
+        .collect();
+    out.extend(absent);
+    out.sort();
+    out
+}
+
 /// Every known trait of a nested map.
 pub fn known_traits(traits: &Value, keep: impl Fn(&crate::schema::Trait) -> bool) -> Vec<(Arc<str>, Value)> {
     schema()

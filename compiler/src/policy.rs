@@ -3,14 +3,14 @@
 use crate::checks::{check, class_findings};
 use crate::concern::file_errors;
 use crate::db::{Content, Project, RootDb, SourceFile};
-use crate::diagnostic::{Diagnostic, Severity};
-use crate::facts::shared_traits;
+use crate::diagnostic::{Diagnostic, Place, Severity};
+use crate::facts::{shared_traits, traits_of_host};
 use crate::resolve::TraitFacts;
 use crate::resolve::class::{Class, classes, entries, resolved_class};
-use crate::resolve::class_vars;
 use crate::resolve::glob::normal;
 use crate::resolve::index::index;
 use crate::resolve::interface::interface;
+use crate::resolve::vars::{VarValue, class_vars};
 use crate::specialise::{assembled, linked};
 use crate::syntax::ast;
 use crate::tree::{self, OpenError, Snapshot};
@@ -355,8 +355,22 @@ impl Policy {
     /// The variant of a class for some traits (`{"os": {"family": ...}}`); traits that it does not look at make no
     /// difference.
     pub fn variant(&self, key: &ClassKey, traits: &Value) -> Result<Arc<Variant>, VariantError> {
+        self.variant_with(key, shared_traits(traits))
+    }
+
+    /// The variant for a host that has said everything about itself: a trait that it does not name is absent, not
+    /// unknown.
+    pub fn variant_of_host(&self, key: &ClassKey, traits: &Value) -> Result<Arc<Variant>, VariantError> {
+        self.variant_with(key, traits_of_host(traits))
+    }
+
+    fn variant_with(
+        &self,
+        key: &ClassKey,
+        traits: Vec<(Arc<str>, Value)>,
+    ) -> Result<Arc<Variant>, VariantError> {
         let class = self.class(key).ok_or(VariantError::NoSuchClass)?;
-        let facts = TraitFacts::new(&self.db, shared_traits(traits));
+        let facts = TraitFacts::new(&self.db, traits);
         let resolved = resolved_class(&self.db, self.project, class);
         let linked = linked(&self.db, self.project, class, facts);
         let errors = |found: &[Diagnostic]| -> Vec<Diagnostic> {
@@ -370,7 +384,12 @@ impl Policy {
             return Err(VariantError::Findings { class: resolved.label.clone(), found });
         }
         let footprint: Vec<String> = linked.footprint.iter().map(|t| t.to_string()).collect();
-        if let Some((place, what)) = linked.undecided.first() {
+        let vars = class_vars(&self.db, self.project, class, facts);
+        let open = vars.by_name.iter().find(|(_, v)| v.value == VarValue::Undecided).map(|(name, v)| {
+            let file = v.steps.last().map_or(&resolved.place.file, |s| &s.file);
+            (Place { file: file.clone(), span: resolved.place.span }, format!("the variable `{name}`"))
+        });
+        if let Some((place, what)) = linked.undecided.first().or(open.as_ref()) {
             let given: BTreeSet<&str> = facts.values(&self.db).iter().map(|(p, _)| &**p).collect();
             let traits = footprint.iter().filter(|t| !given.contains(t.as_str())).cloned().collect();
             return Err(VariantError::NeedsTraits { what: what.clone(), file: place.file.clone(), traits });

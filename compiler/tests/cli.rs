@@ -121,6 +121,7 @@ resources:
     target_path: /srv/app/cpus
     content: "{{ .Traits.hardware.cpus }}"
     subscribes: [config]
+    when: changed
 "#;
 
 /// One module for `web-*.test`.

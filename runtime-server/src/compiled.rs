@@ -50,7 +50,7 @@ impl Policy for Compiled {
     }
 
     fn variant(&self, class: &ClassKey, traits: &Value) -> Result<Arc<Variant>, PolicyError> {
-        self.0.variant(class, traits).map_err(|e| PolicyError(e.to_string()))
+        self.0.variant_of_host(class, traits).map_err(|e| PolicyError(e.to_string()))
     }
 }
 

@@ -26,7 +26,7 @@ fn json_has_the_shape_that_is_promised() {
               "when": { "expr": "os_family('debian')" },
               "attributes": { "target_path": "/srv/app/config", "content": "web-01.test 8", "mode": "0644" },
               "depends_on": ["app.dir"], "notify": ["app.cpus"] },
-            { "module": "app", "name": "cpus", "type": "file", "when": null,
+            { "module": "app", "name": "cpus", "type": "file", "when": { "expr": "changed" },
               "attributes": { "target_path": "/srv/app/cpus",
                 "content": { "expr": "{{ .Traits.hardware.cpus }}" }, "mode": "0644" },
               "depends_on": [], "notify": [] },

@@ -183,10 +183,11 @@ impl Reader<'_> {
             }
             if !self.warned {
                 self.warned = true;
+                let first = self.source[start + col..].chars().next().map_or(0, char::len_utf8);
                 sink.push(
                     SyntaxError::new(
                         "bad-block-indent",
-                        Span::of(start..start + col + 1),
+                        Span::of(start..start + col + first),
                         format!(
                             "this line is indented by {col}, less than the first line of the text ({})",
                             self.indent

@@ -116,6 +116,7 @@ const MISTAKES: &[(&str, &[&str], &str)] = &[
     ("a: | b\nc: d\n", &["bad-block-header"], "{a: \"| b\", c: d}"),
     ("a: >=1.2\nb: c\n", &["bad-block-header"], "{a: \">=1.2\", b: c}"),
     ("a: |\n    b\n  c\nd: e\n", &["bad-block-indent"], "{a: |b\\nc\\n|, d: e}"),
+    ("a: |\n    b\n  é\nd: e\n", &["bad-block-indent"], "{a: |b\\né\\n|, d: e}"),
     ("a: 1\nb\nc: 3\n", &["missing-colon"], "{a: 1, b: ERROR, c: 3}"),
     ("a: 1\nb\n  c: 3\n", &["missing-colon"], "{a: 1, b: {c: 3}}"),
     ("- a b\n  c: d\n- e: f\n", &["missing-colon"], "[{a b: ERROR, c: d}, {e: f}]"),
