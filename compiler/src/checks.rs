@@ -1,11 +1,11 @@
 //! Everything that can be known without a host: all files, all classes.
 
-use crate::db::{Content, Db, Project};
+use crate::db::{Content, Db, Project, SourceFile};
 use crate::diagnostic::codes::{
     DUPLICATE_MODULE, DUPLICATE_ROLE, ROLE_CYCLE, SHADOWED_ENTRY, TWO_SPELLINGS, UNKNOWN_MODULE,
     UNKNOWN_ROLE, UNUSED_MODULE, UNUSED_ROLE, UNUSED_VARIABLE,
 };
-use crate::diagnostic::nearest::suggest;
+use crate::diagnostic::nearest::{did_you_mean, suggest};
 use crate::diagnostic::{Diagnostic, Place, Severity, merged};
 use crate::expr::VarType;
 use crate::resolve::Class;
@@ -19,7 +19,7 @@ use crate::specialise::typed::typed;
 use crate::specialise::{TypesKey, linked, specialised};
 use crate::syntax::{Kind, ast, unusable};
 use grammar::Span;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 /// The findings of a class, each with the class's label.
@@ -56,14 +56,17 @@ pub fn check(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
     for class in &all {
         out.extend(class_findings(db, project, *class, none).iter().cloned());
     }
-    out.extend(lone_modules(db, project, &all));
-    out.extend(shadowed(db, project));
-    out.extend(role_findings(db, project));
+    for found in [lone_modules(db, project), shadowed(db, project), &role_findings(db, project)] {
+        out.extend(found.iter().cloned());
+    }
     // what a mistake cuts off is not unused
     if out.iter().all(|d| d.severity != Severity::Error) {
-        out.extend(unused(db, project, &all));
+        out.extend(unused(db, project).iter().cloned());
     }
     let mut out = merged(out);
+    if out.iter().all(|d| d.classes.is_empty()) {
+        return out;
+    }
     let concerned = concerned(db, project, &all);
     for d in &mut out {
         // what holds for every class, or for every class that has the module, holds as such
@@ -99,11 +102,21 @@ fn concerned(db: &dyn Db, project: Project, all: &[Class<'_>]) -> BTreeMap<Arc<s
 fn file_findings(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
     let mut out = Vec::new();
     let mut names: BTreeMap<&str, Place> = BTreeMap::new();
+    let mut as_they_are: HashSet<SourceFile> = HashSet::new();
+    let mut rendered: HashSet<SourceFile> = HashSet::new();
+    let index = index(db, project);
+    for file in &index.module_files {
+        let reads = reads(db, project, *file);
+        as_they_are.extend(reads.files.iter().filter_map(|t| index.templates.get(t)));
+        rendered.extend(reads.templates.iter().filter_map(|t| index.templates.get(t)));
+    }
     for file in project.files(db).iter().copied() {
         let path = file.path(db);
         match Kind::of(path) {
             Kind::Template => {
-                out.extend(template_findings(db, file).iter().cloned());
+                if rendered.contains(&file) || !as_they_are.contains(&file) {
+                    out.extend(template_findings(db, file).iter().cloned());
+                }
                 if !matches!(file.content(db), Content::Text(_) | Content::Bytes(_)) {
                     out.push(unusable(&crate::diagnostic::Sink::new(path.clone()), file.content(db)));
                 }
@@ -127,7 +140,7 @@ fn file_findings(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
             None => drop(names.insert(&module.name.text, place)),
         }
     }
-    for files in index(db, project).environments.values().filter(|f| f.len() > 1) {
+    for files in index.environments.values().filter(|f| f.len() > 1) {
         let Some(file) = files.last() else { continue };
         let place = Place { file: file.path(db).clone(), span: Span::new(0, 0) };
         out.push(
@@ -215,9 +228,10 @@ pub(crate) fn role_findings(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
 }
 
 /// A module that no entry gets is checked all the same.
-fn lone_modules(db: &dyn Db, project: Project, all: &[Class<'_>]) -> Vec<Diagnostic> {
+#[salsa::tracked(returns(ref))]
+fn lone_modules(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
     let used: BTreeSet<&Arc<str>> =
-        all.iter().flat_map(|class| &resolved_class(db, project, *class).modules).collect();
+        classes(db, project).iter().flat_map(|class| &resolved_class(db, project, *class).modules).collect();
     let modules = &index(db, project).modules;
     modules
         .iter()
@@ -227,7 +241,9 @@ fn lone_modules(db: &dyn Db, project: Project, all: &[Class<'_>]) -> Vec<Diagnos
 }
 
 /// Modules, roles and variables that nothing uses.
-fn unused(db: &dyn Db, project: Project, all: &[Class<'_>]) -> Vec<Diagnostic> {
+#[salsa::tracked(returns(ref))]
+fn unused(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
+    let all = &classes(db, project);
     let mut out = Vec::new();
     let index = index(db, project);
     let mut used_modules: BTreeSet<&str> = BTreeSet::new();
@@ -269,7 +285,7 @@ fn unused(db: &dyn Db, project: Project, all: &[Class<'_>]) -> Vec<Diagnostic> {
 }
 
 /// A module that no class has, checked with its own variables and with those that classes set.
-fn lone_module(db: &dyn Db, project: Project, file: crate::db::SourceFile) -> Vec<Diagnostic> {
+fn lone_module(db: &dyn Db, project: Project, file: SourceFile) -> Vec<Diagnostic> {
     let mut types: BTreeMap<Arc<str>, VarType> =
         all_variables(db, project).iter().map(|(n, t)| (n.clone(), VarType::Set(t.clone()))).collect();
     for declared in interface(db, file).into_iter().flat_map(|i| &i.variables) {
@@ -331,7 +347,8 @@ fn unused_variables(db: &dyn Db, project: Project, all: &[Class<'_>]) -> Vec<Dia
                 Diagnostic::new(&UNUSED_VARIABLE, place, format!("nothing reads the variable `{name}`"))
                     .label("unused")
                     .maybe_help(
-                        suggest(name, read.iter().copied()).or_else(|| Some("take it out, or use it".into())),
+                        did_you_mean(name, read.iter().copied())
+                            .or_else(|| Some("take it out, or use it".into())),
                     ),
             );
         }
@@ -354,6 +371,7 @@ pub fn conditional_reads(db: &dyn Db, project: Project) -> BTreeSet<Arc<str>> {
 }
 
 /// Entries that earlier ones cover.
+#[salsa::tracked(returns(ref))]
 fn shadowed(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
     let mut earlier: Vec<(Place, &crate::resolve::glob::HostGlob)> = Vec::new();
     let mut out = Vec::new();

@@ -1,5 +1,7 @@
 //! "Did you mean": the known name nearest to one that is not known.
 
+use std::collections::BTreeSet;
+
 /// The nearest of `known`, when it is near enough to be a slip of the fingers.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = name.to_lowercase();
@@ -22,7 +24,7 @@ pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) ->
 
 /// `did you mean ...?`, or the list of what there is when that is short.
 pub fn suggest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    let known: Vec<&str> = known.into_iter().collect();
+    let known: BTreeSet<&str> = known.into_iter().collect();
     did_you_mean(name, known.iter().copied())
         .or_else(|| (1..=12).contains(&known.len()).then(|| format!("known: {}", listed(known))))
 }

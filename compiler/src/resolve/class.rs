@@ -315,10 +315,12 @@ impl Build<'_> {
                         Some(by) => format!("; {by} excludes it"),
                         None => String::new(),
                     };
+                    let help = match self.out.excluded.contains_key(needed) {
+                        true => format!("take `{needed}` out of `exclude_modules:`, or exclude `{name}` too"),
+                        false => format!("add `{needed}` to the modules of a role or of the entry"),
+                    };
                     let message = format!("module `{name}` needs `{needed}`, which is not assigned{why}");
-                    Diagnostic::new(&MISSING_DEPENDENCY, at, message)
-                        .label("not assigned")
-                        .help(format!("add `{needed}` to the modules of a role or of the entry"))
+                    Diagnostic::new(&MISSING_DEPENDENCY, at, message).label("not assigned").help(help)
                 } else {
                     Diagnostic::new(&UNKNOWN_MODULE, at, format!("there is no module `{needed}`"))
                         .label("unknown module")

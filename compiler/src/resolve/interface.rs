@@ -3,7 +3,7 @@
 use crate::db::{Content, Db, Project, SourceFile};
 use crate::diagnostic::Sink;
 use crate::resolve::index::index;
-use crate::syntax::{Body, ModuleAst, ResourceAst, Syn, ast};
+use crate::syntax::{AttributeAst, Body, ModuleAst, ResourceAst, Syn, ast};
 use crate::types::Type;
 use crate::values;
 use grammar::template::{OperandKind, Piece, Pipeline, Template};
@@ -106,7 +106,9 @@ pub struct Reads {
     pub roles: bool,
     /// The module list.
     pub modules: bool,
-    /// Files below `templates/`, as named by `source:`.
+    /// Files below `templates/`, as named by `source:`, that are shipped as they are.
+    pub files: BTreeSet<Arc<str>>,
+    /// Those that are rendered.
     pub templates: BTreeSet<Arc<str>>,
 }
 
@@ -160,13 +162,18 @@ impl Reads {
             self.vars.insert(first_name(&list.text));
         }
         r.name.iter().chain(&r.case).for_each(|s| self.syn(s));
+        let as_it_is = |a: &AttributeAst| {
+            &*a.name.text == "template" && a.value.as_text().is_some_and(|t| t.scalar.text == "false")
+        };
+        let as_it_is = r.attributes.iter().any(as_it_is);
         let branches = r.branches.iter().flat_map(|(_, attributes)| attributes);
         for attribute in r.attributes.iter().chain(branches) {
             self.syn(&attribute.value);
             if &*attribute.name.text == "source"
                 && let Some(text) = attribute.value.as_text()
             {
-                self.templates.insert(text.scalar.text.as_str().into());
+                let files = if as_it_is { &mut self.files } else { &mut self.templates };
+                files.insert(text.scalar.text.as_str().into());
             }
         }
     }

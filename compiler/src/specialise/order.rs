@@ -40,10 +40,10 @@ fn circle(count: usize, edges: &[(usize, usize)]) -> Vec<usize> {
         }
         graph
     };
-    // Kosaraju's way keeps its stack on the heap; a chain may be long
     let in_circle = |part: &Vec<NodeIndex<usize>>| {
         part.len() > 1 || part.first().is_some_and(|n| graph.contains_edge(*n, *n))
     };
+    // not `tarjan_scc`, which recurses: a policy may have long chains
     let first = kosaraju_scc(&graph).into_iter().filter(in_circle).flatten().map(|n| n.index()).min();
     let Some(start) = first else { return Vec::new() };
     let mut from = vec![usize::MAX; count];

@@ -168,7 +168,7 @@ pub fn unusable(sink: &Sink, content: &Content) -> Diagnostic {
             .help("split it, or ship large content in another way"),
         Content::Unreadable(why) => sink
             .say(&UNREADABLE_FILE, at, format!("`{file}` cannot be read: {why}"))
-            .help("mend its permissions, or take it out of the policy"),
+            .help("mend its permissions, or the link, or take it out of the policy"),
         Content::LeavesRoot => sink
             .say(&LINK_LEAVES_ROOT, at, format!("`{file}` is a symlink that leads out of the policy"))
             .help("copy what it points to into the policy"),

@@ -29,7 +29,7 @@ pub(super) fn unquote(written: &str, span: Span, sink: &mut Sink) -> String {
                     SyntaxError::new(
                         "template-escape",
                         at,
-                        format!("`{}` is not an escape", here[..length].escape_debug()),
+                        format!("`\\{}` is not an escape", here[1..length].escape_debug()),
                         "unknown escape",
                     )
                     .help(
