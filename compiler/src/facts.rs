@@ -55,6 +55,8 @@ impl Facts for ClassFacts {
                     None => Fact::NotYet,
                 },
             },
+            // what a check without a host asks most
+            Root::Traits if self.traits.is_empty() => Fact::NotYet,
             Root::Traits => {
                 for n in (1..=segments.len()).rev() {
                     if let Some(value) = self.traits.get(segments[..n].join(".").as_str()) {
