@@ -3,14 +3,14 @@
 use crate::checks::{check, class_findings};
 use crate::concern::file_errors;
 use crate::db::{Content, Project, RootDb, SourceFile};
-use crate::diagnostic::{Diagnostic, Place, Severity};
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::facts::{shared_traits, traits_of_host};
 use crate::resolve::TraitFacts;
 use crate::resolve::class::{Class, classes, entries, resolved_class};
 use crate::resolve::glob::normal;
 use crate::resolve::index::index;
 use crate::resolve::interface::interface;
-use crate::resolve::vars::{VarValue, class_vars};
+use crate::resolve::vars::class_vars;
 use crate::specialise::{assembled, linked};
 use crate::syntax::ast;
 use crate::tree::{self, OpenError, Snapshot};
@@ -384,12 +384,7 @@ impl Policy {
             return Err(VariantError::Findings { class: resolved.label.clone(), found });
         }
         let footprint: Vec<String> = linked.footprint.iter().map(|t| t.to_string()).collect();
-        let vars = class_vars(&self.db, self.project, class, facts);
-        let open = vars.by_name.iter().find(|(_, v)| v.value == VarValue::Undecided).map(|(name, v)| {
-            let file = v.steps.last().map_or(&resolved.place.file, |s| &s.file);
-            (Place { file: file.clone(), span: resolved.place.span }, format!("the variable `{name}`"))
-        });
-        if let Some((place, what)) = linked.undecided.first().or(open.as_ref()) {
+        if let Some((place, what)) = linked.undecided.first() {
             let given: BTreeSet<&str> = facts.values(&self.db).iter().map(|(p, _)| &**p).collect();
             let traits = footprint.iter().filter(|t| !given.contains(t.as_str())).cloned().collect();
             return Err(VariantError::NeedsTraits { what: what.clone(), file: place.file.clone(), traits });
