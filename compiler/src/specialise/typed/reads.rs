@@ -1,0 +1,76 @@
+//! What expressions look at, and resources grouped by it.
+
+use super::{NameForm, TypedResource};
+use crate::resolve::vars::shared_traits;
+use ir::{Builtin, Expr, Root};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Resources that look at the same facts.
+#[derive(Debug)]
+pub struct Group {
+    /// What they look at.
+    pub reads: Reads,
+    /// Their numbers.
+    pub resources: Vec<usize>,
+}
+
+/// What expressions look at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reads {
+    /// First names of variables.
+    pub vars: BTreeSet<Arc<str>>,
+    /// Shared traits.
+    pub traits: BTreeSet<Arc<str>>,
+    /// The environment.
+    pub environment: bool,
+    /// The roles.
+    pub roles: bool,
+    /// The module list.
+    pub modules: bool,
+}
+
+impl Reads {
+    fn of(r: &TypedResource) -> Reads {
+        let mut out = Reads::default();
+        if let NameForm::Template(name) = &r.name {
+            out.expr(&name.expr);
+        }
+        for lowered in [&r.when, &r.foreach, &r.case].into_iter().flatten() {
+            out.expr(&lowered.expr);
+        }
+        for attribute in r.attributes.iter().chain(r.branches.iter().flat_map(|(_, a)| a)) {
+            attribute.shape.leaves(&mut |l| out.expr(&l.expr));
+        }
+        out
+    }
+
+    fn expr(&mut self, e: &Expr) {
+        shared_traits(e, &mut self.traits);
+        e.walk(&mut |e| match e {
+            Expr::Path(Root::Vars, steps) => self.vars.extend(steps.first().cloned()),
+            Expr::Path(Root::Envoy, steps) => match steps.first().map(|s| &**s) {
+                Some("environment") => self.environment = true,
+                Some("roles") => self.roles = true,
+                _ => {}
+            },
+            Expr::Call(Builtin::EnvIs, _) => self.environment = true,
+            Expr::Call(Builtin::HasRole, _) => self.roles = true,
+            Expr::Call(Builtin::HasModule, _) => self.modules = true,
+            _ => {}
+        });
+    }
+}
+
+/// Groups resources by what they look at.
+pub(super) fn groups(resources: &[TypedResource]) -> Vec<Group> {
+    let mut out: Vec<Group> = Vec::new();
+    for (number, resource) in resources.iter().enumerate() {
+        let reads = Reads::of(resource);
+        match out.iter_mut().find(|g| g.reads == reads) {
+            Some(group) => group.resources.push(number),
+            None => out.push(Group { reads, resources: vec![number] }),
+        }
+    }
+    out
+}
