@@ -3,19 +3,19 @@
 use crate::checks::{check, class_findings};
 use crate::concern::file_errors;
 use crate::db::{Content, Project, RootDb, SourceFile};
-use crate::diagnostic::{Diagnostic, Place, Severity};
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::facts::{shared_traits, traits_of_host};
 use crate::resolve::TraitFacts;
 use crate::resolve::class::{Class, classes, entries, resolved_class};
 use crate::resolve::glob::normal;
 use crate::resolve::index::index;
 use crate::resolve::interface::interface;
-use crate::resolve::vars::{VarValue, class_vars};
+use crate::resolve::vars::class_vars;
 use crate::specialise::{assembled, linked};
 use crate::syntax::ast;
 use crate::tree::{self, OpenError, Snapshot};
 use ir::{Expr, Hash, Value};
-use salsa::Setter;
+use salsa::{Durability, Setter};
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -29,6 +29,8 @@ pub struct Policy {
     root: PathBuf,
     snapshot: Snapshot,
     files: BTreeMap<Arc<str>, SourceFile>,
+    /// Files that [`Policy::set_text`] was given text for.
+    edited: BTreeSet<Arc<str>>,
     /// Whether everything was computed once; from then on a check has little to do.
     warm: Cell<bool>,
 }
@@ -148,10 +150,22 @@ impl Policy {
         let snapshot = tree::read(root, None)?;
         let mut files = BTreeMap::new();
         for (path, content) in &snapshot.files {
-            files.insert(path.clone(), SourceFile::new(&db, path.clone(), content.clone()));
+            // most files stay as they are: what rests on them alone need not be looked at after an edit of another
+            let file =
+                SourceFile::builder(path.clone(), content.clone()).durability(Durability::HIGH).new(&db);
+            files.insert(path.clone(), file);
         }
-        let project = Project::new(&db, files.values().copied().collect());
-        Ok(Policy { db, project, root: root.to_owned(), snapshot, files, warm: Cell::new(false) })
+        let project =
+            Project::builder(files.values().copied().collect()).durability(Durability::HIGH).new(&db);
+        Ok(Policy {
+            db,
+            project,
+            root: root.to_owned(),
+            snapshot,
+            files,
+            edited: BTreeSet::new(),
+            warm: Cell::new(false),
+        })
     }
 
     /// Reads what changed on disk; the paths that did.
@@ -163,7 +177,7 @@ impl Policy {
             match self.files.get(path) {
                 Some(file) => {
                     if self.snapshot.files.get(path) != Some(content) {
-                        file.set_content(&mut self.db).to(content.clone());
+                        file.set_content(&mut self.db).with_durability(Durability::LOW).to(content.clone());
                         changed.push(path.to_string());
                     }
                 }
@@ -195,8 +209,10 @@ impl Policy {
         let content = Content::Text(text.into());
         match self.files.get(path) {
             Some(file) => {
-                if *file.content(&self.db) != content {
-                    file.set_content(&mut self.db).to(content.clone());
+                // also when the text is the same: from now on it is a file that changes
+                let first = self.edited.insert(path.into());
+                if first || *file.content(&self.db) != content {
+                    file.set_content(&mut self.db).with_durability(Durability::LOW).to(content.clone());
                 }
             }
             None => {
@@ -384,12 +400,7 @@ impl Policy {
             return Err(VariantError::Findings { class: resolved.label.clone(), found });
         }
         let footprint: Vec<String> = linked.footprint.iter().map(|t| t.to_string()).collect();
-        let vars = class_vars(&self.db, self.project, class, facts);
-        let open = vars.by_name.iter().find(|(_, v)| v.value == VarValue::Undecided).map(|(name, v)| {
-            let file = v.steps.last().map_or(&resolved.place.file, |s| &s.file);
-            (Place { file: file.clone(), span: resolved.place.span }, format!("the variable `{name}`"))
-        });
-        if let Some((place, what)) = linked.undecided.first().or(open.as_ref()) {
+        if let Some((place, what)) = linked.undecided.first() {
             let given: BTreeSet<&str> = facts.values(&self.db).iter().map(|(p, _)| &**p).collect();
             let traits = footprint.iter().filter(|t| !given.contains(t.as_str())).cloned().collect();
             return Err(VariantError::NeedsTraits { what: what.clone(), file: place.file.clone(), traits });

@@ -147,6 +147,10 @@ pub fn linked<'db>(db: &'db dyn Db, project: Project, class: Class<'db>, traits:
         out.found.extend(spec.found.iter().cloned());
         if !spec.gated {
             out.undecided.extend(spec.undecided.iter().cloned());
+            // nothing of a variable may be left for the agent, which knows none
+            let open = facts.facts(db).vars.iter().filter(|(_, value)| value.is_none());
+            out.undecided
+                .extend(open.map(|(name, _)| (resolved.place.clone(), format!("variable `{name}`"))));
         }
         let depends_on = interface(db, file).map(|i| i.depends_on.as_slice()).unwrap_or_default();
         parts.push(Part { name: name.clone(), file, spec, depends_on, path: file.path(db) });
