@@ -15,6 +15,7 @@ use crate::root::{FsError, Root};
 use crate::server::{Grpc, NetError, Server};
 use crate::state::{StateDir, StateError, StateLock};
 use crate::store::{Past, Running, Store, StoreError, StoreTriggers};
+use crate::text::printable;
 use crate::traits;
 use crate::verify::{Verified, VerifyError};
 use ir::{Module, Value};
@@ -68,6 +69,14 @@ pub enum AgentError {
     /// Traits that cannot be encoded.
     #[error("the traits of this host are too large to be sent: {0}")]
     Traits(ir::wire::WireError),
+    /// `--only` with a name that nothing has.
+    #[error("nothing of this host's policy is called `{}`; its modules: {modules}", printable(only))]
+    NoSuch {
+        /// What was asked for.
+        only: String,
+        /// What there is.
+        modules: String,
+    },
     /// No bundle to converge to.
     #[error("not converging: {bundle}{}", server.as_ref().map(|e| format!("; {e}")).unwrap_or_default())]
     NothingValid {
@@ -85,6 +94,7 @@ impl AgentError {
             AgentError::State(StateError::Locked(_)) | AgentError::Store(StoreError::Busy(_)) => 75,
             AgentError::Store(StoreError::State(StateError::Locked(_))) => 75,
             AgentError::NothingValid { .. } | AgentError::Net(NetError::Unreachable { .. }) => 69,
+            AgentError::NoSuch { .. } => 64,
             AgentError::Traits(_) => 70,
             _ => 65,
         }
@@ -133,6 +143,7 @@ impl Agent {
         observer: &mut dyn RunObserver,
     ) -> Result<RunSummary, AgentError> {
         let bundle = apply::load(directory, envoy)?;
+        exists(options, &bundle.modules)?;
         let root = Root::open(&self.options.root)?;
         let now = self.clock().now();
         let traits = traits::merge(&traits::collect(&self.options.root, now, Vec::new()));
@@ -337,6 +348,7 @@ impl Session<'_> {
                 return Err(AgentError::NothingValid { bundle, server: None });
             }
         };
+        exists(options, &verified.modules)?;
         let traits = self.collect()?;
         let secrets = Sealed { session: self, sealed: self.store.sealed()?, verified: &verified };
         let work = Work {
@@ -375,6 +387,17 @@ impl Session<'_> {
     }
 }
 
+/// A name that nothing has is a slip, not a run in which all is well.
+fn exists(options: &RunOptions, modules: &[Module]) -> Result<(), AgentError> {
+    match &options.only {
+        Some(only) if !options.finds(modules) => Err(AgentError::NoSuch {
+            only: only.clone(),
+            modules: modules.iter().map(|m| printable(&m.name)).collect::<Vec<_>>().join(", "),
+        }),
+        _ => Ok(()),
+    }
+}
+
 fn past_of(summary: &RunSummary, at: Millis) -> Past {
     Past {
         run_id: summary.run_id.clone(),
@@ -405,7 +428,7 @@ impl Secrets for Sealed<'_> {
             version: &wanted.version,
         };
         protocol::secrets::open(&identity.seal_key, &context, sealed)
-            .inspect_err(|e| tracing::warn!("secret `{}`: {e}", crate::text::printable(path)))
+            .inspect_err(|e| tracing::warn!("secret `{}`: {e}", printable(path)))
             .ok()
     }
 }

@@ -22,6 +22,13 @@ pub struct RunOptions {
 }
 
 impl RunOptions {
+    /// Whether anything at all is looked at.
+    pub(crate) fn finds(&self, modules: &[Module]) -> bool {
+        modules.iter().any(|m| {
+            self.only.as_deref() == Some(&*m.name) || m.resources.iter().any(|r| self.wants(&m.name, &r.name))
+        })
+    }
+
     fn wants(&self, module: &str, resource: &str) -> bool {
         match self.only.as_deref() {
             None => true,

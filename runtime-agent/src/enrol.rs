@@ -41,7 +41,7 @@ pub enum EnrolError {
     #[error("{0}")]
     Agent(AgentError),
     /// Not a hash.
-    #[error("`{0}` is not a CA hash; `vigocli token create` prints it, 64 hexadecimal digits")]
+    #[error("`{0}` is not a CA hash; `vigosrv token create` prints it, 64 hexadecimal digits")]
     CaHash(String),
     /// Somebody else's CA.
     #[error("{server} belongs to another CA than --ca-hash says (it shows {}); the token was not sent", if shown.is_empty() { "none".to_owned() } else { shown.join(", ") })]

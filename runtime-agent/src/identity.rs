@@ -118,6 +118,8 @@ impl Identity {
             seal_key: secret("sealing.key")?,
         };
         identity.ca_der().ok_or_else(|| damaged("ca.pem"))?;
+        CertificateDer::from_pem_slice(identity.certificate_pem.as_bytes())
+            .map_err(|_| damaged("certificate.pem"))?;
         Ok(identity)
     }
 

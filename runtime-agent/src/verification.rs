@@ -59,17 +59,17 @@ impl Agent {
             "bundle",
             verified.as_ref().map_err(ToString::to_string).map(|v| {
                 format!(
-                    "{} of release {}, root {}: signatures, envoy, sequence, time and {} modules hold",
+                    "{} of release {}, root {}: signatures, envoy, sequence, time and {} hold",
                     v.manifest.seq,
                     v.manifest.release_serial,
                     v.manifest.merkle_root.short(),
-                    v.modules.len()
+                    modules(v.modules.len())
                 )
             }),
         );
         if let Some(cached) = store.cached()? {
             let rotten = cached.blobs.iter().filter(|(hash, bytes)| Hash::of(bytes) != **hash).count();
-            let text = format!("{} modules", cached.blobs.len());
+            let text = modules(cached.blobs.len());
             report.add(
                 "cache",
                 if rotten == 0 { Ok(text) } else { Err(format!("{rotten} of {text} are damaged")) },
@@ -101,6 +101,10 @@ impl Agent {
     }
 }
 
+fn modules(n: usize) -> String {
+    if n == 1 { "1 module".to_owned() } else { format!("{n} modules") }
+}
+
 impl Verification {
     fn add<E: ToString>(&mut self, what: &'static str, result: Result<String, E>) {
         let (good, text) = match result {
@@ -119,7 +123,7 @@ impl Verification {
     pub fn human(&self) -> String {
         self.checks.iter().fold(String::new(), |mut out, c| {
             // Writing to a string does not fail.
-            let _ = writeln!(out, "{:<12}{:<5}{}", c.what, if c.good { "ok" } else { "BAD" }, c.text);
+            let _ = writeln!(out, "{:<13}{:<5}{}", c.what, if c.good { "ok" } else { "BAD" }, c.text);
             out
         })
     }

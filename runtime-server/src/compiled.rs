@@ -41,7 +41,12 @@ impl Policy for Compiled {
             files: summary.files,
             modules: summary.modules,
             classes: summary.classes,
-            rendered: report.diagnostics.iter().map(|d| human(d, &|path| self.0.text(path), style)).collect(),
+            rendered: report
+                .diagnostics
+                .iter()
+                .map(|d| human(d, &|path| self.0.text(path), style))
+                .collect::<Vec<_>>()
+                .join("\n"),
         }
     }
 

@@ -45,6 +45,9 @@ pub(super) fn class_key(
     environment: Option<&str>,
 ) -> Result<ClassKey, Failure> {
     let name = normal(hostname);
+    if name.is_empty() || name.chars().any(|c| c.is_whitespace() || c.is_control() || c == '/') {
+        return Err(Failure::Usage(format!("`{}` is not a host name", hostname.escape_debug())));
+    }
     let mut key = policy.class_of(&name).ok_or_else(|| no_entry(policy, &name))?;
     if let Some(environment) = environment {
         let (db, project) = policy.queries();

@@ -80,7 +80,7 @@ enum Command {
         /// Address of the server; the port is 1530 where none is given
         #[arg(long, value_name = "HOST:PORT")]
         server: String,
-        /// One-time token from `vigocli token create`
+        /// One-time token from `vigosrv token create`
         #[arg(long, conflicts_with = "token_file")]
         token: Option<String>,
         /// File with the token
@@ -226,14 +226,22 @@ fn fail_with(error: &AgentError) -> u8 {
     fail(error.exit_code(), &error.to_string())
 }
 
+/// More than any token has.
+const TOKEN_LIMIT: usize = 256;
+
 fn read_token(token: Option<&String>, file: Option<&PathBuf>) -> Result<Zeroizing<String>, (u8, String)> {
     if let Some(token) = token {
         return Ok(Zeroizing::new(token.clone()));
     }
     if let Some(path) = file {
-        return std::fs::read_to_string(path)
-            .map(|text| Zeroizing::new(text.trim().to_owned()))
-            .map_err(|e| (65, format!("cannot read {}: {e}", path.display())));
+        let text = std::fs::read_to_string(path)
+            .map(Zeroizing::new)
+            .map_err(|e| (65, format!("cannot read {}: {e}", path.display())))?;
+        let token = text.trim();
+        if token.is_empty() || token.len() > TOKEN_LIMIT {
+            return Err((65, format!("{} holds no token", path.display())));
+        }
+        return Ok(Zeroizing::new(token.to_owned()));
     }
     match std::env::var("VIGO_TOKEN") {
         Ok(token) if !token.is_empty() => Ok(Zeroizing::new(token)),

@@ -28,12 +28,14 @@ pub fn error(message: &str) {
 pub struct Lines {
     quiet: bool,
     diff: bool,
+    /// Of the columns; they grow with what stands in them.
+    widths: (usize, usize),
 }
 
 impl Lines {
     /// `quiet`: for a run whose result is one document.
     pub fn new(quiet: bool, diff: bool) -> Self {
-        Lines { quiet, diff }
+        Lines { quiet, diff, widths: (24, 40) }
     }
 
     /// The last line.
@@ -74,6 +76,10 @@ fn verb(report: &ResourceReport) -> (&str, Style, &str) {
     }
 }
 
+fn lines(n: usize) -> String {
+    if n == 1 { "1 line".to_owned() } else { format!("{n} lines") }
+}
+
 impl RunObserver for Lines {
     fn resource(&mut self, report: &ResourceReport) {
         let blocked = report.outcome == Outcome::Skipped && report.action.starts_with("dependency");
@@ -90,12 +96,14 @@ impl RunObserver for Lines {
         let (verb, style, rest) = verb(report);
         let id = printable(&format!("{}.{}", report.module, report.resource));
         let what = format!("{} {}", printable(&report.kind), report.detail);
-        let mut line = format!("{style}{verb:<9}{style:#} {id:<24} {what:<40}");
+        let (first, second) = &mut self.widths;
+        (*first, *second) = (id.chars().count().max(*first), what.chars().count().max(*second));
+        let mut line = format!("{style}{verb:<9}{style:#} {id:<first$} {what:<second$}");
         if let Some((added, removed)) = report.lines {
             let counted = match (added, removed) {
-                (a, 0) => format!(" +{a} lines"),
-                (0, r) => format!(" -{r} lines"),
-                (a, r) => format!(" +{a} -{r} lines"),
+                (a, 0) => format!(" +{}", lines(a)),
+                (0, r) => format!(" -{}", lines(r)),
+                (a, r) => format!(" +{a} -{}", lines(r)),
             };
             line.push_str(&counted);
         }

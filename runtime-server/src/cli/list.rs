@@ -121,7 +121,7 @@ pub(super) fn runs(
             (r.dropped.is_some(), "results dropped"),
         ];
         let notes: Vec<&str> = notes.into_iter().filter(|(on, _)| *on).map(|(_, text)| text).collect();
-        anstream::println!(
+        let line = format!(
             "{:>6}  {:>12} ago  release {:<5} {:<45} {:>8}  {}",
             r.result_seq,
             span(now.saturating_sub(r.started_at)),
@@ -130,10 +130,12 @@ pub(super) fn runs(
             span(r.duration_ms),
             notes.join(", ")
         );
+        anstream::println!("{}", line.trim_end());
         for x in results_of(r)? {
             let place = format!("{}.{}", plain(&x.module), plain(&x.resource));
             let said = if x.error.is_empty() { &x.action } else { &x.error };
-            anstream::println!("        {:<8} {place:<32} {:<10} {}", x.outcome, plain(&x.kind), plain(said));
+            let line = format!("        {:<8} {place:<32} {:<10} {}", x.outcome, plain(&x.kind), plain(said));
+            anstream::println!("{}", line.trim_end());
         }
     }
     for (from, to) in runs::lost(&conn, &envoy.id)? {

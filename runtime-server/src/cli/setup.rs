@@ -60,6 +60,9 @@ pub(super) fn check_config(path: &Path) -> Result<(), Failure> {
 }
 
 pub(super) fn token(config: &Path, ttl: Duration, hostname: &str) -> Result<(), Failure> {
+    if hostname.trim().is_empty() {
+        return Err(Failure::new(64, "--hostname is empty; leave it out for a token that any host may use"));
+    }
     let (config, conn) = open(config)?;
     let mut random = [0; 20];
     getrandom::fill(&mut random).map_err(|e| Failure::new(INTERNAL, e))?;

@@ -9,6 +9,7 @@ mod value;
 use crate::secrets::Backend;
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, NamedSource, SourceSpan};
 use std::fmt;
+use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -112,8 +113,7 @@ impl Config {
 
     /// Reads a file; relative paths in it start where it lies.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|cause| ConfigError::Unreadable { path: path.to_owned(), cause })?;
+        let text = read(path).map_err(|cause| ConfigError::Unreadable { path: path.to_owned(), cause })?;
         let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         Self::parse(&path.display().to_string(), &text, dir)
     }
@@ -131,11 +131,27 @@ impl Config {
     }
 }
 
+/// No configuration is larger; what is, is another file.
+const LIMIT: u64 = 1 << 20;
+
+fn read(path: &Path) -> std::io::Result<String> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(LIMIT + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LIMIT {
+        return Err(std::io::Error::other("it is larger than 1 MiB"));
+    }
+    String::from_utf8(bytes).map_err(|_| std::io::Error::other("it is not UTF-8 text"))
+}
+
+fn hint(cause: &std::io::Error) -> &'static str {
+    if cause.kind() == std::io::ErrorKind::NotFound { "; `vigosrv init` makes one" } else { "" }
+}
+
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// No file, or none that may be read.
-    #[error("cannot read the configuration {}: {cause}; `vigosrv init` makes one", path.display())]
+    #[error("cannot read the configuration {}: {cause}{}", path.display(), hint(cause))]
     Unreadable {
         /// The file.
         path: PathBuf,

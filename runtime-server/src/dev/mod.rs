@@ -20,6 +20,7 @@ use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Mutex;
@@ -85,7 +86,8 @@ pub async fn run(options: &Options) -> Result<bool, DevError> {
     let source = Box::new(Directory(options.policy.clone()));
     let server = Server::start(&config, source, None, Clock::system()).await?;
 
-    let mut dev = Dev { options, hostname, root, server, turn: Arc::default() };
+    let mut dev =
+        Dev { options, hostname, root, server, turn: Arc::default(), broken: AtomicBool::new(false) };
     let converged = dev.watch(&mut stop).await;
     dev.server.stop().await;
     // Said only when it is true.
@@ -127,6 +129,8 @@ struct Dev<'a> {
     server: Server,
     /// Held while lines are written that belong together, by us and by the agent's thread.
     turn: Arc<Mutex<()>>,
+    /// The last edit was refused.
+    broken: AtomicBool,
 }
 
 impl Dev<'_> {
@@ -225,8 +229,13 @@ impl Dev<'_> {
         let before = self.variant(envoy_id, false).await;
         let started = Instant::now();
         match self.server.reload().await? {
-            Reloaded::Unchanged => {}
+            Reloaded::Unchanged => {
+                if self.broken.swap(false, Ordering::Relaxed) {
+                    say("edit", "mended; the policy is as it was");
+                }
+            }
             Reloaded::Published { changed, checked, serial } => {
+                self.broken.store(false, Ordering::Relaxed);
                 let took = took(started.elapsed());
                 let after = self.variant(envoy_id, true).await;
                 let effect = match (before, after) {
@@ -237,6 +246,7 @@ impl Dev<'_> {
                 print_findings(&checked.rendered);
             }
             Reloaded::Refused { checked, changed } => {
+                self.broken.store(true, Ordering::Relaxed);
                 let serving = match self.server.context().catalog.release() {
                     Some(release) => format!("release {} stays", release.serial),
                     None => "nothing to serve yet".to_owned(),
@@ -286,6 +296,7 @@ fn classes(n: usize) -> String {
 
 fn print_findings(rendered: &str) {
     if !rendered.trim().is_empty() {
-        show::raw(rendered.trim_end());
+        let lines: Vec<&str> = rendered.trim_end().lines().map(str::trim_end).collect();
+        show::raw(&lines.join("\n"));
     }
 }

@@ -3,7 +3,7 @@
 use anstyle::{AnsiColor, Style};
 use runtime_agent::observe::{Outcome, ResourceReport, RunObserver, RunSummary};
 use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const LABEL: Style = Style::new().bold();
 const GREEN: Style = AnsiColor::Green.on_default();
@@ -36,17 +36,50 @@ pub(super) struct Runs {
     drift: bool,
     created: u32,
     ran: u32,
+    /// Lines that wait for their neighbours, so that columns fit them all.
+    held: Vec<Line>,
+    since: Option<Instant>,
 }
 
+#[derive(Debug)]
+struct Line {
+    verb: String,
+    name: String,
+    what: String,
+    how: String,
+}
+
+/// For no longer than this: who waits for a slow command sees what was done before it.
+const HOLD: Duration = Duration::from_millis(300);
+
 impl Runs {
+    /// Shows what is held.
+    fn flush(&mut self) {
+        let lines = std::mem::take(&mut self.held);
+        self.since = None;
+        let width = |of: fn(&Line) -> &str, least| {
+            lines.iter().map(|l| of(l).chars().count()).max().unwrap_or(0).clamp(least, 48)
+        };
+        let (name, what) = (width(|l| &l.name, 24), width(|l| &l.what, 40));
+        for l in &lines {
+            let line = match l.how.as_str() {
+                "" => format!("{} {:<name$} {}", l.verb, l.name, l.what),
+                how => format!("{} {:<name$} {:<what$} {DIM}{how}{DIM:#}", l.verb, l.name, l.what),
+            };
+            self.line(&line);
+        }
+    }
+
     /// Before a run.
     pub(super) fn begin(&mut self, drift: bool) {
+        self.flush();
         (self.created, self.ran) = (0, 0);
         (self.labelled, self.drift) = (false, drift && self.number > 0);
     }
 
     /// After it; the first one is summed up in any case.
     pub(super) fn end(&mut self, summary: &RunSummary) {
+        self.flush();
         let t = summary.totals;
         if self.number > 1 && t.failed == 0 || self.number > 0 && !self.labelled {
             return;
@@ -109,14 +142,14 @@ impl RunObserver for Runs {
             (_, "created" | "removed" | "ran", None) => String::new(),
             (_, _, None) => plain(&report.action),
         };
-        let line = match how.as_str() {
-            "" => format!("{style}{verb:<9}{style:#} {name:<24} {what}"),
-            how => format!("{style}{verb:<9}{style:#} {name:<24} {what:<40} {DIM}{how}{DIM:#}"),
-        };
-        self.line(&line);
+        self.held.push(Line { verb: format!("{style}{verb:<9}{style:#}"), name, what, how });
+        if self.since.get_or_insert_with(Instant::now).elapsed() >= HOLD {
+            self.flush();
+        }
     }
 
     fn note(&mut self, text: &str) {
+        self.flush();
         say("note", &plain(text));
     }
 }
