@@ -1,6 +1,6 @@
 //! Block scalars: `|` and `>`.
 
-use super::lines::{at_end, is_marker, line_end, skip_blanks, spaces};
+use super::lines::{BLANK, at_end, is_marker, line_end, skip_blanks, spaces};
 use super::scalar::{Scalar, TextBuilder};
 use super::tree::Style;
 use super::words::quoted;
@@ -45,7 +45,7 @@ pub(super) fn scan(source: &str, at: usize, parent: Option<usize>, sink: &mut Si
     if after > header.end && source.as_bytes().get(after) == Some(&b'#') {
         comment = Some(Span::of(after..line));
     } else if !at_end(source, after) {
-        let text = source[at..line].trim_end();
+        let text = source[at..line].trim_end_matches(BLANK);
         let deeper = first_text(source, body).is_some_and(|(col, _)| col >= floor);
         let mut error = SyntaxError::new(
             "bad-block-header",

@@ -6,7 +6,7 @@
 use super::indent::tab_error;
 use super::layout::{DEEPEST, Layout};
 use super::lexer::{FlowRaw, token};
-use super::lines::{at_end, is_marker, line_end, skip_blanks, spaces};
+use super::lines::{BLANK, at_end, is_marker, line_end, skip_blanks, spaces};
 use super::scalar::TextBuilder;
 use super::token::Tok;
 use super::tree::Style;
@@ -123,7 +123,7 @@ impl Layout<'_> {
                 && at > 0
                 && matches!(self.source.as_bytes()[at - 1], b' ' | b'\t')
             {
-                at = self.comment(at, self.source[self.line..at].trim().is_empty());
+                at = self.comment(at, self.source[self.line..at].trim_matches(BLANK).is_empty());
             }
             if !at_end(self.source, at) {
                 return Some(at);
@@ -379,7 +379,7 @@ impl Layout<'_> {
         if let Some(level) = self.flow.first().copied() {
             self.report_unclosed(level);
         }
-        self.at = self.source[..next].trim_end().len();
+        self.at = self.source[..next].trim_end_matches(BLANK).len();
         self.close_all();
         self.at = next;
         self.end_flow(true);
@@ -433,7 +433,7 @@ impl Layout<'_> {
         if end == 0 {
             end = text.len();
         }
-        let end = at + text[..end].trim_end().len();
+        let end = at + text[..end].trim_end_matches(BLANK).len();
         self.needs_quotes(at, end);
         let mut out = TextBuilder::new(self.source);
         out.copy(at..end);

@@ -6,7 +6,7 @@
 
 use super::indent::{Place, tab_error};
 use super::lexer::{BlockRaw, token};
-use super::lines::{at_end, before_comment, is_marker, line_end, skip_blanks, spaces};
+use super::lines::{BLANK, at_end, before_comment, is_marker, line_end, skip_blanks, spaces};
 use super::scalar::Scalar;
 use super::token::{Placed, Tok};
 use super::tree::{Node, Value};
@@ -295,7 +295,7 @@ impl<'s> Layout<'s> {
             .find(|&i| bytes[i] == b':' && matches!(bytes.get(i + 1), None | Some(b' ' | b'\t' | b'\r')));
         match colon {
             Some(colon) if !text[from..colon].contains(" #") => {
-                Head::Key(at + text[..colon].trim_end().len(), at + colon + 1)
+                Head::Key(at + text[..colon].trim_end_matches(BLANK).len(), at + colon + 1)
             }
             _ => Head::Other,
         }

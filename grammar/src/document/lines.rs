@@ -1,5 +1,8 @@
 //! Questions about lines, answered from the text alone.
 
+/// What YAML takes for blank; other spaces of Unicode are text.
+pub(super) const BLANK: [char; 4] = [' ', '\t', '\r', '\n'];
+
 /// Where the text of the line that holds `at` ends, and where the next line begins.
 pub(super) fn line_end(source: &str, at: usize) -> (usize, usize) {
     match source.get(at..).and_then(|rest| rest.find('\n')) {

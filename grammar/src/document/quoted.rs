@@ -1,6 +1,6 @@
 //! Single- and double-quoted scalars, on one line or several.
 
-use super::lines::{is_marker, line_end, skip_blanks, spaces};
+use super::lines::{BLANK, is_marker, line_end, skip_blanks, spaces};
 use super::scalar::{Scalar, TextBuilder};
 use super::tree::Style;
 use crate::Span;
@@ -24,7 +24,7 @@ pub(super) fn scan(source: &str, at: usize, floor: usize, sink: &mut Sink) -> Qu
     let style = if double { Style::DoubleQuoted } else { Style::SingleQuoted };
     let Some(end) = end else {
         let (line, _) = line_end(source, at);
-        let text = source[at + 1..line].trim_end();
+        let text = source[at + 1..line].trim_end_matches(BLANK);
         let quote = if double { '"' } else { '\'' };
         sink.push(
             SyntaxError::new(

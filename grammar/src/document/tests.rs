@@ -353,3 +353,13 @@ fn siblings_survive() {
         assert_eq!(last.get("type").and_then(Node::as_str), Some("package"), "{middle}");
     }
 }
+
+#[test]
+fn spaces_of_unicode_are_text() {
+    let parsed = parse("a\u{205f}: {b\u{205f}: 'c\u{205f}\n  d'}\n");
+    assert!(parsed.errors.is_empty(), "{:?}", parsed.errors);
+    let inner = parsed.root.get("a\u{205f}").and_then(|n| n.get("b\u{205f}")).and_then(Node::as_str);
+    assert_eq!(inner, Some("c\u{205f} d"));
+    let open = parse("{\u{205f}");
+    assert!(open.root.as_map().unwrap().iter().all(|e| e.span().end <= open.root.span.end));
+}
