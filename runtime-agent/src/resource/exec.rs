@@ -172,17 +172,17 @@ mod tests {
     #[test]
     fn runs_below_the_root_and_keeps_its_promise() {
         let s = Sandbox::new();
-        std::fs::create_dir(s.path("work")).unwrap();
+        std::fs::create_dir(s.path("job")).unwrap();
         let d = exec(
             "echo $X > made",
             &[
-                ("cwd", "/work".into()),
-                ("creates", "/work/made".into()),
+                ("cwd", "/job".into()),
+                ("creates", "/job/made".into()),
                 ("environment", Value::Map([("X".into(), "y".into())].into())),
             ],
         );
         assert_eq!(s.converge("exec", &d).unwrap().action(), "ran");
-        assert_eq!(std::fs::read(s.path("work/made")).unwrap(), b"y\n");
+        assert_eq!(std::fs::read(s.path("job/made")).unwrap(), b"y\n");
         assert!(s.converge("exec", &d).unwrap().is_clean());
         let lies = exec("true", &[("creates", "/never".into())]);
         let executor = super::super::executor("exec").unwrap();
