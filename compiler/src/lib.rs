@@ -2,7 +2,8 @@
 //!
 //! The stages, in the order in which a policy goes through them: [`tree`] reads files, [`syntax`] says what
 //! each declares, [`resolve`] finds roles, modules and variables of a class, [`expr`] types conditions and
-//! templates, [`specialise`] makes the modules of a variant, [`checks`] collects what is wrong. [`policy`] is the door.
+//! templates, [`specialise`] makes the modules of a variant, [`checks`] collects what is wrong, [`plan`] compares two
+//! policies for a fleet. [`policy`] is the door.
 #![cfg_attr(
     test,
     allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing test may panic")
@@ -15,6 +16,7 @@ pub mod db;
 pub mod diagnostic;
 pub mod expr;
 pub mod facts;
+pub mod plan;
 pub mod policy;
 pub mod resolve;
 pub mod schema;

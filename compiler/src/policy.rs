@@ -204,6 +204,27 @@ impl Policy {
         Ok(changed)
     }
 
+    /// Goes on with the policy in another directory: what the two have in common is not computed again.
+    pub fn switch_to(&mut self, root: &Path) -> Result<Vec<String>, OpenError> {
+        self.root = root.to_owned();
+        // a stamp says nothing about a file elsewhere
+        self.snapshot.forget_all();
+        self.refresh()
+    }
+
+    /// A second handle on the same policy, for another thread. A change waits until all handles are gone.
+    pub fn handle(&self) -> Policy {
+        Policy {
+            db: self.db.clone(),
+            project: self.project,
+            root: self.root.clone(),
+            snapshot: self.snapshot.clone(),
+            files: self.files.clone(),
+            edited: self.edited.clone(),
+            warm: self.warm.clone(),
+        }
+    }
+
     /// Replaces the text of one file in memory (an editor's buffer). A new path joins the policy.
     pub fn set_text(&mut self, path: &str, text: &str) {
         let content = Content::Text(text.into());

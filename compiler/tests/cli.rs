@@ -9,8 +9,14 @@ mod build;
 mod check;
 #[path = "cli/explain.rs"]
 mod explain;
+#[path = "cli/graph.rs"]
+mod graph;
+#[path = "cli/inspect.rs"]
+mod inspect;
 #[path = "cli/lone_files.rs"]
 mod lone_files;
+#[path = "cli/plan.rs"]
+mod plan;
 #[path = "cli/resolve.rs"]
 mod resolve;
 
@@ -131,7 +137,9 @@ fn small() -> TempDir {
 
 #[test]
 fn help_has_examples_and_usage_errors_are_64() {
-    for command in ["check", "resolve", "explain", "parse", "eval", "build", "init"] {
+    for command in
+        ["check", "resolve", "explain", "parse", "eval", "build", "graph", "inspect", "plan", "init"]
+    {
         vigoc(&[command, "--help"]).exits(0).prints("Examples:");
         vigoc(&[command, "--no-such-flag"]).exits(64);
     }

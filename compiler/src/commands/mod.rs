@@ -6,12 +6,15 @@ mod eval;
 mod explain;
 mod failure;
 mod fleet;
+mod graph;
 mod host;
 mod init;
 mod input;
+mod inspect;
 mod needs;
 mod output;
 mod parse;
+mod plan;
 mod residual;
 mod resolve;
 
@@ -38,6 +41,7 @@ const EXAMPLES: &str = "Examples:
   vigoc check policy                                 is everything right?
   vigoc resolve web-01.example.com policy            what does this host get?
   vigoc explain web-01.example.com policy --var port     why?
+  vigoc plan HEAD policy --fleet fleet.jsonl         what do my edits do, and where?
 
 Exit codes: 0 success, 1 findings, 64 wrong usage, 65 input that cannot be read, 70 a bug of vigoc.";
 
@@ -55,6 +59,12 @@ enum Command {
     Eval(eval::Args),
     /// Compiles the policy for a fleet.
     Build(build::Args),
+    /// Draws the order and the triggers of one host.
+    Graph(graph::Args),
+    /// Prints a blob, the bundle of an envoy or a whole build as JSON.
+    Inspect(inspect::Args),
+    /// Says what a change of policy does to a fleet.
+    Plan(plan::Args),
     /// Writes a small working policy.
     Init(init::Args),
 }
@@ -67,6 +77,9 @@ impl Command {
             Command::Resolve(a) => a.json().then_some("resolve"),
             Command::Explain(a) => a.json().then_some("explain"),
             Command::Eval(a) => a.json().then_some("eval"),
+            Command::Graph(a) => a.json().then_some("graph"),
+            Command::Inspect(_) => Some("inspect"),
+            Command::Plan(a) => a.json().then_some("plan"),
             Command::Parse(_) | Command::Build(_) | Command::Init(_) => None,
         }
     }
@@ -79,6 +92,9 @@ impl Command {
             Command::Parse(a) => parse::run(a),
             Command::Eval(a) => eval::run(a),
             Command::Build(a) => build::run(a, directory),
+            Command::Graph(a) => graph::run(a, directory),
+            Command::Inspect(a) => inspect::run(a),
+            Command::Plan(a) => plan::run(a, directory),
             Command::Init(a) => init::run(a, directory),
         }
     }
