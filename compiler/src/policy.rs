@@ -14,7 +14,7 @@ use crate::resolve::vars::class_vars;
 use crate::specialise::{assembled, linked};
 use crate::syntax::ast;
 use crate::tree::{self, OpenError, Snapshot};
-use ir::{Expr, Hash, Value};
+use ir::{Hash, Value};
 use salsa::{Durability, Setter};
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -384,9 +384,14 @@ impl Policy {
 
     /// The class behind a key.
     pub fn class(&self, key: &ClassKey) -> Option<Class<'_>> {
+        self.class_with(key, Vec::new())
+    }
+
+    /// [`Policy::class`] with variables laid over all others, as a policy test has them.
+    pub fn class_with(&self, key: &ClassKey, vars: Vec<(Arc<str>, Value)>) -> Option<Class<'_>> {
         let file = *self.files.get(&key.file)?;
         entries(&self.db, file).get(key.entry)?;
-        Some(Class::new(&self.db, file, key.entry, key.environment.clone()))
+        Some(Class::new(&self.db, file, key.entry, key.environment.clone(), vars))
     }
 
     /// The variant of a class for some traits (`{"os": {"family": ...}}`); traits that it does not look at make no
@@ -434,7 +439,8 @@ impl Policy {
         modules.sort_by(|a, b| a.name.cmp(&b.name));
         let place = |name: &Arc<str>| modules.binary_search_by(|m| m.name.cmp(name)).ok().map(|n| n as u32);
         let run_order = linked.modules.iter().filter_map(|m| place(&m.name)).collect();
-        let secrets = secrets(modules.iter().map(|m| &*m.bytes));
+        let secrets: BTreeSet<&Arc<str>> =
+            assembled.modules.iter().flat_map(|(_, e)| e.secrets.iter()).collect();
         Ok(Arc::new(Variant {
             class: key.clone(),
             footprint,
@@ -444,35 +450,8 @@ impl Policy {
             run_order,
             vars_hash: assembled.vars_hash,
             merkle_root: assembled.merkle_root,
-            secrets,
+            secrets: secrets.into_iter().map(|path| path.to_string()).collect(),
             required_features: Vec::new(),
         }))
-    }
-}
-
-/// Paths of the secrets that encoded modules read.
-fn secrets<'a>(modules: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
-    let mut out = BTreeSet::new();
-    for bytes in modules {
-        let Ok(module) = ir::wire::decode_module(bytes) else { continue };
-        for resource in &module.resources {
-            for (_, expr) in &resource.attributes {
-                expr.walk(&mut |e| {
-                    if let Expr::Const(v) = e {
-                        secret_paths(v, &mut out);
-                    }
-                });
-            }
-        }
-    }
-    out.into_iter().collect()
-}
-
-fn secret_paths(value: &Value, out: &mut BTreeSet<String>) {
-    match value {
-        Value::Secret(path) => drop(out.insert(path.to_string())),
-        Value::List(items) => items.iter().for_each(|v| secret_paths(v, out)),
-        Value::Map(map) => map.values().for_each(|v| secret_paths(v, out)),
-        _ => {}
     }
 }

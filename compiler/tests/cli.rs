@@ -20,6 +20,9 @@ mod plan;
 #[path = "cli/resolve.rs"]
 mod resolve;
 
+#[path = "cli/test.rs"]
+mod test;
+
 use serde_json::Value as Json;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -138,7 +141,7 @@ fn small() -> TempDir {
 #[test]
 fn help_has_examples_and_usage_errors_are_64() {
     for command in
-        ["check", "resolve", "explain", "parse", "eval", "build", "graph", "inspect", "plan", "init"]
+        ["check", "resolve", "explain", "parse", "eval", "build", "graph", "inspect", "plan", "test", "init"]
     {
         vigoc(&[command, "--help"]).exits(0).prints("Examples:");
         vigoc(&[command, "--no-such-flag"]).exits(64);

@@ -17,6 +17,7 @@ mod parse;
 mod plan;
 mod residual;
 mod resolve;
+mod test;
 
 use clap::{Parser, Subcommand};
 use failure::{Exit, Failure};
@@ -65,6 +66,8 @@ enum Command {
     Inspect(inspect::Args),
     /// Says what a change of policy does to a fleet.
     Plan(plan::Args),
+    /// Runs the tests of a policy.
+    Test(test::Args),
     /// Writes a small working policy.
     Init(init::Args),
 }
@@ -79,6 +82,7 @@ impl Command {
             Command::Eval(a) => a.json().then_some("eval"),
             Command::Graph(a) => a.json().then_some("graph"),
             Command::Inspect(_) => Some("inspect"),
+            Command::Test(a) => a.json().then_some("test"),
             Command::Plan(a) => a.json().then_some("plan"),
             Command::Parse(_) | Command::Build(_) | Command::Init(_) => None,
         }
@@ -94,6 +98,7 @@ impl Command {
             Command::Build(a) => build::run(a, directory),
             Command::Graph(a) => graph::run(a, directory),
             Command::Inspect(a) => inspect::run(a),
+            Command::Test(a) => test::run(a, directory),
             Command::Plan(a) => plan::run(a, directory),
             Command::Init(a) => init::run(a, directory),
         }

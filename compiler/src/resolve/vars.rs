@@ -123,6 +123,7 @@ pub fn class_vars<'db>(
         let state = merge.decide(condition, path, resolved, traits.values(db));
         merge.layer(&Origin::Conditional(at), path, vars, state);
     }
+    merge.laid_over(class.laid_over(db));
     merge.parameters(&resolved.modules);
     merge.out
 }
@@ -219,6 +220,21 @@ impl Merge<'_> {
                 span: Some(syn.span),
                 value,
                 state,
+            });
+        }
+    }
+
+    /// Variables of a policy test, whose names and types were checked.
+    fn laid_over(&mut self, vars: &[(Arc<str>, Value)]) {
+        for (name, value) in vars {
+            let Some(known) = self.out.by_name.get_mut(name) else { continue };
+            apply(&mut known.value, value.clone(), StepState::Applied);
+            known.steps.push(Step {
+                origin: Origin::Test,
+                file: self.place.file.clone(),
+                span: None,
+                value: value.clone(),
+                state: StepState::Applied,
             });
         }
     }

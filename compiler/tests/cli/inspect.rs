@@ -33,10 +33,7 @@ fn a_build_a_bundle_and_a_blob_are_shown() {
     assert_eq!(config["type"], "file");
     assert_eq!(config["notify"], json!(["shop.restart"]));
     assert!(
-        config["attributes"]["content"]["expr"]
-            .as_str()
-            .unwrap()
-            .contains("{{ secret \"shop/db_password\" }}")
+        config["attributes"]["content"]["expr"].as_str().unwrap().contains("(secret \"shop/db_password\")")
     );
     let hash = shop["hash"].as_str().unwrap();
     assert_eq!(all["modules"][hash]["resources"], shop["resources"]);

@@ -151,8 +151,8 @@ fn every_kind_of_change_is_told_apart() {
             vec![change("added", "app", "two", 2), change("removed", "app", "two", 2)],
         ),
         (
-            vec![("modules/app.vgo", "name: one\n", "name: eins\n")],
-            vec![change("added", "app", "eins", 4), change("removed", "app", "one", 4)],
+            vec![("modules/app.vgo", "name: two\n", "name: zwei\n")],
+            vec![change("added", "app", "zwei", 2), change("removed", "app", "two", 2)],
         ),
         (vec![("nodes.vgo", "[app, other]", "[app]")], vec![change("removed", "other", "-", 3)]),
         (vec![("nodes.vgo", "[app, other]", "[other, app]")], vec![change("reordered", "-", "-", 3)]),
