@@ -9,6 +9,8 @@ mod build;
 mod check;
 #[path = "cli/explain.rs"]
 mod explain;
+#[path = "cli/fmt.rs"]
+mod fmt;
 #[path = "cli/graph.rs"]
 mod graph;
 #[path = "cli/inspect.rs"]

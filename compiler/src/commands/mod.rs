@@ -6,6 +6,7 @@ mod eval;
 mod explain;
 mod failure;
 mod fleet;
+mod fmt;
 mod graph;
 mod host;
 mod init;
@@ -58,6 +59,8 @@ enum Command {
     Parse(parse::Args),
     /// Evaluates one condition or template.
     Eval(eval::Args),
+    /// Lays files out in the one way.
+    Fmt(fmt::Args),
     /// Compiles the policy for a fleet.
     Build(build::Args),
     /// Draws the order and the triggers of one host.
@@ -84,7 +87,7 @@ impl Command {
             Command::Inspect(_) => Some("inspect"),
             Command::Test(a) => a.json().then_some("test"),
             Command::Plan(a) => a.json().then_some("plan"),
-            Command::Parse(_) | Command::Build(_) | Command::Init(_) => None,
+            Command::Parse(_) | Command::Fmt(_) | Command::Build(_) | Command::Init(_) => None,
         }
     }
 
@@ -95,6 +98,7 @@ impl Command {
             Command::Explain(a) => explain::run(a, directory),
             Command::Parse(a) => parse::run(a),
             Command::Eval(a) => eval::run(a),
+            Command::Fmt(a) => fmt::run(a, directory),
             Command::Build(a) => build::run(a, directory),
             Command::Graph(a) => graph::run(a, directory),
             Command::Inspect(a) => inspect::run(a),

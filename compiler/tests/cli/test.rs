@@ -196,10 +196,7 @@ fn a_snapshot_is_stored_and_compared() {
     std::fs::write(&app, format!("# a line more\n{APP}")).unwrap();
     run(&[]).exits(0);
     std::fs::write(&app, APP.replace("# managed", "# by Vigo")).unwrap();
-    run(&[])
-        .exits(1)
-        .prints("something else than what is stored")
-        .prints("\"content\": \"# by Vigo");
+    run(&[]).exits(1).prints("something else than what is stored").prints("\"content\": \"# by Vigo");
     // only what is asked for is stored anew, and what no test has any more goes
     run(&["--bless", "--filter", "a"]).exits(0).says("2 snapshots stored");
     std::fs::write(dir.path().join("tests/t.vgo"), test.replace("test: b", "test: c")).unwrap();
