@@ -24,4 +24,5 @@ pub mod specialise;
 pub mod syntax;
 pub mod tree;
 pub mod types;
+pub mod uses;
 pub mod values;

@@ -24,6 +24,8 @@ mod resolve;
 
 #[path = "cli/test.rs"]
 mod test;
+#[path = "cli/uses.rs"]
+mod uses;
 
 use serde_json::Value as Json;
 use std::io::Write;
@@ -142,9 +144,10 @@ fn small() -> TempDir {
 
 #[test]
 fn help_has_examples_and_usage_errors_are_64() {
-    for command in
-        ["check", "resolve", "explain", "parse", "eval", "build", "graph", "inspect", "plan", "test", "init"]
-    {
+    for command in [
+        "check", "resolve", "explain", "parse", "eval", "build", "graph", "inspect", "plan", "rdeps",
+        "search", "test", "init",
+    ] {
         vigoc(&[command, "--help"]).exits(0).prints("Examples:");
         vigoc(&[command, "--no-such-flag"]).exits(64);
     }

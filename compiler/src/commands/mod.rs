@@ -16,8 +16,10 @@ mod needs;
 mod output;
 mod parse;
 mod plan;
+mod rdeps;
 mod residual;
 mod resolve;
+mod search;
 mod test;
 
 use clap::{Parser, Subcommand};
@@ -69,6 +71,10 @@ enum Command {
     Inspect(inspect::Args),
     /// Says what a change of policy does to a fleet.
     Plan(plan::Args),
+    /// Says where a module, variable, role, template or trait is used.
+    Rdeps(rdeps::Args),
+    /// Finds things by a part of their name or description.
+    Search(search::Args),
     /// Runs the tests of a policy.
     Test(test::Args),
     /// Writes a small working policy.
@@ -85,6 +91,8 @@ impl Command {
             Command::Eval(a) => a.json().then_some("eval"),
             Command::Graph(a) => a.json().then_some("graph"),
             Command::Inspect(_) => Some("inspect"),
+            Command::Rdeps(a) => a.json().then_some("rdeps"),
+            Command::Search(a) => a.json().then_some("search"),
             Command::Test(a) => a.json().then_some("test"),
             Command::Plan(a) => a.json().then_some("plan"),
             Command::Parse(_) | Command::Fmt(_) | Command::Build(_) | Command::Init(_) => None,
@@ -102,6 +110,8 @@ impl Command {
             Command::Build(a) => build::run(a, directory),
             Command::Graph(a) => graph::run(a, directory),
             Command::Inspect(a) => inspect::run(a),
+            Command::Rdeps(a) => rdeps::run(a, directory),
+            Command::Search(a) => search::run(a, directory),
             Command::Test(a) => test::run(a, directory),
             Command::Plan(a) => plan::run(a, directory),
             Command::Init(a) => init::run(a, directory),

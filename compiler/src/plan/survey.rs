@@ -18,6 +18,9 @@ pub struct Member {
     pub traits: Arc<Value>,
 }
 
+/// Shared traits, sorted by path.
+type Shared = Vec<(Arc<str>, Value)>;
+
 /// A fleet, with hosts that agree on all shared traits put together.
 #[derive(Debug, Default)]
 pub struct Fleet {
@@ -26,7 +29,7 @@ pub struct Fleet {
     /// For each member the number of its shared traits.
     traits: Vec<u32>,
     /// Distinct shared traits: a host that has them, and they.
-    distinct: Vec<(Arc<Value>, Vec<(Arc<str>, Value)>)>,
+    distinct: Vec<(Arc<Value>, Shared)>,
 }
 
 /// What a policy is for one envoy.
@@ -81,7 +84,7 @@ impl Fleet {
     /// Puts hosts with equal shared traits together.
     pub fn new(members: Vec<Member>) -> Fleet {
         let mut by_value: FxHashMap<*const Value, u32> = FxHashMap::default();
-        let mut by_traits: FxHashMap<Vec<(Arc<str>, Value)>, u32> = FxHashMap::default();
+        let mut by_traits: FxHashMap<Shared, u32> = FxHashMap::default();
         let mut out = Fleet::default();
         for member in &members {
             // hosts that were read with the same text share the value

@@ -239,12 +239,13 @@ impl Merge<'_> {
     fn laid_over(&mut self, vars: &[(Arc<str>, Value)]) {
         for (name, value) in vars {
             let Some(known) = self.out.by_name.get_mut(name) else { continue };
-            apply(&mut known.value, value.clone(), StepState::Applied);
+            let value = Arc::new(value.clone());
+            apply(&mut known.value, &value, StepState::Applied);
             known.steps.push(Step {
                 origin: Origin::Test,
                 file: self.place.file.clone(),
                 span: None,
-                value: value.clone(),
+                value,
                 state: StepState::Applied,
             });
         }

@@ -257,7 +257,7 @@ mod tests {
     }
 
     fn list(items: &[&str]) -> Value {
-        Value::List(items.iter().map(|i| Value::str(i)).collect())
+        Value::List(items.iter().map(Value::str).collect())
     }
 
     #[test]

@@ -208,7 +208,7 @@ fn coverage(covered: &Covered) -> String {
         ("resources", covered.resources),
         ("when: outcomes", covered.conditions),
     ] {
-        let percent = if share.of == 0 { 100 } else { share.reached * 100 / share.of };
+        let percent = (share.reached * 100).checked_div(share.of).unwrap_or(100);
         out.push_str(&format!("  {what:<15}{:>5} of {:<5} {percent:>3} %\n", share.reached, share.of));
     }
     if !covered.left.is_empty() {
