@@ -2,7 +2,7 @@
 
 use crate::diagnostic::json;
 use crate::facts::shared_traits;
-use crate::policy::{ClassKey, Policy, Variant, VariantError};
+use crate::policy::{ClassKey, Policy, STACK, Variant, VariantError};
 use crate::resolve::class::{entry, resolved_class};
 use crate::resolve::glob::normal;
 use ir::Value;
@@ -243,9 +243,6 @@ impl Survey {
         self.entries.get(at? as usize)
     }
 }
-
-/// Stack of a thread that compiles: trees of a policy are walked by recursion, to a limited depth.
-const STACK: usize = 64 << 20;
 
 /// Judges each class for each of its kinds of traits.
 fn on_every_core(policy: &Policy, fleet: &Fleet, work: &[(&ClassKey, &[u32])]) -> Vec<Judged> {

@@ -75,8 +75,8 @@ pub struct Encoded {
     pub hash: ir::Hash,
     /// What is shipped.
     pub bytes: Arc<[u8]>,
-    /// Paths of the secrets that it reads, sorted.
-    pub secrets: Arc<[Arc<str>]>,
+    /// Paths of the secrets in it.
+    pub secrets: Arc<BTreeSet<Arc<str>>>,
 }
 
 /// One resource, without its edges.
@@ -250,7 +250,7 @@ pub fn encode(module: &ir::Module, file: &Arc<str>) -> Result<Encoded, Box<Diagn
         Ok(bytes) => Ok(Encoded {
             hash: ir::Hash::of(&bytes),
             bytes: bytes.into(),
-            secrets: secrets(module).into_iter().collect(),
+            secrets: Arc::new(secrets(module)),
         }),
         Err(e) => {
             let message = format!("module `{}` cannot be shipped: {e}", module.name);
@@ -260,7 +260,6 @@ pub fn encode(module: &ir::Module, file: &Arc<str>) -> Result<Encoded, Box<Diagn
     }
 }
 
-/// Paths of the secrets that a module reads.
 fn secrets(module: &ir::Module) -> BTreeSet<Arc<str>> {
     let mut out = BTreeSet::new();
     for (_, expr) in module.resources.iter().flat_map(|r| &r.attributes) {

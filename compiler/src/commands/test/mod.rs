@@ -12,7 +12,7 @@ use super::resolve::state::State;
 use super::{input, output};
 use crate::diagnostic::codes::Code;
 use crate::diagnostic::{Diagnostic, Place, Severity};
-use crate::policy::Policy;
+use crate::policy::{Policy, STACK};
 use crate::syntax::{Body, Kind, TestAst, ast};
 use clap::ValueEnum;
 use coverage::Coverage;
@@ -187,9 +187,6 @@ fn tests(policy: &Policy) -> (Vec<(Arc<str>, &TestAst)>, Vec<Diagnostic>) {
     }
     (tests, found)
 }
-
-/// Stack of a thread that compiles: trees of a policy are walked by recursion, to a limited depth.
-const STACK: usize = 64 << 20;
 
 fn on_every_core(policy: &Policy, tests: &[(&Arc<str>, &TestAst)], coverage: bool) -> Vec<Ran> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8).min(tests.len());
