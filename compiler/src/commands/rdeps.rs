@@ -75,7 +75,8 @@ pub(super) fn run(args: &Args, directory: Option<PathBuf>) -> Result<Exit, Failu
     let (db, project) = policy.queries();
     let all = uses(db, project);
     let wanted = |u: &&Use| args.kind.is_none_or(|k| k.of() == u.of);
-    let found: Vec<&Use> = all.iter().filter(wanted).filter(|u| means(u, &args.name)).collect();
+    let mut found: Vec<&Use> = all.iter().filter(wanted).filter(|u| means(u, &args.name)).collect();
+    found.sort_by_key(|u| (&u.place, u.of));
     if found.is_empty() {
         let known: BTreeSet<&str> = all.iter().filter(wanted).map(|u| &*u.name).collect();
         let what = args.kind.map_or("name", |k| k.of().name());

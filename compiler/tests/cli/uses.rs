@@ -16,7 +16,7 @@ fn a_module_is_assigned_needed_and_excluded() {
         uses("nginx", "module"),
         [
             "declared modules/nginx.vgo:1 module nginx",
-            "needed modules/shop.vgo:17 module shop",
+            "needed modules/shop.vgo:16 module shop",
             "assigned roles.vgo:7 role webserver",
         ]
     );
@@ -49,7 +49,7 @@ fn roles_environments_templates_traits_and_resources_are_found() {
         uses("staging", "environment")
             .contains(&"chosen nodes.vgo:17 entry app-*.staging.acme.test".to_owned())
     );
-    assert!(uses("motd.tmpl", "template").contains(&"shipped modules/motd.vgo:9 motd.motd".to_owned()));
+    assert!(uses("motd.tmpl", "template").contains(&"shipped modules/motd.vgo:10 motd.motd".to_owned()));
     let family = uses("os.family", "trait");
     assert!(family.iter().any(|u| u.ends_with("nginx.site")), "a function reads it: {family:?}");
     assert!(family.iter().any(|u| u.ends_with("shop.environment")), "a template reads it: {family:?}");
