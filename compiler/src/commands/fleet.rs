@@ -29,6 +29,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Member>, Failure> {
             rows.push((format!("line {}", n + 1), json));
         }
     }
+    input::integers_fit(path, &text)?;
     let mut out = Vec::with_capacity(rows.len());
     let mut seen = HashSet::new();
     let mut known = HashMap::new();

@@ -22,7 +22,7 @@ mod resolve;
 mod search;
 mod test;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use failure::{Exit, Failure};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -79,6 +79,8 @@ enum Command {
     Test(test::Args),
     /// Writes a small working policy.
     Init(init::Args),
+    #[command(flatten)]
+    Manual(manual::Command),
 }
 
 impl Command {
@@ -95,7 +97,11 @@ impl Command {
             Command::Search(a) => a.json().then_some("search"),
             Command::Test(a) => a.json().then_some("test"),
             Command::Plan(a) => a.json().then_some("plan"),
-            Command::Parse(_) | Command::Fmt(_) | Command::Build(_) | Command::Init(_) => None,
+            Command::Parse(_)
+            | Command::Fmt(_)
+            | Command::Build(_)
+            | Command::Init(_)
+            | Command::Manual(_) => None,
         }
     }
 
@@ -115,6 +121,7 @@ impl Command {
             Command::Test(a) => test::run(a, directory),
             Command::Plan(a) => plan::run(a, directory),
             Command::Init(a) => init::run(a, directory),
+            Command::Manual(a) => a.run(Cli::command()).map(|()| Exit::Done).map_err(Failure::from),
         }
     }
 }
@@ -160,7 +167,6 @@ fn run() -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_well_formed() {
