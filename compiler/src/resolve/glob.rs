@@ -2,6 +2,11 @@
 
 use globset::{GlobBuilder, GlobMatcher};
 
+/// Characters of a pattern; a host name has at most 253.
+const MAX_LENGTH: usize = 1024;
+/// Braces within braces.
+pub(super) const MAX_NESTING: usize = 16;
+
 /// A compiled pattern; host names are compared in lower case and without a trailing dot.
 #[derive(Debug)]
 pub struct HostGlob {
@@ -26,6 +31,19 @@ impl HostGlob {
         if text.contains('\\') {
             return Err("there are no escapes".into());
         }
+        if text.len() > MAX_LENGTH {
+            return Err(format!("it has more than {MAX_LENGTH} characters"));
+        }
+        if let Some(c) = text.chars().find(|c| !c.is_ascii_graphic()) {
+            return Err(format!("`{}` is in no host name; names in other scripts are written `xn--...`", c.escape_debug()));
+        }
+        let nesting = text.chars().scan(0_usize, |depth, c| {
+            *depth = if c == '{' { *depth + 1 } else { depth.saturating_sub(usize::from(c == '}')) };
+            Some(*depth)
+        });
+        if nesting.max() > Some(MAX_NESTING) {
+            return Err(format!("it nests more than {MAX_NESTING} `{{`"));
+        }
         // to globset `**` is about directories; here it is one more way to write `*`
         while text.contains("**") {
             text = text.replace("**", "*");
@@ -42,13 +60,6 @@ impl HostGlob {
     /// Whether a host name (see [`normal`]) matches.
     pub fn matches(&self, hostname: &str) -> bool {
         self.matcher.is_match(hostname)
-    }
-
-    /// Whether this pattern surely matches whatever `other` matches. A plain name is covered by a pattern that
-    /// matches it; beyond that only equal patterns and `*` are told.
-    pub fn covers(&self, other: &HostGlob) -> bool {
-        let plain = !other.text.contains(['*', '?', '[', '{']);
-        self.text == other.text || self.text == "*" || (plain && self.matches(&other.text))
     }
 }
 
@@ -74,7 +85,8 @@ mod tests {
         for (pattern, host, expected) in cases {
             assert_eq!(HostGlob::new(pattern).unwrap().matches(host), expected, "{pattern} {host}");
         }
-        for bad in ["", "[", "{a", "a\\*"] {
+        let (deep, long) = ("{".repeat(5000) + "a" + &"}".repeat(5000), "{a,b}".repeat(5000));
+        for bad in ["", "[", "{a", "a\\*", "müll", "a b", &deep, &long] {
             assert!(HostGlob::new(bad).is_err(), "{bad}");
         }
     }

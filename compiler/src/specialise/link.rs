@@ -4,8 +4,8 @@ use super::edges::Target;
 use super::instances::{
     Encoded, ExtraEdges, FactsKey, ModuleFacts, Specialised, encode, encoded, specialised,
 };
-use super::order::order;
-use super::shape::{useless_notify, waiting};
+use super::order::{drawn, order, steps};
+use super::shape::useless_notify;
 use super::typed::{EdgeKind, TypesKey, typed};
 use crate::db::{Db, Project, SourceFile};
 use crate::diagnostic::codes::{
@@ -14,14 +14,16 @@ use crate::diagnostic::codes::{
 };
 use crate::diagnostic::nearest::{listed, suggest};
 use crate::diagnostic::{Diagnostic, Place, Severity};
-use crate::expr::VarType;
+use crate::expr::{VarType, truth};
 use crate::resolve::class::{Class, resolved_class};
 use crate::resolve::index::{Index, index};
 use crate::resolve::interface::{interface, module, reads};
 use crate::resolve::vars::{TraitFacts, VarValue, all_variables, class_vars};
+use crate::schema::schema;
 use grammar::Span;
 use ir::{Hash, Value};
 use rustc_hash::FxHashMap;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -266,7 +268,7 @@ impl Linking<'_, '_> {
                     .filter(|(_, i)| target.means(&i.name))
                     .map(|(at, _)| at)
                     .collect();
-                if found.is_empty() && !spec.templated.iter().any(|t| target.may_mean(t)) {
+                if found.is_empty() && !target.may_be_of(&spec.templated, &spec.listed) {
                     let mut known: Vec<&str> = spec.instances.iter().map(|i| &*i.name).collect();
                     known.sort_unstable();
                     let message = format!(
@@ -303,7 +305,7 @@ impl Linking<'_, '_> {
             .filter(|at| {
                 let spec = self.parts[*at].spec;
                 spec.instances.iter().any(|i| target.means(&i.name))
-                    || spec.templated.iter().any(|t| target.may_mean(t))
+                    || target.may_be_of(&spec.templated, &spec.listed)
             })
             .collect();
         match having[..] {
@@ -395,17 +397,21 @@ impl Linking<'_, '_> {
 
     /// Two resources of a unique type with one key on one envoy.
     fn unique_targets(&mut self) {
-        let mut seen: FxHashMap<(&str, &str), (usize, usize)> = FxHashMap::default();
+        let types = &schema().types;
+        let mut seen: FxHashMap<(&str, Cow<'_, str>), Vec<(usize, usize)>> = FxHashMap::default();
         for (part, p) in self.parts.iter().enumerate().filter(|(_, p)| !p.spec.gated) {
             for (at, i) in p.spec.instances.iter().enumerate().filter(|(_, i)| !i.dropped) {
-                let (Some(key), true) = (&i.key, i.unique) else { continue };
-                let Some((other_part, other)) = seen.insert((&i.kind, key), (part, at)) else { continue };
+                let (Some(key), true, Some(kind)) = (&i.key, i.unique, types.get(&i.kind)) else { continue };
+                let key = kind.canonical(key);
+                let others = seen.entry((&kind.domain, key.clone())).or_default();
+                let found = others.iter().copied().find_map(|other| self.clash((part, at), other));
+                others.push((part, at));
+                let Some(((other_part, other), open)) = found else { continue };
                 let first = &self.parts[other_part].spec.instances[other];
-                // two of one name are reported as such
-                if other_part == part && first.name == i.name {
-                    continue;
-                }
-                let message = format!("two resources manage the {} `{key}` of one envoy", i.kind);
+                let message = match first.kind == i.kind {
+                    true => format!("two resources manage the {} `{key}` of one envoy", i.kind),
+                    false => format!("a {} and a {} manage `{key}` of one envoy", first.kind, i.kind),
+                };
                 let mut finding = Diagnostic::new(&DUPLICATE_TARGET, self.place(part, i.span), message)
                     .label(format!("`{}.{}`", p.name, i.name))
                     .also(
@@ -413,13 +419,30 @@ impl Linking<'_, '_> {
                         format!("`{}.{}`", self.parts[other_part].name, first.name),
                     )
                     .help("keep one of them, or give them conditions that exclude each other");
-                if self.parts[part].spec.when(i).is_some()
-                    || self.parts[other_part].spec.when(first).is_some()
-                {
+                if open {
                     finding.severity = Severity::Warning;
                 }
                 self.out.found.push(finding);
             }
+        }
+    }
+
+    /// The other of two resources with one key, when both may be there, and whether a condition is open.
+    fn clash(&self, this: (usize, usize), other: (usize, usize)) -> Option<((usize, usize), bool)> {
+        let spec = |at: (usize, usize)| self.parts[at.0].spec;
+        let (i, first) = (&spec(this).instances[this.1], &spec(other).instances[other.1]);
+        // two of one name are reported as such
+        if other.0 == this.0 && first.name == i.name {
+            return None;
+        }
+        // what is taken away may make room for something of another type
+        if first.kind != i.kind && (first.is_absent() || i.is_absent()) {
+            return None;
+        }
+        let (ours, theirs) = (spec(this).when(i), spec(other).when(first));
+        match (&ours, &theirs) {
+            (Some(ours), Some(theirs)) if truth::exclude(ours, theirs) => None,
+            _ => Some((other, ours.is_some() || theirs.is_some())),
         }
     }
 
@@ -454,8 +477,12 @@ impl Linking<'_, '_> {
         let edges: Vec<(usize, usize)> = self.module_edges.iter().map(|(e, ..)| *e).collect();
         let order = match order(self.parts.len(), &edges) {
             Ok(order) => order,
-            Err(circle) => {
-                self.report_circle(&circle);
+            Err(circles) => {
+                let mut places: HashMap<(usize, usize), usize> = HashMap::new();
+                for (number, (edge, ..)) in self.module_edges.iter().enumerate() {
+                    places.entry(*edge).or_insert(number);
+                }
+                circles.iter().for_each(|circle| self.report_circle(circle, &places));
                 (0..self.parts.len()).collect()
             }
         };
@@ -470,13 +497,10 @@ impl Linking<'_, '_> {
         }
     }
 
-    fn report_circle(&mut self, circle: &[usize]) {
-        let circle = waiting(circle);
-        let next = circle.iter().copied().cycle().skip(1);
-        let steps: Vec<(usize, usize)> = next.zip(circle.iter().copied()).collect();
+    fn report_circle(&mut self, circle: &[usize], edges: &HashMap<(usize, usize), usize>) {
         let mut places: Vec<(Place, String)> = Vec::new();
-        for step in steps {
-            let Some((_, place, text)) = self.module_edges.iter().find(|(e, ..)| *e == step) else {
+        for step in steps(circle) {
+            let Some((_, place, text)) = edges.get(&step).and_then(|n| self.module_edges.get(*n)) else {
                 continue;
             };
             let mut place = place.clone();
@@ -489,15 +513,15 @@ impl Linking<'_, '_> {
         }
         let mut places = places.into_iter();
         let Some((place, text)) = places.next() else { return };
-        let shown: Vec<String> =
-            circle.iter().chain(circle.first()).map(|at| format!("`{}`", self.parts[*at].name)).collect();
-        let mut finding = Diagnostic::new(
-            &DEPENDENCY_CYCLE,
-            place,
-            format!("modules wait for each other: {}", shown.join(" → ")),
-        )
-        .label(text)
-        .help("modules run one after the other, so an edge between their resources orders the modules; take one of these edges out");
+        let name = |at: usize| format!("`{}`", self.parts[at].name);
+        let (message, help) = match *circle {
+            [one] => (format!("module {} waits for itself", name(one)), "take this edge out"),
+            _ => (
+                format!("modules wait for each other: {}", drawn(circle, name)),
+                "modules run one after the other, so an edge between their resources orders the modules; take one of these edges out",
+            ),
+        };
+        let mut finding = Diagnostic::new(&DEPENDENCY_CYCLE, place, message).label(text).help(help);
         for (place, text) in places {
             finding = finding.also(place, text);
         }
