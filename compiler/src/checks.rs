@@ -10,16 +10,16 @@ use crate::diagnostic::{Diagnostic, Place, Severity, merged};
 use crate::expr::VarType;
 use crate::resolve::Class;
 use crate::resolve::class::{self, classes, resolved_class, roles};
-use crate::resolve::coverage::covering;
-use crate::resolve::glob::HostGlob;
+use crate::resolve::coverage::Earlier;
 use crate::resolve::index::index;
 use crate::resolve::interface::{default_findings, interface, module, reads};
 use crate::resolve::vars::{TraitFacts, all_variables, class_vars, module_variable};
 use crate::specialise::instances::FactsKey;
+use crate::specialise::link::parts;
 use crate::specialise::order::{drawn, order, steps};
-use crate::specialise::typed::template_findings;
-use crate::specialise::typed::typed;
-use crate::specialise::{TypesKey, linked, specialised};
+use crate::specialise::outline::module_findings;
+use crate::specialise::typed::{Depth, template_findings};
+use crate::specialise::{TypesKey, linked};
 use crate::syntax::{Kind, ast, unusable};
 use grammar::Span;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -36,8 +36,12 @@ pub fn class_findings<'db>(
     let resolved = resolved_class(db, project, class);
     let vars = class_vars(db, project, class, traits);
     let linked = linked(db, project, class, traits);
-    let mut out: Vec<Diagnostic> =
-        [&resolved.found, &vars.found, &linked.found].into_iter().flatten().cloned().collect();
+    let mut out: Vec<Diagnostic> = resolved.found.iter().chain(&vars.found).cloned().collect();
+    for part in parts(db, project, class, traits) {
+        let found = module_findings(db, project, part.file, part.types, part.facts, part.depth);
+        out.extend(found.iter().cloned());
+    }
+    out.extend(linked.found.iter().cloned());
     // what stands in the entry itself needs no word on where it was found
     let own = class::entry(db, class).map(|e| e.span);
     let file = class.file(db).path(db);
@@ -304,7 +308,6 @@ fn lone_module(db: &dyn Db, project: Project, file: SourceFile) -> Vec<Diagnosti
         types.insert(declared.name.clone(), VarType::Set(declared.ty.clone()));
     }
     let types = TypesKey::new(db, types);
-    let Some(typed) = typed(db, project, file, types) else { return Vec::new() };
     let vars = reads(db, project, file).vars.iter().map(|v| (v.clone(), None)).collect();
     let facts = crate::specialise::instances::ModuleFacts {
         vars,
@@ -313,8 +316,7 @@ fn lone_module(db: &dyn Db, project: Project, file: SourceFile) -> Vec<Diagnosti
         roles: Vec::new(),
         modules: Vec::new(),
     };
-    let spec = specialised(db, project, file, types, FactsKey::new(db, facts));
-    typed.found.iter().chain(&spec.found).cloned().collect()
+    module_findings(db, project, file, types, FactsKey::new(db, facts), Depth::Full).clone()
 }
 
 fn unused_variables(db: &dyn Db, project: Project, all: &[Class<'_>]) -> Vec<Diagnostic> {
@@ -349,7 +351,7 @@ fn unused_variables(db: &dyn Db, project: Project, all: &[Class<'_>]) -> Vec<Dia
     let none = TraitFacts::new(db, Vec::new());
     for class in all {
         for (name, variable) in &class_vars(db, project, *class, none).by_name {
-            if read.contains(&**name) || variable.declared.is_some() {
+            if variable.declared.is_some() || read.contains(&**name) {
                 continue;
             }
             let Some(step) = variable.steps.first() else { continue };
@@ -385,13 +387,13 @@ pub fn conditional_reads(db: &dyn Db, project: Project) -> BTreeSet<Arc<str>> {
 /// Entries that earlier ones cover.
 #[salsa::tracked(returns(ref))]
 fn shadowed(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
-    let (mut places, mut earlier): (Vec<Place>, Vec<&HostGlob>) = (Vec::new(), Vec::new());
+    let (mut places, mut earlier): (Vec<Place>, Earlier<'_>) = (Vec::new(), Earlier::default());
     let mut out = Vec::new();
     for file in &index(db, project).nodes {
         for entry in class::entries(db, *file) {
             let covering: Option<BTreeSet<usize>> =
                 entry.patterns.iter().try_fold(BTreeSet::new(), |mut all, (_, glob)| {
-                    all.extend(covering(glob, &earlier)?);
+                    all.extend(earlier.covering(glob)?);
                     Some(all)
                 });
             if let (Some((name, _)), Some(covering)) = (entry.patterns.first(), covering) {

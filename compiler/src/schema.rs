@@ -241,7 +241,8 @@ fn read_type(root: &Node) -> Option<ResourceType> {
         doc: text(root, "doc")?,
         key: Arc::from(root.get("key")?.as_str()?),
         unique: flag(root, "unique"),
-        domain: text(root, "domain").map_or_else(|| Some(Arc::from(root.get("type")?.as_str()?)), |d| Some(d.into()))?,
+        domain: text(root, "domain")
+            .map_or_else(|| Some(Arc::from(root.get("type")?.as_str()?)), |d| Some(d.into()))?,
         attributes,
         exclusive,
         requires,

@@ -9,6 +9,8 @@ mod build;
 mod check;
 #[path = "cli/explain.rs"]
 mod explain;
+#[path = "cli/fmt.rs"]
+mod fmt;
 #[path = "cli/lone_files.rs"]
 mod lone_files;
 #[path = "cli/resolve.rs"]

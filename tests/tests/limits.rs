@@ -96,7 +96,10 @@ fn hostile_expressions_are_refused() {
             "nesting-too-deep",
         ),
         (
-            format!("content: '{{{{ $x := \"xxxxxxxxxx\" }}}}{}{{{{ $x }}}}'", "{{ $x = print $x $x $x $x }}".repeat(40)),
+            format!(
+                "content: '{{{{ $x := \"xxxxxxxxxx\" }}}}{}{{{{ $x }}}}'",
+                "{{ $x = print $x $x $x $x }}".repeat(40)
+            ),
             "limit-exceeded",
         ),
         (
@@ -110,7 +113,8 @@ fn hostile_expressions_are_refused() {
             "name: m\nvars: {{ x: [{list}] }}\nresources:\n  - {{ name: a, type: file, target_path: /a, {attribute} }}\n"
         );
         let found = findings(&[("nodes.vgo", ENTRY.to_owned()), ("modules/m.vgo", text)]);
-        let codes: Vec<&str> = found.iter().map(|(code, _)| code.as_str()).filter(|c| *c != "unused-variable").collect();
+        let codes: Vec<&str> =
+            found.iter().map(|(code, _)| code.as_str()).filter(|c| *c != "unused-variable").collect();
         assert_eq!(codes, [code], "{}", &attribute[..60.min(attribute.len())]);
     }
 }

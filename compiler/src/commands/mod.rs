@@ -6,6 +6,7 @@ mod eval;
 mod explain;
 mod failure;
 mod fleet;
+mod fmt;
 mod host;
 mod init;
 mod input;
@@ -53,6 +54,8 @@ enum Command {
     Parse(parse::Args),
     /// Evaluates one condition or template.
     Eval(eval::Args),
+    /// Lays files out in the one way.
+    Fmt(fmt::Args),
     /// Compiles the policy for a fleet.
     Build(build::Args),
     /// Writes a small working policy.
@@ -67,7 +70,7 @@ impl Command {
             Command::Resolve(a) => a.json().then_some("resolve"),
             Command::Explain(a) => a.json().then_some("explain"),
             Command::Eval(a) => a.json().then_some("eval"),
-            Command::Parse(_) | Command::Build(_) | Command::Init(_) => None,
+            Command::Parse(_) | Command::Fmt(_) | Command::Build(_) | Command::Init(_) => None,
         }
     }
 
@@ -78,6 +81,7 @@ impl Command {
             Command::Explain(a) => explain::run(a, directory),
             Command::Parse(a) => parse::run(a),
             Command::Eval(a) => eval::run(a),
+            Command::Fmt(a) => fmt::run(a, directory),
             Command::Build(a) => build::run(a, directory),
             Command::Init(a) => init::run(a, directory),
         }

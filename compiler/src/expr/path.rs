@@ -163,10 +163,8 @@ impl Lowering<'_> {
     /// Reports a trait that does not exist; `at` is a span of the file.
     pub(super) fn unknown_trait(&mut self, path: &str, at: Span) {
         let traits = || schema().traits.keys().map(|k| &**k);
-        let finding = self
-            .sink
-            .say(&UNKNOWN_TRAIT, at, format!("there is no trait `{path}`"))
-            .label("unknown trait");
+        let finding =
+            self.sink.say(&UNKNOWN_TRAIT, at, format!("there is no trait `{path}`")).label("unknown trait");
         let finding = match nearest(path, traits()) {
             Some(near) => finding.help(format!("did you mean `{near}`?")),
             None => {

@@ -9,7 +9,9 @@ use crate::diagnostic::nearest::nearest;
 use crate::types::Type;
 use crate::values::article;
 use grammar::Span;
-use grammar::template::{Branch, Command, Declaration, Operand, OperandKind, Piece as Written, Pipeline, Template};
+use grammar::template::{
+    Branch, Command, Declaration, Operand, OperandKind, Piece as Written, Pipeline, Template,
+};
 use grammar::when::Ident;
 use ir::{Builtin, Expr, Finite, Piece, Root, Slot, Value};
 use std::sync::Arc;
@@ -150,13 +152,9 @@ impl Templates<'_> {
         let Some(declare) = &branch.pipeline.declare else { return value };
         let (ty, secret, span) = (value.ty.clone(), value.secret, value.span());
         match self.bind(declare, value, out) {
-            Some(slot) => Lowered {
-                expr: Expr::Local(slot),
-                spans: Spans::leaf(span),
-                ty,
-                secret,
-                optional: false,
-            },
+            Some(slot) => {
+                Lowered { expr: Expr::Local(slot), spans: Spans::leaf(span), ty, secret, optional: false }
+            }
             // the grammar has reported it
             None => Lowered::error(span),
         }

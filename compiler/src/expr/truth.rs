@@ -74,8 +74,7 @@ fn parts(expr: &Expr, spans: &Spans, sink: &mut Sink) {
             false => (always(part), "this part of the condition is always true", "always true"),
         };
         if decided {
-            let finding =
-                sink.say(&CONSTANT_CONDITION, spans.span, message).label(label).help("take it out");
+            let finding = sink.say(&CONSTANT_CONDITION, spans.span, message).label(label).help("take it out");
             sink.push(finding);
         } else {
             parts(part, spans, sink);
@@ -99,10 +98,7 @@ fn alternatives(expr: &Expr, wanted: bool) -> Option<Vec<Vec<Fact<'_>>>> {
     }
 }
 
-fn product<'a>(
-    a: Option<Vec<Vec<Fact<'a>>>>,
-    b: Option<Vec<Vec<Fact<'a>>>>,
-) -> Option<Vec<Vec<Fact<'a>>>> {
+fn product<'a>(a: Option<Vec<Vec<Fact<'a>>>>, b: Option<Vec<Vec<Fact<'a>>>>) -> Option<Vec<Vec<Fact<'a>>>> {
     let (a, b) = (a?, b?);
     if a.len() * b.len() > MAX_ALTERNATIVES {
         return None;
@@ -153,9 +149,7 @@ impl<'a> Domain<'a> {
                 && self.below.is_none_or(|(high, closed)| n < high || (closed && n == high))
         };
         if let Some(among) = &self.among {
-            let allowed = |v: &&&Value| {
-                !self.not.iter().any(|w| same(v, w)) && number(v).is_none_or(inside)
-            };
+            let allowed = |v: &&&Value| !self.not.iter().any(|w| same(v, w)) && number(v).is_none_or(inside);
             return !among.iter().any(|v| allowed(&v));
         }
         let crossed = match (self.above, self.below) {
@@ -281,10 +275,7 @@ fn learn<'a>(expr: &'a Expr, wanted: bool, domains: &mut BTreeMap<String, Domain
 }
 
 /// The domain of a subject; that of an enum begins with its values.
-fn domain<'a, 'd>(
-    domains: &'d mut BTreeMap<String, Domain<'a>>,
-    subject: String,
-) -> &'d mut Domain<'a> {
+fn domain<'a, 'd>(domains: &'d mut BTreeMap<String, Domain<'a>>, subject: String) -> &'d mut Domain<'a> {
     domains.entry(subject).or_insert_with_key(|subject| {
         let of_trait = subject.strip_prefix("traits.").and_then(|path| schema().traits.get(path));
         let mut domain = Domain::default();

@@ -1,13 +1,11 @@
 //! `when:` expressions: static types, no truthiness.
 
-use super::truth;
 use super::call::Within;
 use super::path::Reading;
+use super::truth;
 use super::{Lowered, Lowering, Scope, Spans};
 use crate::diagnostic::Sink;
-use crate::diagnostic::codes::{
-    INVALID_VALUE, SECRET_FLOW, TYPE_MISMATCH, UNKNOWN_FUNCTION,
-};
+use crate::diagnostic::codes::{INVALID_VALUE, SECRET_FLOW, TYPE_MISMATCH, UNKNOWN_FUNCTION};
 use crate::syntax::Condition;
 use crate::types::{Refinement, Type};
 use crate::values::article;

@@ -159,6 +159,11 @@ impl Automaton {
         self.closed(steps.filter(|(set, _)| set & c != 0).map(|(_, to)| *to))
     }
 
+    fn takes(&self, name: &str) -> bool {
+        let begin = self.closed(self.begins.iter().copied());
+        self.accepts(&name.chars().fold(begin, |at, c| self.step(&at, bit(c))))
+    }
+
     fn accepts(&self, states: &BTreeSet<usize>) -> bool {
         states.iter().any(|state| self.ends.contains(state))
     }
@@ -220,25 +225,73 @@ fn compare(covered: &Automaton, covering: &Automaton, budget: &mut usize) -> Ans
     Answer::Covered
 }
 
-/// The numbers of the patterns that together match whatever `pattern` matches; `None` when some name is left, or when
-/// telling would take too long.
-pub fn covering(pattern: &HostGlob, earlier: &[&HostGlob]) -> Option<Vec<usize>> {
-    let mut covered = Automaton::default();
-    covered.add(&parse(&pattern.text)?);
-    let (mut covering, mut chosen) = (Automaton::default(), Vec::new());
-    let mut budget = MAX_PAIRS;
-    loop {
-        match compare(&covered, &covering, &mut budget) {
-            Answer::Covered => return (!chosen.is_empty()).then_some(chosen),
-            Answer::TooMuch => return None,
-            Answer::Counter(name) => {
-                let at = (0..earlier.len()).find(|n| earlier[*n].matches(&name))?;
-                // the two readings of one pattern disagree: trust neither
-                if chosen.contains(&at) {
-                    return None;
+/// Patterns in the order in which they are tried.
+#[derive(Debug, Default)]
+pub struct Earlier<'a> {
+    count: usize,
+    /// Those that match one name; of equal ones the first.
+    plain: HashMap<&'a str, usize>,
+    others: Vec<Other<'a>>,
+}
+
+#[derive(Debug)]
+struct Other<'a> {
+    number: usize,
+    /// What every name begins and ends with.
+    begin: &'a str,
+    end: &'a str,
+    parts: Vec<Part>,
+    automaton: Automaton,
+}
+
+impl<'a> Earlier<'a> {
+    /// Adds the next pattern; patterns are numbered from 0.
+    pub fn push(&mut self, pattern: &'a HostGlob) {
+        let (text, number) = (pattern.text.as_str(), self.count);
+        self.count += 1;
+        if pattern.is_plain() {
+            self.plain.entry(text).or_insert(number);
+        } else if let Some(parts) = parse(text) {
+            let mut automaton = Automaton::default();
+            automaton.add(&parts);
+            let begin = text.split(['*', '?', '[', '{']).next().unwrap_or_default();
+            let end = text.rsplit(['*', '?', ']', '}']).next().unwrap_or_default();
+            self.others.push(Other { number, begin, end, parts, automaton });
+        }
+    }
+
+    fn first(&self, name: &str) -> Option<(usize, Option<&Other<'a>>)> {
+        let plain = self.plain.get(name).copied();
+        let other = self
+            .others
+            .iter()
+            .take_while(|o| plain.is_none_or(|n| o.number < n))
+            .find(|o| name.starts_with(o.begin) && name.ends_with(o.end) && o.automaton.takes(name));
+        other.map(|o| (o.number, Some(o))).or(plain.map(|number| (number, None)))
+    }
+
+    /// The numbers of the patterns that together match whatever `pattern` matches; `None` when some name is left, or
+    /// when telling would take too long.
+    pub fn covering(&self, pattern: &HostGlob) -> Option<Vec<usize>> {
+        if pattern.is_plain() {
+            return self.first(&pattern.text).map(|(number, _)| vec![number]);
+        }
+        let mut covered = Automaton::default();
+        covered.add(&parse(&pattern.text)?);
+        let (mut covering, mut chosen) = (Automaton::default(), Vec::new());
+        let mut budget = MAX_PAIRS;
+        loop {
+            match compare(&covered, &covering, &mut budget) {
+                Answer::Covered => return (!chosen.is_empty()).then_some(chosen),
+                Answer::TooMuch => return None,
+                Answer::Counter(name) => {
+                    let (number, other) = self.first(&name)?;
+                    match other {
+                        Some(other) => covering.add(&other.parts),
+                        None => covering.add(&parse(&name)?),
+                    }
+                    chosen.push(number);
                 }
-                covering.add(&parse(&earlier[at].text)?);
-                chosen.push(at);
             }
         }
     }
@@ -254,8 +307,10 @@ mod tests {
     }
 
     fn covers(earlier: &[&str], pattern: &str) -> bool {
-        let earlier: Vec<HostGlob> = earlier.iter().map(|p| glob(p)).collect();
-        covering(&glob(pattern), &earlier.iter().collect::<Vec<_>>()).is_some()
+        let globs: Vec<HostGlob> = earlier.iter().map(|p| glob(p)).collect();
+        let mut earlier = Earlier::default();
+        globs.iter().for_each(|g| earlier.push(g));
+        earlier.covering(&glob(pattern)).is_some()
     }
 
     #[test]
@@ -286,12 +341,16 @@ mod tests {
     #[test]
     fn a_pattern_made_to_be_hard_gets_no_answer_in_time() {
         let hard = "*a".to_owned() + &"?".repeat(60);
-        assert!(!covers(&[&hard, &("*b".to_owned() + &"?".repeat(60))], &("*[ab]".to_owned() + &"?".repeat(60))));
+        assert!(!covers(
+            &[&hard, &("*b".to_owned() + &"?".repeat(60))],
+            &("*[ab]".to_owned() + &"?".repeat(60))
+        ));
     }
 
     fn pattern() -> impl Strategy<Value = String> {
-        let leaf = prop::sample::select(vec!["a", "b", "*", "?", "[ab]", "[!a]", "[a-c]", "[^b]", "-", "", "[-a]"])
-            .prop_map(str::to_owned);
+        let leaf =
+            prop::sample::select(vec!["a", "b", "*", "?", "[ab]", "[!a]", "[a-c]", "[^b]", "-", "", "[-a]"])
+                .prop_map(str::to_owned);
         leaf.prop_recursive(3, 12, 4, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 1..4).prop_map(|parts| parts.concat()),
@@ -306,14 +365,15 @@ mod tests {
         #[test]
         fn agrees_with_the_matcher(a in pattern(), b in pattern(), c in pattern(), name in "[abc-]{0,5}") {
             let globs = [glob(&a), glob(&b), glob(&c)];
-            let mut one = Automaton::default();
-            one.add(&parse(&globs[0].text).unwrap());
-            let mut at = one.closed(one.begins.iter().copied());
-            for c in name.chars() {
-                at = one.step(&at, bit(c));
+            let mut earlier = Earlier::default();
+            globs.iter().for_each(|g| earlier.push(g));
+            for (number, g) in globs.iter().enumerate() {
+                let first = earlier.first(&name).map(|(first, _)| first);
+                prop_assert_eq!(first.is_some_and(|first| first <= number), globs[..=number].iter().any(|g| g.matches(&name)), "{}", g.text);
             }
-            prop_assert_eq!(one.accepts(&at), globs[0].matches(&name));
-            if covering(&globs[0], &[&globs[1], &globs[2]]).is_some() && globs[0].matches(&name) {
+            let mut earlier = Earlier::default();
+            globs[1..].iter().for_each(|g| earlier.push(g));
+            if earlier.covering(&globs[0]).is_some() && globs[0].matches(&name) {
                 prop_assert!(globs[1].matches(&name) || globs[2].matches(&name));
             }
         }

@@ -1,6 +1,7 @@
 //! Patterns over host names.
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::{Glob, GlobBuilder, GlobMatcher};
+use std::sync::OnceLock;
 
 /// Characters of a pattern; a host name has at most 253.
 const MAX_LENGTH: usize = 1024;
@@ -10,7 +11,9 @@ pub(super) const MAX_NESTING: usize = 16;
 /// A compiled pattern; host names are compared in lower case and without a trailing dot.
 #[derive(Debug)]
 pub struct HostGlob {
-    matcher: GlobMatcher,
+    glob: Glob,
+    /// Made when a host is asked about: a check needs none, and it is the costly part.
+    matcher: OnceLock<GlobMatcher>,
     /// Pattern, lower-cased.
     pub text: String,
 }
@@ -35,7 +38,10 @@ impl HostGlob {
             return Err(format!("it has more than {MAX_LENGTH} characters"));
         }
         if let Some(c) = text.chars().find(|c| !c.is_ascii_graphic()) {
-            return Err(format!("`{}` is in no host name; names in other scripts are written `xn--...`", c.escape_debug()));
+            return Err(format!(
+                "`{}` is in no host name; names in other scripts are written `xn--...`",
+                c.escape_debug()
+            ));
         }
         let nesting = text.chars().scan(0_usize, |depth, c| {
             *depth = if c == '{' { *depth + 1 } else { depth.saturating_sub(usize::from(c == '}')) };
@@ -54,12 +60,17 @@ impl HostGlob {
             .empty_alternates(true)
             .build()
             .map_err(|e| e.kind().to_string())?;
-        Ok(HostGlob { matcher: glob.compile_matcher(), text })
+        Ok(HostGlob { glob, matcher: OnceLock::new(), text })
     }
 
     /// Whether a host name (see [`normal`]) matches.
     pub fn matches(&self, hostname: &str) -> bool {
-        self.matcher.is_match(hostname)
+        self.matcher.get_or_init(|| self.glob.compile_matcher()).is_match(hostname)
+    }
+
+    /// Whether it matches its own text and nothing else.
+    pub fn is_plain(&self) -> bool {
+        !self.text.contains(['*', '?', '[', '{'])
     }
 }
 

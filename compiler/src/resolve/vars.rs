@@ -2,10 +2,10 @@
 #![allow(missing_docs, reason = "salsa generates constructors and getters without docs")]
 
 use super::class::{Class, commons, entry, environment_layers, resolved_class, role_numbers, roles};
-use super::names::unknown_names;
 use super::index::index;
 use super::interface::{interface, module};
 use super::layers::{Origin, Step, StepState};
+use super::names::unknown_names;
 use crate::db::{Db, Project};
 use crate::diagnostic::codes::{AMBIGUOUS_DEFAULT, TYPE_MISMATCH, UNSET_PARAMETER};
 use crate::diagnostic::nearest::nearest;
@@ -13,6 +13,7 @@ use crate::diagnostic::{Diagnostic, Place, Sink};
 use crate::expr::{Scope, VarType, VarTypes, when};
 use crate::facts::ClassFacts;
 use crate::schema::{Stage, schema};
+use crate::specialise::typed::is_small;
 use crate::syntax::{Condition, Variables as Written};
 use crate::types::Type;
 use crate::values::{self, article};
@@ -50,6 +51,8 @@ pub struct Variable {
     pub declared: Option<Arc<str>>,
     /// Every layer that names it, in order.
     pub steps: Vec<Step>,
+    /// Whether its value is so small that text with it in needs no evaluation to be checked.
+    pub small: bool,
 }
 
 /// The value of a variable as far as known.
@@ -126,6 +129,12 @@ pub fn class_vars<'db>(
         merge.layer(&Origin::Conditional(at), path, vars, state);
     }
     merge.parameters(&resolved.modules);
+    for variable in merge.out.by_name.values_mut() {
+        variable.small = match &variable.value {
+            VarValue::Set(value) => is_small(value),
+            VarValue::Undecided | VarValue::Unset => true,
+        };
+    }
     merge.out
 }
 
@@ -156,6 +165,7 @@ impl Merge<'_> {
                     value: VarValue::Unset,
                     declared: Some(name.clone()),
                     steps: Vec::new(),
+                    small: true,
                 });
                 match known.ty.agreed(&declared.ty) {
                     Some(ty) => known.ty = ty,
@@ -173,7 +183,7 @@ impl Merge<'_> {
                     known.value = VarValue::Undecided;
                 }
                 if let Some(value) = &declared.default {
-                    apply(&mut known.value, value.clone(), StepState::Applied);
+                    apply(&mut known.value, value, StepState::Applied);
                     known.steps.push(Step {
                         origin: Origin::Module(name.clone()),
                         file: file.path(self.db).clone(),
@@ -270,26 +280,27 @@ impl Merge<'_> {
                 }
                 self.out.found.push(finding);
             }
-            let Some(value) = value else { continue };
+            let Some(value) = value.map(Arc::new) else { continue };
             let known = self.out.by_name.entry(name.text.clone()).or_insert_with(|| Variable {
                 ty: Type::of(&value),
                 value: VarValue::Unset,
                 declared: None,
                 steps: Vec::new(),
+                small: true,
             });
             match &known.ty {
                 Type::Any => known.ty = Type::of(&value),
                 // maps may gain keys
-                Type::Record(_) if value != Value::Null => {
+                Type::Record(_) if *value != Value::Null => {
                     known.ty = known.ty.clone().join(Type::of(&value));
                 }
-                Type::List(element) if **element == Type::Any && value != Value::Null => {
+                Type::List(element) if **element == Type::Any && *value != Value::Null => {
                     known.ty = Type::of(&value);
                 }
                 _ => {}
             }
             known.ty = known.ty.clone().holding(&value);
-            apply(&mut known.value, value.clone(), state);
+            apply(&mut known.value, &value, state);
             known.steps.push(Step {
                 origin: origin.clone(),
                 file: file.clone(),
@@ -316,10 +327,11 @@ impl Merge<'_> {
             let defaults: Vec<(&Arc<str>, &Step)> =
                 variable.steps.iter().filter_map(|s| Some((s.origin.module()?, s))).collect();
             let above: Vec<&Value> =
-                variable.steps.iter().filter(|s| s.origin.module().is_none()).map(|s| &s.value).collect();
+                variable.steps.iter().filter(|s| s.origin.module().is_none()).map(|s| &*s.value).collect();
             let Some(((first_module, first), others)) = defaults.split_first() else { continue };
-            let undecided =
-                others.iter().find_map(|(m, s)| Some((m, s, ambiguity(name, &first.value, &s.value, &above)?)));
+            let undecided = others
+                .iter()
+                .find_map(|(m, s)| Some((m, s, ambiguity(name, &first.value, &s.value, &above)?)));
             let Some((other_module, other, name)) = undecided else { continue };
             let variable_name = name.split('.').next().unwrap_or_default();
             let at = |m: &Arc<str>, s: &Step| {
@@ -462,16 +474,17 @@ pub fn shared_traits(expr: &Expr, out: &mut BTreeSet<Arc<str>>) {
     });
 }
 
-fn apply(known: &mut VarValue, value: Value, state: StepState) {
+fn apply(known: &mut VarValue, value: &Arc<Value>, state: StepState) {
     match state {
         StepState::Skipped => {}
         StepState::Undecided => *known = VarValue::Undecided,
-        StepState::Applied => match (known, value) {
+        StepState::Applied => match (known, &**value) {
             (known, Value::Null) => *known = VarValue::Unset,
-            (VarValue::Set(base), value) => merge_value(Arc::make_mut(base), value),
+            (VarValue::Set(base), Value::Map(_)) => merge_value(Arc::make_mut(base), Value::clone(value)),
             // a map laid over an undecided one stays undecided
             (VarValue::Undecided, Value::Map(_)) => {}
-            (known, value) => *known = VarValue::Set(Arc::new(without_nulls(value))),
+            (known, Value::Map(_)) => *known = VarValue::Set(Arc::new(without_nulls(Value::clone(value)))),
+            (known, _) => *known = VarValue::Set(value.clone()),
         },
     }
 }
@@ -487,8 +500,7 @@ fn ambiguity(path: &str, a: &Value, b: &Value, above: &[&Value]) -> Option<Strin
     }
     match (a, b) {
         (Value::Map(a), Value::Map(b)) if !above.is_empty() => a.iter().find_map(|(key, value)| {
-            let above: Vec<&Value> =
-                above.iter().filter_map(|v| v.at(std::slice::from_ref(key))).collect();
+            let above: Vec<&Value> = above.iter().filter_map(|v| v.at(std::slice::from_ref(key))).collect();
             ambiguity(&format!("{path}.{key}"), value, b.get(key)?, &above)
         }),
         _ => Some(path.to_owned()),

@@ -83,12 +83,7 @@ fn circles(count: usize, edges: &[(usize, usize)]) -> Vec<Vec<usize>> {
 }
 
 /// The shortest circle through `start` inside its knot.
-fn shortest(
-    graph: &DiGraph<(), (), usize>,
-    start: usize,
-    knot: &[usize],
-    from: &mut [usize],
-) -> Vec<usize> {
+fn shortest(graph: &DiGraph<(), (), usize>, start: usize, knot: &[usize], from: &mut [usize]) -> Vec<usize> {
     let mut queue = VecDeque::from([start]);
     while let Some(node) = queue.pop_front() {
         let mut targets: Vec<usize> = graph.neighbors(NodeIndex::new(node)).map(|n| n.index()).collect();

@@ -6,7 +6,9 @@ use super::edges::Target;
 use super::order::{drawn, order, steps};
 use super::typed::{EdgeKind, Reference, TypedResource, TypesKey, tied, typed};
 use crate::db::{Db, Project, SourceFile};
-use crate::diagnostic::codes::{DEPENDENCY_CYCLE, DUPLICATE_RESOURCE, LIMIT_EXCEEDED, UNKNOWN_RESOURCE, USELESS_NOTIFY};
+use crate::diagnostic::codes::{
+    DEPENDENCY_CYCLE, DUPLICATE_RESOURCE, LIMIT_EXCEEDED, UNKNOWN_RESOURCE, USELESS_NOTIFY,
+};
 use crate::diagnostic::nearest::suggest;
 use crate::diagnostic::{Diagnostic, Place, Sink};
 use grammar::Span;
@@ -92,8 +94,8 @@ pub struct External {
     pub kind: EdgeKind,
     /// As written.
     pub text: Arc<str>,
-    /// Its place.
-    pub span: Span,
+    /// The number of the resource that has it, and its number among the references of that.
+    pub reference: (usize, usize),
 }
 
 /// Resolves the references inside a module.
@@ -171,8 +173,9 @@ impl Shaping<'_> {
         // (first, then) with the reference that says so
         let mut edges: Vec<((usize, usize), Span, EdgeKind)> = Vec::new();
         for at in 0..count {
-            let Some(resource) = self.resources.get(self.names[at].0) else { continue };
-            for reference in &resource.edges {
+            let number = self.names[at].0;
+            let Some(resource) = self.resources.get(number) else { continue };
+            for (nth, reference) in resource.edges.iter().enumerate() {
                 match self.local(module, reference, &names) {
                     Some(targets) => {
                         if edges.len() + targets.len() > MAX_EDGES {
@@ -188,7 +191,7 @@ impl Shaping<'_> {
                         from: at,
                         kind: reference.kind,
                         text: reference.to.text.clone(),
-                        span: reference.to.span,
+                        reference: (number, nth),
                     }),
                 }
             }

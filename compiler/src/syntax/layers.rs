@@ -41,7 +41,10 @@ impl LayerAst {
     fn take_without_roles(fields: &mut Fields<'_>, sink: &mut Sink) -> LayerAst {
         let mut list = |key: &str, sink: &mut Sink| {
             let older: &[&str] = if key == "modules" { &["configcrates"] } else { &[] };
-            fields.take_older(key, older, sink).map(|e| names(e.value, &format!("`{key}:`"), true, sink)).unwrap_or_default()
+            fields
+                .take_older(key, older, sink)
+                .map(|e| names(e.value, &format!("`{key}:`"), true, sink))
+                .unwrap_or_default()
         };
         LayerAst {
             roles: Vec::new(),
