@@ -25,6 +25,16 @@ pub enum Origin {
     Test,
 }
 
+impl Origin {
+    /// The module, when the layer is its defaults.
+    pub fn module(&self) -> Option<&Arc<str>> {
+        match self {
+            Origin::Module(module) => Some(module),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
