@@ -4,14 +4,17 @@ use super::Failed;
 use super::compare::{actual_json, compare, value_of};
 use crate::commands::host::Host;
 use crate::commands::resolve::state::{Resource, State};
-use crate::diagnostic::nearest::{did_you_mean, suggest};
+use crate::db::SourceFile;
+use crate::diagnostic::nearest::suggest;
 use crate::resolve::class::roles;
 use crate::resolve::index::index;
+use crate::resolve::interface::module;
 use crate::resolve::vars::VarValue;
 use crate::schema::schema;
 use crate::specialise::edges::Target;
 use crate::syntax::test::{ExpectAst, Matcher, ResourceExpectation};
-use crate::syntax::{Name, SynKind};
+use crate::syntax::{Name, ResourceAst, SynKind};
+use grammar::template::Piece;
 use ir::Value;
 use ir::unparse::when_text;
 use serde_json::{Value as Json, json};
@@ -187,6 +190,7 @@ impl Work<'_> {
         };
         let assigned = host.resolved.modules.iter().any(|m| **m == *module);
         let of_host = host.specialised(*file);
+        let declared = declared(host, *file);
         if assigned {
             if let Some(instance) = of_host.instances.iter().find(|i| *i.name == *name) {
                 let gated = !self.state.modules.iter().any(|m| **m == *module);
@@ -194,35 +198,17 @@ impl Work<'_> {
                     if gated && !instance.dropped { "the condition of its module" } else { "its condition" };
                 return Missing::Out(format!("{whose} is false"));
             }
-            if of_host.gated {
+            if of_host.gated && declared.iter().any(|d| d.means(name)) {
                 return Missing::Out("the condition of its module is false".into());
             }
-        } else if let Some(help) = self.declares(file, name) {
-            return help;
+        } else if declared.iter().any(|d| d.means(name)) {
+            return Missing::Out(format!("module `{module}` is not assigned to this host"));
         }
-        let target = Target::new(name);
-        if of_host.templated.iter().any(|t| target.may_mean(t)) {
+        if declared.iter().any(|d| d.means(name)) {
             return Missing::Out("the list of its `foreach:` has no such item".into());
         }
-        let help = suggest(name, of_host.instances.iter().map(|i| &*i.name));
+        let help = suggest(name, declared.iter().filter_map(Target::exact));
         Missing::Unknown(format!("module `{module}` has no resource `{name}`"), help)
-    }
-
-    /// For a module that the host does not get.
-    fn declares(&self, file: &crate::db::SourceFile, name: &str) -> Option<Missing> {
-        let module = crate::resolve::interface::module(self.host.db, *file)?;
-        let names = module.resources.iter().filter_map(|r| r.name.as_ref()?.as_text());
-        let named = |t: &&crate::syntax::Text| t.template.is_some() || t.scalar.text == name;
-        let unnamed = module.resources.iter().any(|r| r.name.is_none());
-        let known = unnamed || names.clone().any(|t| named(&t));
-        let why = format!("module `{}` is not assigned to this host", module.name.text);
-        Some(match known {
-            true => Missing::Out(why),
-            false => {
-                let help = did_you_mean(name, names.map(|t| t.scalar.text.as_str()));
-                Missing::Unknown(format!("module `{}` has no resource `{name}`", module.name.text), help)
-            }
-        })
     }
 
     fn attribute(&mut self, r: &Resource, key: &Name, matcher: &Matcher) {
@@ -274,4 +260,26 @@ impl Work<'_> {
             last = Some((place, name));
         }
     }
+}
+
+/// Names of the resources of a module, whoever gets it; one with a template in it is a pattern.
+fn declared(host: &Host<'_>, file: SourceFile) -> Vec<Target> {
+    let resources = module(host.db, file).map(|m| m.resources.as_slice()).unwrap_or_default();
+    let name = |r: &ResourceAst| match (&r.name, &r.kind) {
+        (Some(name), _) => {
+            let text = name.as_text()?;
+            let part = |piece: &Piece| match piece {
+                Piece::Text { text, .. } => text.clone(),
+                _ => "*".to_owned(),
+            };
+            Some(match &text.template {
+                Some(template) => template.nodes.iter().map(part).collect(),
+                None => text.scalar.text.clone(),
+            })
+        }
+        // named after what it manages
+        (None, Some(kind)) => Some(format!("{}:*", kind.text)),
+        (None, None) => None,
+    };
+    resources.iter().filter_map(name).map(|name: String| Target::new(&name)).collect()
 }
