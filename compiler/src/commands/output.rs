@@ -12,11 +12,16 @@ pub(super) const FORMAT_VERSION: &str = "1.0";
 
 /// Writes data to stdout.
 pub(super) fn data(text: &str) -> Result<(), Failure> {
+    data_if_read(text).map(drop)
+}
+
+/// Writes data to stdout; whether anybody still reads it.
+pub(super) fn data_if_read(text: &str) -> Result<bool, Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(source) => Err(Failure::Write { what: "to stdout".into(), source }),
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(true),
     }
 }
 

@@ -39,7 +39,7 @@ impl Lowering<'_> {
         let known = all.iter().filter(|(_, f)| allowed(f)).map(|(n, _)| &**n);
         let mut finding = self.sink.say(&UNKNOWN_FUNCTION, at, message).label("unknown function");
         if let Some(near) = nearest(name, known) {
-            finding = finding.help(format!("did you mean `{near}`?")).fix(at, near);
+            finding = finding.help(format!("did you mean `{near}`?")).guess(at, near);
         } else if within == Within::When && matches!(name, "traits" | "vars") {
             finding = finding.help(format!("name a field: `{name}.something`"));
         }
