@@ -11,6 +11,8 @@ mod check;
 mod explain;
 #[path = "cli/fix.rs"]
 mod fix;
+#[path = "cli/fmt.rs"]
+mod fmt;
 #[path = "cli/lone_files.rs"]
 mod lone_files;
 #[path = "cli/resolve.rs"]

@@ -8,6 +8,7 @@
 
 pub mod document;
 pub mod error;
+pub mod format;
 pub mod span;
 pub mod template;
 pub mod when;

@@ -8,6 +8,7 @@ mod explain;
 mod failure;
 mod fix;
 mod fleet;
+mod fmt;
 mod host;
 mod init;
 mod input;
@@ -62,6 +63,8 @@ enum Command {
     Parse(parse::Args),
     /// Evaluates one condition or template.
     Eval(eval::Args),
+    /// Lays files out in the one way.
+    Fmt(fmt::Args),
     /// Compiles the policy for a fleet.
     Build(build::Args),
     /// Writes a small working policy.
@@ -77,7 +80,9 @@ impl Command {
             Command::Resolve(a) => a.json().then_some("resolve"),
             Command::Explain(a) => a.json().then_some("explain"),
             Command::Eval(a) => a.json().then_some("eval"),
-            Command::Fix(_) | Command::Parse(_) | Command::Build(_) | Command::Init(_) => None,
+            Command::Fix(_) | Command::Fmt(_) | Command::Parse(_) | Command::Build(_) | Command::Init(_) => {
+                None
+            }
         }
     }
 
@@ -90,6 +95,7 @@ impl Command {
             Command::Explain(a) => explain::run(a, directory),
             Command::Parse(a) => parse::run(a),
             Command::Eval(a) => eval::run(a),
+            Command::Fmt(a) => fmt::run(a, directory),
             Command::Build(a) => build::run(a, directory),
             Command::Init(a) => init::run(a, directory),
         }

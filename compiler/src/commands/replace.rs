@@ -1,13 +1,13 @@
 //! Files are written as a whole: a reader finds the old text or the new one, and a full disk leaves the old one.
 
 use super::failure::Failure;
-use std::fs::{self, OpenOptions, Permissions};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::Path;
 
-/// Puts `text` in the place of what the file holds, which keeps its permissions and stays where a symlink points to.
-/// What is no regular file, such as a pipe, is written to.
+/// Puts `text` in the place of what the file holds, which keeps its owner and permissions; a link stays a link. What is
+/// no regular file, such as a pipe, is written to.
 pub(super) fn replace(path: &Path, text: &str) -> Result<(), Failure> {
     write(path, text.as_bytes())
         .map_err(|source| Failure::Write { what: format!("`{}`", path.display()), source })
@@ -18,7 +18,10 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
         Ok(metadata) if !metadata.is_file() => {
             return OpenOptions::new().write(true).open(path)?.write_all(bytes);
         }
-        Ok(metadata) => Some(metadata.permissions()),
+        Ok(metadata) if metadata.permissions().readonly() => {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the file is read-only"));
+        }
+        Ok(metadata) => Some(metadata),
         Err(e) if e.kind() == io::ErrorKind::NotFound => None,
         Err(e) => return Err(e),
     };
@@ -31,11 +34,21 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let fresh = Permissions::from_mode(0o666);
     let mut file = tempfile::Builder::new().prefix(".vigoc-").permissions(fresh).tempfile_in(parent)?;
     file.write_all(bytes)?;
-    if let Some(permissions) = there {
-        file.as_file().set_permissions(permissions)?;
+    if let Some(before) = there {
+        file.as_file().set_permissions(before.permissions())?;
+        keep_owner(file.as_file(), &before)?;
     }
     file.as_file().sync_all()?;
     file.persist(&target).map_err(|e| e.error)?;
+    Ok(())
+}
+
+/// A file of somebody else stays theirs; who may not give it back must not replace it.
+fn keep_owner(file: &File, before: &Metadata) -> io::Result<()> {
+    let now = file.metadata()?;
+    if (now.uid(), now.gid()) != (before.uid(), before.gid()) {
+        fchown(file, Some(before.uid()), Some(before.gid()))?;
+    }
     Ok(())
 }
 

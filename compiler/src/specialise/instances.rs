@@ -3,7 +3,7 @@
 
 use super::evaluate::{Gate, evaluated, gate};
 use super::shape::{External, NamesKey, Shape, shape};
-use super::typed::{Reads, TypesKey, typed};
+use super::typed::{Depth, Reads, TypesKey, typed};
 use crate::db::{Db, Project, SourceFile};
 use crate::diagnostic::codes::LIMIT_EXCEEDED;
 use crate::diagnostic::{Diagnostic, Place, Sink};
@@ -30,7 +30,7 @@ pub struct ModuleFacts {
 
 impl ModuleFacts {
     /// What `reads` looks at.
-    fn only(&self, reads: &Reads) -> ModuleFacts {
+    pub(super) fn only(&self, reads: &Reads) -> ModuleFacts {
         ModuleFacts {
             vars: self.vars.iter().filter(|(name, _)| reads.vars.contains(name)).cloned().collect(),
             traits: self.traits.iter().filter(|(path, _)| reads.traits.contains(path)).cloned().collect(),
@@ -84,8 +84,8 @@ pub struct Instance {
     pub name: Arc<str>,
     /// Its type.
     pub kind: Arc<str>,
-    /// Its `type:`, for findings.
-    pub span: Span,
+    /// The number of the resource it comes from.
+    pub number: usize,
     /// Its condition is false.
     pub dropped: bool,
     /// What is left of its own condition.
@@ -100,8 +100,8 @@ pub struct Instance {
     pub key: Option<Arc<str>>,
     /// Its condition, as written, asks `changed`.
     pub tied: bool,
-    /// It waits for `changed`; the place of the condition.
-    pub waits: Option<Span>,
+    /// What is left of its condition asks `changed`.
+    pub waits: bool,
 }
 
 impl Specialised {
@@ -180,6 +180,18 @@ pub fn specialised<'db>(
     types: TypesKey<'db>,
     facts: FactsKey<'db>,
 ) -> Specialised {
+    composed(db, project, file, types, facts, Depth::Full)
+}
+
+/// Evaluates the groups of a module and puts them together in run order.
+pub(super) fn composed<'db>(
+    db: &'db dyn Db,
+    project: Project,
+    file: SourceFile,
+    types: TypesKey<'db>,
+    facts: FactsKey<'db>,
+    depth: Depth,
+) -> Specialised {
     let Some(module) = typed(db, project, file, types) else { return Specialised::default() };
     let mut out = Specialised::default();
     if let Some(when) = &module.when {
@@ -192,11 +204,12 @@ pub fn specialised<'db>(
         }
     }
     let all = facts.facts(db);
+    let groups = module.groups(depth);
     let mut instances: Vec<(usize, Arc<Instance>)> = Vec::with_capacity(module.resources.len());
-    let mut names = Vec::with_capacity(module.groups.len());
-    for (number, group) in module.groups.iter().enumerate() {
+    let mut names = Vec::with_capacity(groups.len());
+    for (number, group) in groups.iter().enumerate() {
         let facts = FactsKey::new(db, all.only(&group.reads));
-        let part = evaluated(db, project, file, types, number, facts);
+        let part = evaluated(db, project, file, types, depth, number, facts);
         instances.extend(part.instances.iter().cloned());
         names.push(Arc::clone(&part.names));
         out.templated.extend(part.names.templated.iter().cloned());

@@ -25,6 +25,8 @@ pub(super) struct Level {
     quiet: bool,
     /// Where the current entry begins.
     item: usize,
+    /// Where its key, or the item, ends.
+    end: usize,
     /// The last token was quoted or a bracket: a `:` may follow it without a space.
     json: bool,
 }
@@ -59,7 +61,15 @@ impl Layout<'_> {
         }
         let start = Span::of(at..at).start;
         self.put(if seq { Tok::OpenSeq(start) } else { Tok::OpenMap(start) }, at, at + 1);
-        self.flow.push(Level { open: at, seq, phase: Phase::Start, quiet: false, item: at, json: false });
+        self.flow.push(Level {
+            open: at,
+            seq,
+            phase: Phase::Start,
+            quiet: false,
+            item: at,
+            end: at,
+            json: false,
+        });
         self.at = at + 1;
     }
 
@@ -99,8 +109,9 @@ impl Layout<'_> {
     }
 
     fn level(&self) -> Level {
+        let at = self.at;
         let none =
-            Level { open: self.at, seq: true, phase: Phase::Start, quiet: true, item: self.at, json: false };
+            Level { open: at, seq: true, phase: Phase::Start, quiet: true, item: at, end: at, json: false };
         self.flow.last().copied().unwrap_or(none)
     }
 
@@ -213,7 +224,11 @@ impl Layout<'_> {
     }
 
     fn end_item(&mut self, json: bool) {
+        let at = self.at;
         self.set(|level| {
+            if level.phase != Phase::Colon {
+                level.end = at;
+            }
             level.phase = if level.phase == Phase::Colon { Phase::Pair } else { Phase::Item };
             level.json = json;
         });
@@ -244,7 +259,21 @@ impl Layout<'_> {
         }
     }
 
+    /// At the end of an entry: a key without a value has to fit on a line, too.
+    fn end_entry(&mut self) {
+        let level = self.level();
+        if !level.seq
+            && level.phase == Phase::Item
+            && !level.quiet
+            && !matches!(self.source.as_bytes()[level.item], b'[' | b'{')
+            && self.source[level.item..level.end].contains('\n')
+        {
+            self.sink.push(long_key(Span::of(level.item..level.end)));
+        }
+    }
+
     fn flow_comma(&mut self, at: usize) {
+        self.end_entry();
         if self.level().phase == Phase::Start {
             if !self.level().quiet {
                 self.sink.push(
@@ -337,6 +366,7 @@ impl Layout<'_> {
                 .fix(Span::of(at..at + 1), want.to_string()),
             );
         }
+        self.end_entry();
         self.close_one(at, at + 1);
         if self.flow.is_empty() {
             self.end_flow(false);

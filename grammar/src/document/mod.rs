@@ -63,6 +63,13 @@ pub struct Comment {
     pub own_line: bool,
 }
 
+impl Comment {
+    /// The comment in the text that it was read from, with its `#`, without blanks at the end.
+    pub fn text(self, source: &str) -> &str {
+        source.get(self.span.range()).unwrap_or_default().trim_end_matches(lines::BLANK)
+    }
+}
+
 /// Parses a file. Never fails: what is not understood is reported, and is a [`Value::Error`] in the tree.
 pub fn parse(text: &str) -> Parsed {
     let mut layout = layout::Layout::new(text);
@@ -80,7 +87,10 @@ pub fn parse(text: &str) -> Parsed {
     };
     check::node(&mut root, &mut sink);
     sink.absorb(layout.sink);
-    let comments = layout.comments;
+    // Brackets that are too deep are read twice.
+    let mut comments = layout.comments;
+    comments.sort_by_key(|c| c.span.start);
+    comments.dedup_by_key(|c| c.span.start);
     Parsed { root, errors: sink.finish(), comments }
 }
 

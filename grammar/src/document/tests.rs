@@ -107,6 +107,7 @@ const MISTAKES: &[(&str, &[&str], &str)] = &[
     ("a: {b: c: d, e: f}\n", &["unexpected-colon"], "{a: {b: c, d: ~, e: f}}"),
     ("a: [- b]\n", &["list-in-brackets"], "{a: [b]}"),
     ("a: {b\n  c: d}\n", &["key-too-long"], "{a: {b c: d}}"),
+    ("a: {b\n  c, d: e}\nf: [{'g\n  h'}]\n", &["key-too-long"; 2], "{a: {b c: ~, d: e}, f: [{g h: ~}]}"),
     ("a: [&x b, @c, d]\n", &["anchor", "reserved-character"], "{a: [b, \"@c\", d]}"),
     ("a: @b\nc: `d`\ne: %f\n", &["reserved-character"; 3], "{a: \"@b\", c: \"`d`\", e: \"%f\"}"),
     ("a: ]b\n", &["unexpected-character"], "{a: \"]b\"}"),
