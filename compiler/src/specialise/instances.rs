@@ -75,6 +75,8 @@ pub struct Encoded {
     pub hash: ir::Hash,
     /// What is shipped.
     pub bytes: Arc<[u8]>,
+    /// Paths of the secrets in it.
+    pub secrets: Arc<BTreeSet<Arc<str>>>,
 }
 
 /// One resource, without its edges.
@@ -245,11 +247,36 @@ pub fn encoded<'db>(
 /// Encodes a module; the limits of the wire form are a finding in its file.
 pub fn encode(module: &ir::Module, file: &Arc<str>) -> Result<Encoded, Box<Diagnostic>> {
     match ir::wire::encode_module(module) {
-        Ok(bytes) => Ok(Encoded { hash: ir::Hash::of(&bytes), bytes: bytes.into() }),
+        Ok(bytes) => Ok(Encoded {
+            hash: ir::Hash::of(&bytes),
+            bytes: bytes.into(),
+            secrets: Arc::new(secrets(module)),
+        }),
         Err(e) => {
             let message = format!("module `{}` cannot be shipped: {e}", module.name);
             let sink = Sink::new(file.clone());
             Err(Box::new(sink.say(&LIMIT_EXCEEDED, Span::new(0, 0), message).help("split it")))
         }
+    }
+}
+
+fn secrets(module: &ir::Module) -> BTreeSet<Arc<str>> {
+    let mut out = BTreeSet::new();
+    for (_, expr) in module.resources.iter().flat_map(|r| &r.attributes) {
+        expr.walk(&mut |e| {
+            if let Expr::Const(value) = e {
+                secret_paths(value, &mut out);
+            }
+        });
+    }
+    out
+}
+
+fn secret_paths(value: &Value, out: &mut BTreeSet<Arc<str>>) {
+    match value {
+        Value::Secret(path) => drop(out.insert(path.clone())),
+        Value::List(items) => items.iter().for_each(|v| secret_paths(v, out)),
+        Value::Map(map) => map.values().for_each(|v| secret_paths(v, out)),
+        _ => {}
     }
 }
