@@ -420,7 +420,7 @@ impl Policy {
 
     /// The variants of many classes, made on every core; in the order in which they were asked for.
     pub fn variants(&self, asked: &[(ClassKey, Value)]) -> Vec<Result<Arc<Variant>, VariantError>> {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8).min(asked.len());
+        let threads = threads().min(asked.len());
         if threads < 2 {
             return asked.iter().map(|(key, traits)| self.variant(key, traits)).collect();
         }

@@ -17,8 +17,20 @@ pub(super) fn data(text: &str) -> Result<(), Failure> {
 
 /// Writes data to stdout; whether anybody still reads it.
 pub(super) fn data_if_read(text: &str) -> Result<bool, Failure> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    stream_if_read(|out| out.write_all(text.as_bytes()))
+}
+
+/// Buffered, so that a document can be written in small pieces.
+pub(super) type Stdout = io::BufWriter<io::StdoutLock<'static>>;
+
+/// Writes data to stdout piece by piece.
+pub(super) fn stream(write: impl FnOnce(&mut Stdout) -> io::Result<()>) -> Result<(), Failure> {
+    stream_if_read(write).map(drop)
+}
+
+fn stream_if_read(write: impl FnOnce(&mut Stdout) -> io::Result<()>) -> Result<bool, Failure> {
+    let mut out = io::BufWriter::with_capacity(64 << 10, io::stdout().lock());
+    match write(&mut out).and_then(|()| out.flush()) {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(source) => Err(Failure::Write { what: "to stdout".into(), source }),
         Ok(()) => Ok(true),

@@ -3,6 +3,7 @@
 
 pub mod baseline;
 pub mod codes;
+pub mod cut;
 pub mod findings;
 pub mod github;
 pub mod gitlab;
