@@ -9,7 +9,8 @@ use std::path::Path;
 use vigo_tests::golden::{cases, write};
 
 /// What cannot be shown, and why; the page says so too.
-const WITHOUT_EXAMPLE: &[&str] = &["policy-too-large", "empty-policy", "syntax-error", "too-many-errors"];
+const WITHOUT_EXAMPLE: &[&str] =
+    &["policy-too-large", "empty-policy", "syntax-error", "too-many-errors", "too-many-values"];
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
