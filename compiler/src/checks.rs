@@ -14,9 +14,10 @@ use crate::resolve::index::index;
 use crate::resolve::interface::{default_findings, interface, module, reads};
 use crate::resolve::vars::{TraitFacts, all_variables, class_vars, module_variable};
 use crate::specialise::instances::FactsKey;
-use crate::specialise::typed::template_findings;
-use crate::specialise::typed::typed;
-use crate::specialise::{TypesKey, linked, specialised};
+use crate::specialise::link::parts;
+use crate::specialise::outline::module_findings;
+use crate::specialise::typed::{Depth, template_findings};
+use crate::specialise::{TypesKey, linked};
 use crate::syntax::{Kind, ast, unusable};
 use grammar::Span;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -33,8 +34,12 @@ pub fn class_findings<'db>(
     let resolved = resolved_class(db, project, class);
     let vars = class_vars(db, project, class, traits);
     let linked = linked(db, project, class, traits);
-    let mut out: Vec<Diagnostic> =
-        [&resolved.found, &vars.found, &linked.found].into_iter().flatten().cloned().collect();
+    let mut out: Vec<Diagnostic> = resolved.found.iter().chain(&vars.found).cloned().collect();
+    for part in parts(db, project, class, traits) {
+        let found = module_findings(db, project, part.file, part.types, part.facts, part.depth);
+        out.extend(found.iter().cloned());
+    }
+    out.extend(linked.found.iter().cloned());
     // what stands in the entry itself needs no word on where it was found
     let own = class::entry(db, class).map(|e| e.span);
     let file = class.file(db).path(db);
@@ -292,7 +297,6 @@ fn lone_module(db: &dyn Db, project: Project, file: SourceFile) -> Vec<Diagnosti
         types.insert(declared.name.clone(), VarType::Set(declared.ty.clone()));
     }
     let types = TypesKey::new(db, types);
-    let Some(typed) = typed(db, project, file, types) else { return Vec::new() };
     let vars = reads(db, project, file).vars.iter().map(|v| (v.clone(), None)).collect();
     let facts = crate::specialise::instances::ModuleFacts {
         vars,
@@ -301,8 +305,7 @@ fn lone_module(db: &dyn Db, project: Project, file: SourceFile) -> Vec<Diagnosti
         roles: Vec::new(),
         modules: Vec::new(),
     };
-    let spec = specialised(db, project, file, types, FactsKey::new(db, facts));
-    typed.found.iter().chain(&spec.found).cloned().collect()
+    module_findings(db, project, file, types, FactsKey::new(db, facts), Depth::Full).clone()
 }
 
 fn unused_variables(db: &dyn Db, project: Project, all: &[Class<'_>]) -> Vec<Diagnostic> {
@@ -337,7 +340,7 @@ fn unused_variables(db: &dyn Db, project: Project, all: &[Class<'_>]) -> Vec<Dia
     let none = TraitFacts::new(db, Vec::new());
     for class in all {
         for (name, variable) in &class_vars(db, project, *class, none).by_name {
-            if read.contains(&**name) || variable.declared.is_some() {
+            if variable.declared.is_some() || read.contains(&**name) {
                 continue;
             }
             let Some(step) = variable.steps.first() else { continue };

@@ -91,10 +91,8 @@ impl<'db> Work<'db> {
             let Some(file) = index.modules.get(name).copied() else { continue };
             self.take(&ast(db, file).found, |_| true);
             self.take(default_findings(db, file), |_| true);
-            for other in index.module_files.iter().filter(|f| **f != file) {
-                if interface(db, *other).is_some_and(|i| i.name == *name) {
-                    self.twice(file, *other);
-                }
+            for other in index.twice.get(name).into_iter().flatten() {
+                self.twice(file, *other);
             }
             for template in &reads(db, self.project, file).templates {
                 let Some(template) = index.templates.get(template).copied() else { continue };

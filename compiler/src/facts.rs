@@ -59,8 +59,10 @@ impl Facts for ClassFacts {
             Root::Traits if self.traits.is_empty() => Fact::NotYet,
             Root::Traits => {
                 for n in (1..=segments.len()).rev() {
-                    if let Some(value) = self.traits.get(segments[..n].join(".").as_str()) {
-                        return below(value, &segments[n..]);
+                    let (known, rest) = segments.split_at(n);
+                    // few traits are shared: looking at each is cheaper than joining the path
+                    if let Some((_, value)) = self.traits.iter().find(|(path, _)| is_path(path, known)) {
+                        return below(value, rest);
                     }
                 }
                 Fact::NotYet
@@ -83,6 +85,12 @@ impl Facts for ClassFacts {
             _ => Fact::NotYet,
         }
     }
+}
+
+/// Whether a dotted path has exactly these segments.
+fn is_path(path: &str, segments: &[Arc<str>]) -> bool {
+    let length = segments.iter().map(|s| s.len() + 1).sum::<usize>();
+    path.len() + 1 == length && path.split('.').eq(segments.iter().map(|s| &**s))
 }
 
 /// Shared traits of a nested map (`{"os": {"family": ...}}`), sorted by dotted path. What is no shared trait of

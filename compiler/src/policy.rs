@@ -14,12 +14,16 @@ use crate::resolve::vars::class_vars;
 use crate::specialise::{assembled, linked};
 use crate::syntax::ast;
 use crate::tree::{self, OpenError, Snapshot};
-use ir::{Expr, Hash, Value};
+use ir::{Hash, Value};
 use salsa::{Durability, Setter};
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Trees of a policy are walked by recursion, to a limited depth; this is enough for the deepest.
+pub(crate) const STACK: usize = 256 << 20;
 
 /// A policy in memory. It can be sent to another thread, but not shared: own it on one, or behind a lock.
 #[derive(Debug)]
@@ -328,8 +332,11 @@ impl Policy {
             let running: Vec<_> = (0..threads)
                 .map(|number| {
                     let db = self.db.clone();
-                    scope.spawn(move || work(&db, project, number))
+                    let thread = std::thread::Builder::new().stack_size(STACK);
+                    thread.spawn_scoped(scope, move || work(&db, project, number))
                 })
+                // a thread that does not start leaves its part to whoever asks for it
+                .filter_map(Result::ok)
                 .collect();
             for thread in running {
                 let _ = thread.join();
@@ -363,9 +370,7 @@ impl Policy {
 
     /// The class behind a key.
     pub fn class(&self, key: &ClassKey) -> Option<Class<'_>> {
-        let file = *self.files.get(&key.file)?;
-        entries(&self.db, file).get(key.entry)?;
-        Some(Class::new(&self.db, file, key.entry, key.environment.clone()))
+        class_of_key(&self.db, &self.files, key)
     }
 
     /// The variant of a class for some traits (`{"os": {"family": ...}}`); traits that it does not look at make no
@@ -380,78 +385,100 @@ impl Policy {
         self.variant_with(key, traits_of_host(traits))
     }
 
+    /// The variants of many classes, made on every core; in the order in which they were asked for.
+    pub fn variants(&self, asked: &[(ClassKey, Value)]) -> Vec<Result<Arc<Variant>, VariantError>> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8).min(asked.len());
+        if threads < 2 {
+            return asked.iter().map(|(key, traits)| self.variant(key, traits)).collect();
+        }
+        let (next, files) = (AtomicUsize::new(0), &self.files);
+        let made = Mutex::new(BTreeMap::new());
+        self.on_every_core(threads, |db, project, _| {
+            while let Some((at, (key, traits))) = take(asked, &next) {
+                let variant = variant_of_class(db, project, files, key, shared_traits(traits));
+                made.lock().unwrap_or_else(PoisonError::into_inner).insert(at, variant);
+            }
+        });
+        let mut made = made.into_inner().unwrap_or_else(PoisonError::into_inner);
+        // what a thread did not get to, because it failed, fails here and is said
+        let variant = |(at, (key, traits)): (usize, &(ClassKey, Value))| {
+            made.remove(&at).unwrap_or_else(|| self.variant(key, traits))
+        };
+        asked.iter().enumerate().map(variant).collect()
+    }
+
     fn variant_with(
         &self,
         key: &ClassKey,
         traits: Vec<(Arc<str>, Value)>,
     ) -> Result<Arc<Variant>, VariantError> {
-        let class = self.class(key).ok_or(VariantError::NoSuchClass)?;
-        let facts = TraitFacts::new(&self.db, traits);
-        let resolved = resolved_class(&self.db, self.project, class);
-        let linked = linked(&self.db, self.project, class, facts);
-        let errors = |found: &[Diagnostic]| -> Vec<Diagnostic> {
-            found.iter().filter(|d| d.severity == Severity::Error).cloned().collect()
-        };
-        let assembled = assembled(&self.db, self.project, class, facts);
-        let mut found = errors(class_findings(&self.db, self.project, class, facts));
-        found.extend(errors(file_errors(&self.db, self.project, class)));
-        found.extend(assembled.found.iter().cloned());
-        if !found.is_empty() {
-            return Err(VariantError::Findings { class: resolved.label.clone(), found });
-        }
-        let footprint: Vec<String> = linked.footprint.iter().map(|t| t.to_string()).collect();
-        if let Some((place, what)) = linked.undecided.first() {
-            let given: BTreeSet<&str> = facts.values(&self.db).iter().map(|(p, _)| &**p).collect();
-            let traits = footprint.iter().filter(|t| !given.contains(t.as_str())).cloned().collect();
-            return Err(VariantError::NeedsTraits { what: what.clone(), file: place.file.clone(), traits });
-        }
-        let module = |(name, e): &(Arc<str>, _)| -> VariantModule {
-            let e: &crate::specialise::instances::Encoded = e;
-            VariantModule { name: name.clone(), hash: e.hash, bytes: e.bytes.clone() }
-        };
-        let mut modules: Vec<VariantModule> = assembled.modules.iter().map(module).collect();
-        modules.sort_by(|a, b| a.name.cmp(&b.name));
-        let place = |name: &Arc<str>| modules.binary_search_by(|m| m.name.cmp(name)).ok().map(|n| n as u32);
-        let run_order = linked.modules.iter().filter_map(|m| place(&m.name)).collect();
-        let secrets = secrets(modules.iter().map(|m| &*m.bytes));
-        Ok(Arc::new(Variant {
-            class: key.clone(),
-            footprint,
-            environment: resolved.environment.as_ref().map(|e| e.to_string()),
-            roles: resolved.roles.iter().map(|r| r.to_string()).collect(),
-            modules,
-            run_order,
-            vars_hash: assembled.vars_hash,
-            merkle_root: assembled.merkle_root,
-            secrets,
-            required_features: Vec::new(),
-        }))
+        variant_of_class(&self.db, self.project, &self.files, key, traits)
     }
 }
 
-/// Paths of the secrets that encoded modules read.
-fn secrets<'a>(modules: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
-    let mut out = BTreeSet::new();
-    for bytes in modules {
-        let Ok(module) = ir::wire::decode_module(bytes) else { continue };
-        for resource in &module.resources {
-            for (_, expr) in &resource.attributes {
-                expr.walk(&mut |e| {
-                    if let Expr::Const(v) = e {
-                        secret_paths(v, &mut out);
-                    }
-                });
-            }
-        }
-    }
-    out.into_iter().collect()
+fn class_of_key<'db>(
+    db: &'db RootDb,
+    files: &BTreeMap<Arc<str>, SourceFile>,
+    key: &ClassKey,
+) -> Option<Class<'db>> {
+    let file = *files.get(&key.file)?;
+    entries(db, file).get(key.entry)?;
+    Some(Class::new(db, file, key.entry, key.environment.clone()))
 }
 
-fn secret_paths(value: &Value, out: &mut BTreeSet<String>) {
-    match value {
-        Value::Secret(path) => drop(out.insert(path.to_string())),
-        Value::List(items) => items.iter().for_each(|v| secret_paths(v, out)),
-        Value::Map(map) => map.values().for_each(|v| secret_paths(v, out)),
-        _ => {}
+/// The next of a list that several threads work on.
+fn take<'a, T>(list: &'a [T], next: &AtomicUsize) -> Option<(usize, &'a T)> {
+    let at = next.fetch_add(1, Ordering::Relaxed);
+    list.get(at).map(|item| (at, item))
+}
+
+fn variant_of_class(
+    db: &RootDb,
+    project: Project,
+    files: &BTreeMap<Arc<str>, SourceFile>,
+    key: &ClassKey,
+    traits: Vec<(Arc<str>, Value)>,
+) -> Result<Arc<Variant>, VariantError> {
+    let class = class_of_key(db, files, key).ok_or(VariantError::NoSuchClass)?;
+    let facts = TraitFacts::new(db, traits);
+    let resolved = resolved_class(db, project, class);
+    let linked = linked(db, project, class, facts);
+    let errors = |found: &[Diagnostic]| -> Vec<Diagnostic> {
+        found.iter().filter(|d| d.severity == Severity::Error).cloned().collect()
+    };
+    let assembled = assembled(db, project, class, facts);
+    let mut found = errors(class_findings(db, project, class, facts));
+    found.extend(errors(file_errors(db, project, class)));
+    found.extend(assembled.found.iter().cloned());
+    if !found.is_empty() {
+        return Err(VariantError::Findings { class: resolved.label.clone(), found });
     }
+    let footprint: Vec<String> = linked.footprint.iter().map(|t| t.to_string()).collect();
+    if let Some((place, what)) = linked.undecided.first() {
+        let given: BTreeSet<&str> = facts.values(db).iter().map(|(p, _)| &**p).collect();
+        let traits = footprint.iter().filter(|t| !given.contains(t.as_str())).cloned().collect();
+        return Err(VariantError::NeedsTraits { what: what.clone(), file: place.file.clone(), traits });
+    }
+    let module = |(name, e): &(Arc<str>, _)| -> VariantModule {
+        let e: &crate::specialise::instances::Encoded = e;
+        VariantModule { name: name.clone(), hash: e.hash, bytes: e.bytes.clone() }
+    };
+    let mut modules: Vec<VariantModule> = assembled.modules.iter().map(module).collect();
+    modules.sort_by(|a, b| a.name.cmp(&b.name));
+    let place = |name: &Arc<str>| modules.binary_search_by(|m| m.name.cmp(name)).ok().map(|n| n as u32);
+    let run_order = linked.modules.iter().filter_map(|m| place(&m.name)).collect();
+    let secrets: BTreeSet<&Arc<str>> = assembled.modules.iter().flat_map(|(_, e)| &*e.secrets).collect();
+    let secrets = secrets.into_iter().map(|s| s.to_string()).collect();
+    Ok(Arc::new(Variant {
+        class: key.clone(),
+        footprint,
+        environment: resolved.environment.as_ref().map(|e| e.to_string()),
+        roles: resolved.roles.iter().map(|r| r.to_string()).collect(),
+        modules,
+        run_order,
+        vars_hash: assembled.vars_hash,
+        merkle_root: assembled.merkle_root,
+        secrets,
+        required_features: Vec::new(),
+    }))
 }

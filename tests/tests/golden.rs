@@ -3,6 +3,10 @@
 
 use compiler::diagnostic::CODES;
 use compiler::policy::Policy;
+use compiler::resolve::TraitFacts;
+use compiler::resolve::class::classes;
+use compiler::specialise::link::{keys, parts};
+use compiler::specialise::specialised;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,6 +34,7 @@ fn run(case: &Case, edits: &mut Edits) -> Result<(), String> {
     let policy = Policy::open(dir.path()).map_err(|e| e.to_string())?;
     let report = policy.check();
     let mut wrong = differences(&policy, &report, expected);
+    wrong.push_str(&unseen(&policy, &report));
     if began.elapsed() > Duration::from_secs(10) {
         wrong.push_str("takes more than ten seconds\n");
     }
@@ -52,6 +57,24 @@ fn run(case: &Case, edits: &mut Edits) -> Result<(), String> {
         compare(Some(block), &block.info, compiled(&policy, &block.info));
     }
     if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+}
+
+/// What evaluating every module for every class finds that the check, which leaves out what cannot fail, did not.
+fn unseen(policy: &Policy, report: &compiler::policy::Report) -> String {
+    let (db, project) = policy.queries();
+    let none = TraitFacts::new(db, Vec::new());
+    let mut out = String::new();
+    for class in classes(db, project) {
+        for part in parts(db, project, class, none) {
+            let (types, facts) = keys(db, project, class, none, part.file);
+            for d in &specialised(db, project, part.file, types, facts).found {
+                if !report.diagnostics.iter().any(|r| (&r.place, &r.message) == (&d.place, &d.message)) {
+                    out.push_str(&format!("the check does not find: {} at {:?}\n", d.message, d.place));
+                }
+            }
+        }
+    }
+    out
 }
 
 #[test]

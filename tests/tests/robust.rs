@@ -167,3 +167,25 @@ fn the_generated_policy_is_free_of_findings() {
     let report = policy.check();
     assert!(report.diagnostics.is_empty(), "{}", rendered(&policy, &report));
 }
+
+/// A check leaves text alone that no small variable can make wrong; with a large one it has to look.
+#[test]
+fn a_large_variable_in_a_text_is_evaluated() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("modules")).unwrap();
+    let module = format!(
+        "name: m\nvars: {{ text: short }}\nresources:\n  - {{ name: f, type: file, target_path: /f, content: \"{}\" }}\n",
+        "{{ .Vars.text }}".repeat(40)
+    );
+    std::fs::write(dir.path().join("modules/m.vgo"), module).unwrap();
+    let nodes = |text: &str| {
+        let text = format!(
+            "nodes:\n  - match: a\n    modules: [m]\n  - match: b\n    modules: [m]\n    vars: {{ text: \"{text}\" }}\n"
+        );
+        std::fs::write(dir.path().join("nodes.vgo"), text).unwrap();
+        Policy::open(dir.path()).unwrap().check().diagnostics
+    };
+    assert_eq!(nodes("longer"), Vec::new());
+    let found = nodes(&"x".repeat(1 << 20));
+    assert_eq!(found.iter().map(|d| d.code).collect::<Vec<_>>(), ["limit-exceeded"], "{found:?}");
+}

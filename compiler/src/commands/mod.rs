@@ -88,12 +88,9 @@ impl Command {
     }
 }
 
-/// Trees of a policy are walked by recursion, to a limited depth; this is enough for the deepest.
-const STACK: usize = 256 << 20;
-
 /// Runs `vigoc`.
 pub fn main() -> ExitCode {
-    let work = std::thread::Builder::new().name("vigoc".into()).stack_size(STACK).spawn(run);
+    let work = std::thread::Builder::new().name("vigoc".into()).stack_size(crate::policy::STACK).spawn(run);
     let code = match work.map(|thread| thread.join()) {
         Ok(Ok(code)) => code,
         // the panic has printed what it had to say

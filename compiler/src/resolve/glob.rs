@@ -1,11 +1,14 @@
 //! Patterns over host names.
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::{Glob, GlobBuilder, GlobMatcher};
+use std::sync::OnceLock;
 
 /// A compiled pattern; host names are compared in lower case and without a trailing dot.
 #[derive(Debug)]
 pub struct HostGlob {
-    matcher: GlobMatcher,
+    glob: Glob,
+    /// Made when a host is asked about: a check needs none, and it is the costly part.
+    matcher: OnceLock<GlobMatcher>,
     /// Pattern, lower-cased.
     pub text: String,
 }
@@ -36,19 +39,20 @@ impl HostGlob {
             .empty_alternates(true)
             .build()
             .map_err(|e| e.kind().to_string())?;
-        Ok(HostGlob { matcher: glob.compile_matcher(), text })
+        Ok(HostGlob { glob, matcher: OnceLock::new(), text })
     }
 
     /// Whether a host name (see [`normal`]) matches.
     pub fn matches(&self, hostname: &str) -> bool {
-        self.matcher.is_match(hostname)
+        self.matcher.get_or_init(|| self.glob.compile_matcher()).is_match(hostname)
     }
 
     /// Whether this pattern surely matches whatever `other` matches. A plain name is covered by a pattern that
     /// matches it; beyond that only equal patterns and `*` are told.
     pub fn covers(&self, other: &HostGlob) -> bool {
-        let plain = !other.text.contains(['*', '?', '[', '{']);
-        self.text == other.text || self.text == "*" || (plain && self.matches(&other.text))
+        let plain = |text: &str| !text.contains(['*', '?', '[', '{']);
+        let some = || plain(&other.text) && !plain(&self.text) && self.matches(&other.text);
+        self.text == other.text || self.text == "*" || some()
     }
 }
 

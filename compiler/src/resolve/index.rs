@@ -12,6 +12,8 @@ use std::sync::Arc;
 pub struct Index {
     /// By module name; of two files with one name the first by path.
     pub modules: BTreeMap<Arc<str>, SourceFile>,
+    /// Further files that declare a module of that name.
+    pub twice: BTreeMap<Arc<str>, Vec<SourceFile>>,
     /// Every file below `modules/`.
     pub module_files: Vec<SourceFile>,
     /// Files below `modules/` that cannot be read as modules, by file name: they may hold what is looked for.
@@ -39,7 +41,12 @@ pub fn index(db: &dyn Db, project: Project) -> Index {
             Kind::Module => {
                 out.module_files.push(file);
                 match interface(db, file) {
-                    Some(interface) => drop(out.modules.entry(interface.name.clone()).or_insert(file)),
+                    Some(interface) => {
+                        let first = *out.modules.entry(interface.name.clone()).or_insert(file);
+                        if first != file {
+                            out.twice.entry(interface.name.clone()).or_default().push(file);
+                        }
+                    }
                     None => {
                         let name = path.rsplit('/').next().unwrap_or(path);
                         out.broken.insert(name.strip_suffix(".vgo").unwrap_or(name).into());

@@ -31,7 +31,7 @@ pub struct Declared {
     /// Declared, or of the default.
     pub ty: Type,
     /// `None`: something else has to set it.
-    pub default: Option<Value>,
+    pub default: Option<Arc<Value>>,
     /// Whether it stands under `params:`.
     pub parameter: bool,
     /// It has a default that was reported.
@@ -90,7 +90,7 @@ fn declared(module: &ModuleAst, sink: &mut Sink) -> Vec<Declared> {
             let broken = default.is_none() && written;
             let default = default.filter(|v| *v != Value::Null);
             let ty = ty.or_else(|| default.as_ref().map(Type::of)).unwrap_or(Type::Any);
-            Declared { name, ty, default, parameter, broken }
+            Declared { name, ty, default: default.map(Arc::new), parameter, broken }
         })
         .collect()
 }

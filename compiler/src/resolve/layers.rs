@@ -48,7 +48,7 @@ pub struct Step {
     /// on the positions in every module.
     pub span: Option<Span>,
     /// What the layer says; `Value::Null` un-sets.
-    pub value: ir::Value,
+    pub value: Arc<ir::Value>,
     /// Whether the layer counts.
     pub state: StepState,
 }

@@ -12,6 +12,7 @@ use crate::diagnostic::{Diagnostic, Place, Sink};
 use crate::expr::{Scope, VarType, VarTypes, when};
 use crate::facts::ClassFacts;
 use crate::schema::{Stage, schema};
+use crate::specialise::typed::is_small;
 use crate::syntax::{Condition, Variables as Written};
 use crate::types::Type;
 use crate::values;
@@ -49,6 +50,8 @@ pub struct Variable {
     pub declared: Option<Arc<str>>,
     /// Every layer that names it, in order.
     pub steps: Vec<Step>,
+    /// Whether its value is so small that text with it in needs no evaluation to be checked.
+    pub small: bool,
 }
 
 /// The value of a variable as far as known.
@@ -124,6 +127,12 @@ pub fn class_vars<'db>(
         merge.layer(&Origin::Conditional(at), path, vars, state);
     }
     merge.parameters(&resolved.modules);
+    for variable in merge.out.by_name.values_mut() {
+        variable.small = match &variable.value {
+            VarValue::Set(value) => is_small(value),
+            VarValue::Undecided | VarValue::Unset => true,
+        };
+    }
     merge.out
 }
 
@@ -146,6 +155,7 @@ impl Merge<'_> {
                     value: VarValue::Unset,
                     declared: Some(name.clone()),
                     steps: Vec::new(),
+                    small: true,
                 });
                 // a declared type says more than one inferred from a default
                 if declared.parameter && declared.ty != Type::Any {
@@ -159,7 +169,7 @@ impl Merge<'_> {
                     if let Type::Record(_) = known.ty {
                         known.ty = known.ty.clone().join(declared.ty.clone());
                     }
-                    apply(&mut known.value, value.clone(), StepState::Applied);
+                    apply(&mut known.value, value, StepState::Applied);
                     known.steps.push(Step {
                         origin: Origin::Module(name.clone()),
                         file: file.path(self.db).clone(),
@@ -193,26 +203,27 @@ impl Merge<'_> {
                 }
                 self.out.found.push(finding);
             }
-            let Some(value) = value else { continue };
+            let Some(value) = value.map(Arc::new) else { continue };
             let known = self.out.by_name.entry(name.text.clone()).or_insert_with(|| Variable {
                 ty: Type::of(&value),
                 value: VarValue::Unset,
                 declared: None,
                 steps: Vec::new(),
+                small: true,
             });
             match &known.ty {
                 Type::Any => known.ty = Type::of(&value),
                 // maps may gain keys
-                Type::Record(_) if value != Value::Null => {
+                Type::Record(_) if *value != Value::Null => {
                     known.ty = known.ty.clone().join(Type::of(&value));
                 }
-                Type::Str if matches!(value, Value::Secret(_)) => known.ty = Type::Secret,
-                Type::List(element) if **element == Type::Any && value != Value::Null => {
+                Type::Str if matches!(*value, Value::Secret(_)) => known.ty = Type::Secret,
+                Type::List(element) if **element == Type::Any && *value != Value::Null => {
                     known.ty = Type::of(&value);
                 }
                 _ => {}
             }
-            apply(&mut known.value, value.clone(), state);
+            apply(&mut known.value, &value, state);
             known.steps.push(Step {
                 origin: origin.clone(),
                 file: file.clone(),
@@ -386,16 +397,17 @@ pub fn shared_traits(expr: &Expr, out: &mut BTreeSet<Arc<str>>) {
     });
 }
 
-fn apply(known: &mut VarValue, value: Value, state: StepState) {
+fn apply(known: &mut VarValue, value: &Arc<Value>, state: StepState) {
     match state {
         StepState::Skipped => {}
         StepState::Undecided => *known = VarValue::Undecided,
-        StepState::Applied => match (known, value) {
+        StepState::Applied => match (known, &**value) {
             (known, Value::Null) => *known = VarValue::Unset,
-            (VarValue::Set(base), value) => merge_value(Arc::make_mut(base), value),
+            (VarValue::Set(base), Value::Map(_)) => merge_value(Arc::make_mut(base), Value::clone(value)),
             // a map laid over an undecided one stays undecided
             (VarValue::Undecided, Value::Map(_)) => {}
-            (known, value) => *known = VarValue::Set(Arc::new(without_nulls(value))),
+            (known, Value::Map(_)) => *known = VarValue::Set(Arc::new(without_nulls(Value::clone(value)))),
+            (known, _) => *known = VarValue::Set(value.clone()),
         },
     }
 }

@@ -2,7 +2,7 @@
 
 use super::instances::{FactsKey, Instance};
 use super::shape::Names;
-use super::typed::{NameForm, TypedAttribute, TypedResource, TypesKey, tied, typed};
+use super::typed::{Depth, NameForm, TypedAttribute, TypedResource, TypesKey, tied, typed};
 use crate::db::{Db, Project, SourceFile};
 use crate::diagnostic::codes::{EVALUATION_FAILED, LIMIT_EXCEEDED, TOO_LATE, TYPE_MISMATCH, UNCOVERED_CASE};
 use crate::diagnostic::{Diagnostic, Place, Sink};
@@ -41,12 +41,13 @@ pub fn evaluated<'db>(
     project: Project,
     file: SourceFile,
     types: TypesKey<'db>,
+    depth: Depth,
     group: usize,
     facts: FactsKey<'db>,
 ) -> Evaluated {
     let Some(module) = typed(db, project, file, types) else { return Evaluated::default() };
-    let Some(group) = module.groups.get(group) else { return Evaluated::default() };
-    let mut work = Work::new(db, file, facts);
+    let Some(group) = module.groups(depth).get(group) else { return Evaluated::default() };
+    let mut work = Work::new(db, file, facts, depth);
     for number in &group.resources {
         work.number = *number;
         if let Some(resource) = module.resources.get(*number) {
@@ -77,7 +78,7 @@ pub fn gate<'db>(
     when: &Lowered,
     facts: FactsKey<'db>,
 ) -> (Gate, Vec<Diagnostic>) {
-    let mut work = Work::new(db, file, facts);
+    let mut work = Work::new(db, file, facts, Depth::Full);
     let gate = match work.eval(when) {
         Some(Outcome::Known(Value::Bool(false))) => Gate::Closed,
         Some(Outcome::Residual(expr)) => Gate::Later(expr),
@@ -87,8 +88,11 @@ pub fn gate<'db>(
 }
 
 struct Work {
+    depth: Depth,
     facts: ClassFacts,
     budget: Budget,
+    /// For what a check does not evaluate: it must not be what makes a variant fail.
+    total: Budget,
     sink: Sink,
     out: Evaluated,
     /// Names of resources that may exist under facts that are not known yet, as patterns.
@@ -98,9 +102,10 @@ struct Work {
 }
 
 impl Work {
-    fn new<'db>(db: &'db dyn Db, file: SourceFile, facts: FactsKey<'db>) -> Work {
+    fn new<'db>(db: &'db dyn Db, file: SourceFile, facts: FactsKey<'db>, depth: Depth) -> Work {
         let known = facts.facts(db);
         Work {
+            depth,
             facts: ClassFacts {
                 vars: known.vars.iter().map(|(n, v)| (n.clone(), v.as_deref().cloned())).collect(),
                 traits: known.traits.iter().cloned().collect(),
@@ -111,6 +116,7 @@ impl Work {
                 hostname: None,
             },
             budget: Budget::default(),
+            total: Budget::default(),
             sink: Sink::new(file.path(db).clone()),
             out: Evaluated::default(),
             templated: Vec::new(),
@@ -250,35 +256,34 @@ impl Work {
                 _ => (None, false),
             },
         };
-        let mut attributes: BTreeMap<Arc<str>, (Expr, Place)> = BTreeMap::new();
-        for a in r.attributes.iter().chain(chosen) {
+        let mut attributes: BTreeMap<Arc<str>, Expr> = BTreeMap::new();
+        let depth = self.depth;
+        for a in r.attributes.iter().chain(chosen).filter(|a| depth.looks_at(a)) {
             if let Some(expr) = self.attribute(a) {
-                let place = self.sink.at(a.name.span);
-                attributes.insert(a.name.text.clone(), (expr, place));
+                attributes.insert(a.name.text.clone(), expr);
             }
         }
-        let key = attributes.get(&r.kind.key).and_then(|(e, _)| match e {
+        let key = attributes.get(&r.kind.key).and_then(|e| match e {
             Expr::Const(Value::Str(s)) => Some(s.clone()),
             _ => None,
         });
         let Some(name) = self.name(r, key.as_ref()) else { return };
-        let written: Vec<_> = attributes.into_iter().map(|(n, (e, _))| (n, e)).collect();
-        let mut waits = None;
-        if let (Some(expr), Some(lowered)) = (&when, &r.when) {
-            expr.walk(&mut |e| {
-                if matches!(e, Expr::Call(Builtin::Changed, _)) {
-                    waits = Some(lowered.spans.span);
-                }
-            });
+        let written: Vec<_> = attributes.into_iter().collect();
+        let mut waits = false;
+        if let Some(expr) = &when {
+            expr.walk(&mut |e| waits |= matches!(e, Expr::Call(Builtin::Changed, _)));
         }
         let instance = Instance {
             name,
             kind: r.kind.name.clone(),
             unique: r.kind.unique,
-            span: r.span,
+            number: self.number,
             dropped,
             when,
-            defaults: type_defaults(r.kind, &written),
+            defaults: match depth {
+                Depth::Outline => Vec::new(),
+                Depth::Full => type_defaults(r.kind, &written),
+            },
             attributes: written,
             key,
             tied: r.when.as_ref().is_some_and(tied),
@@ -346,9 +351,20 @@ impl Work {
     }
 
     fn attribute(&mut self, a: &TypedAttribute) -> Option<Expr> {
+        if let Shape::Leaf(leaf) = &a.shape
+            && let Expr::Const(value) = &leaf.expr
+        {
+            return Some(Expr::Const(value.clone()));
+        }
         let what = format!("`{}`", a.name.text);
-        let expr = self.shape(&a.shape, a.ty, &what, &a.file)?;
-        Some(expr)
+        if a.total {
+            std::mem::swap(&mut self.budget, &mut self.total);
+        }
+        let expr = self.shape(&a.shape, a.ty, &what, &a.file);
+        if a.total {
+            std::mem::swap(&mut self.budget, &mut self.total);
+        }
+        expr
     }
 
     fn shape(&mut self, shape: &Shape, ty: &Type, what: &str, file: &Arc<str>) -> Option<Expr> {

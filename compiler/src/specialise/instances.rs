@@ -3,7 +3,7 @@
 
 use super::evaluate::{Gate, evaluated, gate};
 use super::shape::{External, NamesKey, Shape, shape};
-use super::typed::{Reads, TypesKey, typed};
+use super::typed::{Depth, Reads, TypesKey, typed};
 use crate::db::{Db, Project, SourceFile};
 use crate::diagnostic::codes::LIMIT_EXCEEDED;
 use crate::diagnostic::{Diagnostic, Place, Sink};
@@ -30,7 +30,7 @@ pub struct ModuleFacts {
 
 impl ModuleFacts {
     /// What `reads` looks at.
-    fn only(&self, reads: &Reads) -> ModuleFacts {
+    pub(super) fn only(&self, reads: &Reads) -> ModuleFacts {
         ModuleFacts {
             vars: self.vars.iter().filter(|(name, _)| reads.vars.contains(name)).cloned().collect(),
             traits: self.traits.iter().filter(|(path, _)| reads.traits.contains(path)).cloned().collect(),
@@ -75,6 +75,8 @@ pub struct Encoded {
     pub hash: ir::Hash,
     /// What is shipped.
     pub bytes: Arc<[u8]>,
+    /// Paths of the secrets in it.
+    pub secrets: Arc<BTreeSet<Arc<str>>>,
 }
 
 /// One resource, without its edges.
@@ -84,8 +86,8 @@ pub struct Instance {
     pub name: Arc<str>,
     /// Its type.
     pub kind: Arc<str>,
-    /// Its `type:`, for findings.
-    pub span: Span,
+    /// The number of the resource it comes from.
+    pub number: usize,
     /// Its condition is false.
     pub dropped: bool,
     /// What is left of its own condition.
@@ -100,8 +102,8 @@ pub struct Instance {
     pub key: Option<Arc<str>>,
     /// Its condition, as written, asks `changed`.
     pub tied: bool,
-    /// It waits for `changed`; the place of the condition.
-    pub waits: Option<Span>,
+    /// What is left of its condition asks `changed`.
+    pub waits: bool,
 }
 
 impl Specialised {
@@ -180,6 +182,18 @@ pub fn specialised<'db>(
     types: TypesKey<'db>,
     facts: FactsKey<'db>,
 ) -> Specialised {
+    composed(db, project, file, types, facts, Depth::Full)
+}
+
+/// Evaluates the groups of a module and puts them together in run order.
+pub(super) fn composed<'db>(
+    db: &'db dyn Db,
+    project: Project,
+    file: SourceFile,
+    types: TypesKey<'db>,
+    facts: FactsKey<'db>,
+    depth: Depth,
+) -> Specialised {
     let Some(module) = typed(db, project, file, types) else { return Specialised::default() };
     let mut out = Specialised::default();
     if let Some(when) = &module.when {
@@ -192,11 +206,12 @@ pub fn specialised<'db>(
         }
     }
     let all = facts.facts(db);
+    let groups = module.groups(depth);
     let mut instances: Vec<(usize, Arc<Instance>)> = Vec::with_capacity(module.resources.len());
-    let mut names = Vec::with_capacity(module.groups.len());
-    for (number, group) in module.groups.iter().enumerate() {
+    let mut names = Vec::with_capacity(groups.len());
+    for (number, group) in groups.iter().enumerate() {
         let facts = FactsKey::new(db, all.only(&group.reads));
-        let part = evaluated(db, project, file, types, number, facts);
+        let part = evaluated(db, project, file, types, depth, number, facts);
         instances.extend(part.instances.iter().cloned());
         names.push(Arc::clone(&part.names));
         out.templated.extend(part.names.templated.iter().cloned());
@@ -232,11 +247,36 @@ pub fn encoded<'db>(
 /// Encodes a module; the limits of the wire form are a finding in its file.
 pub fn encode(module: &ir::Module, file: &Arc<str>) -> Result<Encoded, Box<Diagnostic>> {
     match ir::wire::encode_module(module) {
-        Ok(bytes) => Ok(Encoded { hash: ir::Hash::of(&bytes), bytes: bytes.into() }),
+        Ok(bytes) => Ok(Encoded {
+            hash: ir::Hash::of(&bytes),
+            bytes: bytes.into(),
+            secrets: Arc::new(secrets(module)),
+        }),
         Err(e) => {
             let message = format!("module `{}` cannot be shipped: {e}", module.name);
             let sink = Sink::new(file.clone());
             Err(Box::new(sink.say(&LIMIT_EXCEEDED, Span::new(0, 0), message).help("split it")))
         }
+    }
+}
+
+fn secrets(module: &ir::Module) -> BTreeSet<Arc<str>> {
+    let mut out = BTreeSet::new();
+    for (_, expr) in module.resources.iter().flat_map(|r| &r.attributes) {
+        expr.walk(&mut |e| {
+            if let Expr::Const(value) = e {
+                secret_paths(value, &mut out);
+            }
+        });
+    }
+    out
+}
+
+fn secret_paths(value: &Value, out: &mut BTreeSet<Arc<str>>) {
+    match value {
+        Value::Secret(path) => drop(out.insert(path.clone())),
+        Value::List(items) => items.iter().for_each(|v| secret_paths(v, out)),
+        Value::Map(map) => map.values().for_each(|v| secret_paths(v, out)),
+        _ => {}
     }
 }

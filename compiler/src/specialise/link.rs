@@ -1,12 +1,11 @@
 //! A class with facts: its modules specialised, linked with each other, ordered, hashed.
 
 use super::edges::Target;
-use super::instances::{
-    Encoded, ExtraEdges, FactsKey, ModuleFacts, Specialised, encode, encoded, specialised,
-};
+use super::instances::{Encoded, ExtraEdges, FactsKey, ModuleFacts, encode, encoded, specialised};
 use super::order::order;
-use super::shape::{useless_notify, waiting};
-use super::typed::{EdgeKind, TypesKey, typed};
+use super::outline::{Outline, ResourceOutline, outline};
+use super::shape::{External, useless_notify, waiting};
+use super::typed::{Depth, EdgeKind, TypedResource, TypesKey, needs, typed};
 use crate::db::{Db, Project, SourceFile};
 use crate::diagnostic::codes::{
     AMBIGUOUS_REFERENCE, DEPENDENCY_CYCLE, DUPLICATE_TARGET, LIMIT_EXCEEDED, NEVER_TRUE, UNKNOWN_RESOURCE,
@@ -14,15 +13,15 @@ use crate::diagnostic::codes::{
 };
 use crate::diagnostic::nearest::{listed, suggest};
 use crate::diagnostic::{Diagnostic, Place, Severity};
-use crate::expr::VarType;
+use crate::expr::{VarType, VarTypes};
 use crate::resolve::class::{Class, resolved_class};
-use crate::resolve::index::{Index, index};
-use crate::resolve::interface::{interface, module, reads};
-use crate::resolve::vars::{TraitFacts, VarValue, all_variables, class_vars};
+use crate::resolve::index::index;
+use crate::resolve::interface::{Reads, interface, module, reads};
+use crate::resolve::vars::{TraitFacts, VarValue, Variables, all_variables, class_vars};
 use grammar::Span;
 use ir::{Hash, Value};
 use rustc_hash::FxHashMap;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A linked class.
@@ -67,19 +66,32 @@ pub struct Assembled {
     pub found: Vec<Diagnostic>,
 }
 
-/// The keys under which a module of a class is typed and specialised.
-pub fn keys<'db>(
-    db: &'db dyn Db,
-    project: Project,
-    class: Class<'db>,
-    traits: TraitFacts<'db>,
-    file: SourceFile,
-) -> (TypesKey<'db>, FactsKey<'db>) {
-    let resolved = resolved_class(db, project, class);
-    let vars = class_vars(db, project, class, traits);
-    let reads = reads(db, project, file);
-    let mut types = BTreeMap::new();
-    let mut values = Vec::new();
+/// A module of a class under the facts that a check looks at.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, salsa::SalsaValue)]
+pub struct Part<'db> {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its file.
+    pub file: SourceFile,
+    /// Types of its variables.
+    pub types: TypesKey<'db>,
+    /// What `depth` looks at.
+    pub facts: FactsKey<'db>,
+    /// How much of it is evaluated to check it: all, when a variable is large.
+    pub depth: Depth,
+    /// Variables it reads that are not decided yet.
+    pub open: Vec<Arc<str>>,
+}
+
+/// The variables that a module reads, of one class.
+struct Selected {
+    types: VarTypes,
+    values: Vec<(Arc<str>, Option<Arc<Value>>)>,
+}
+
+fn selected(db: &dyn Db, project: Project, file: SourceFile, vars: &Variables, reads: &Reads) -> Selected {
+    let mut types = VarTypes::new();
+    let mut values = Vec::with_capacity(reads.vars.len());
     for name in &reads.vars {
         match vars.by_name.get(name).filter(|v| v.value != VarValue::Unset) {
             Some(v) => {
@@ -110,21 +122,78 @@ pub fn keys<'db>(
             types.entry(name.clone()).or_insert_with(|| VarType::Set(v.ty.clone()));
         }
     }
-    let types = TypesKey::new(db, types);
-    let footprint = typed(db, project, file, types).as_ref().map(|t| &t.footprint);
+    Selected { types, values }
+}
+
+/// The keys under which a module of a class is typed and specialised.
+pub fn keys<'db>(
+    db: &'db dyn Db,
+    project: Project,
+    class: Class<'db>,
+    traits: TraitFacts<'db>,
+    file: SourceFile,
+) -> (TypesKey<'db>, FactsKey<'db>) {
+    let resolved = resolved_class(db, project, class);
+    let vars = class_vars(db, project, class, traits);
+    let reads = reads(db, project, file);
+    let selected = selected(db, project, file, vars, reads);
+    let types = TypesKey::new(db, selected.types);
+    let footprint = &needs(db, project, file, types).footprint;
     let facts = ModuleFacts {
-        vars: values,
-        traits: traits
-            .values(db)
-            .iter()
-            .filter(|(path, _)| footprint.is_some_and(|f| f.contains(path)))
-            .cloned()
-            .collect(),
+        vars: selected.values,
+        traits: traits.values(db).iter().filter(|(path, _)| footprint.contains(path)).cloned().collect(),
         environment: resolved.environment.clone().filter(|_| reads.environment),
         roles: if reads.roles { resolved.roles.clone() } else { Vec::new() },
         modules: if reads.modules { resolved.modules.clone() } else { Vec::new() },
     };
     (types, FactsKey::new(db, facts))
+}
+
+/// The modules of a class, in list order.
+#[salsa::tracked(returns(ref))]
+pub fn parts<'db>(
+    db: &'db dyn Db,
+    project: Project,
+    class: Class<'db>,
+    traits: TraitFacts<'db>,
+) -> Vec<Part<'db>> {
+    let resolved = resolved_class(db, project, class);
+    let vars = class_vars(db, project, class, traits);
+    let index = index(db, project);
+    let mut out = Vec::with_capacity(resolved.modules.len());
+    for name in &resolved.modules {
+        let Some(file) = index.modules.get(name).copied() else { continue };
+        let reads = reads(db, project, file);
+        let Selected { types, values } = selected(db, project, file, vars, reads);
+        let types = TypesKey::new(db, types);
+        let needs = needs(db, project, file, types);
+        let open = values.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| name.clone()).collect();
+        let small = |name: &Arc<str>| vars.by_name.get(name).is_none_or(|v| v.small);
+        let depth = if needs.small.iter().all(small) { Depth::Outline } else { Depth::Full };
+        let looked_at = |(path, _): &&(Arc<str>, Value)| match depth {
+            Depth::Outline => needs.outline.traits.contains(path),
+            Depth::Full => needs.footprint.contains(path),
+        };
+        let (environment, roles, modules) = match depth {
+            Depth::Outline => (needs.outline.environment, needs.outline.roles, needs.outline.modules),
+            Depth::Full => (reads.environment, reads.roles, reads.modules),
+        };
+        let facts = ModuleFacts {
+            vars: match depth {
+                Depth::Outline => {
+                    values.into_iter().filter(|(name, _)| needs.outline.vars.contains(name)).collect()
+                }
+                Depth::Full => values,
+            },
+            traits: traits.values(db).iter().filter(looked_at).cloned().collect(),
+            environment: resolved.environment.clone().filter(|_| environment),
+            roles: if roles { resolved.roles.clone() } else { Vec::new() },
+            modules: if modules { resolved.modules.clone() } else { Vec::new() },
+        };
+        let facts = FactsKey::new(db, facts);
+        out.push(Part { name: name.clone(), file, types, facts, depth, open });
+    }
+    out
 }
 
 /// Links a class.
@@ -133,30 +202,35 @@ pub fn linked<'db>(db: &'db dyn Db, project: Project, class: Class<'db>, traits:
     let resolved = resolved_class(db, project, class);
     let vars = class_vars(db, project, class, traits);
     let mut out = Linked { footprint: vars.footprint.clone(), ..Linked::default() };
-    let index = index(db, project);
-    let mut parts = Vec::new();
-    for name in &resolved.modules {
+    let parts = parts(db, project, class, traits);
+    let mut outlines = Vec::with_capacity(parts.len());
+    for part in parts {
         db.unwind_if_revision_cancelled();
-        let Some(file) = index.modules.get(name).copied() else { continue };
-        let (types, facts) = keys(db, project, class, traits, file);
-        if let Some(typed) = typed(db, project, file, types) {
-            out.footprint.extend(typed.footprint.iter().cloned());
-            out.found.extend(typed.found.iter().cloned());
+        for path in &needs(db, project, part.file, part.types).footprint {
+            if !out.footprint.contains(path) {
+                out.footprint.insert(path.clone());
+            }
         }
-        let spec = specialised(db, project, file, types, facts);
-        out.found.extend(spec.found.iter().cloned());
-        if !spec.gated {
-            out.undecided.extend(spec.undecided.iter().cloned());
+        let outline = outline(db, project, part.file, part.types, part.facts, part.depth);
+        if !outline.gated {
+            out.undecided.extend(outline.undecided.iter().cloned());
             // nothing of a variable may be left for the agent, which knows none
-            let open = facts.facts(db).vars.iter().filter(|(_, value)| value.is_none());
-            out.undecided
-                .extend(open.map(|(name, _)| (resolved.place.clone(), format!("variable `{name}`"))));
+            let open = part.open.iter().map(|name| (resolved.place.clone(), format!("variable `{name}`")));
+            out.undecided.extend(open);
         }
-        let depends_on = interface(db, file).map(|i| i.depends_on.as_slice()).unwrap_or_default();
-        parts.push(Part { name: name.clone(), file, spec, depends_on, path: file.path(db) });
+        outlines.push(Outlined { part, outline });
     }
-    let mut linking =
-        Linking { db, index, parts: &parts, out, extra: BTreeMap::new(), module_edges: Vec::new() };
+    let by_name = outlines.iter().enumerate().map(|(at, o)| (&*o.part.name, at)).collect();
+    let mut linking = Linking {
+        db,
+        project,
+        broken: &index(db, project).broken,
+        parts: &outlines,
+        by_name,
+        out,
+        extra: BTreeMap::new(),
+        module_edges: Vec::new(),
+    };
     linking.module_dependencies();
     linking.references();
     linking.unique_targets();
@@ -177,10 +251,11 @@ pub fn assembled<'db>(
     let mut out = Assembled::default();
     for module in &linked.modules {
         let (types, facts) = keys(db, project, class, traits, module.file);
+        let spec = specialised(db, project, module.file, types, facts);
+        out.found.extend(spec.found.iter().filter(|d| d.severity == Severity::Error).cloned());
         let bytes = if module.extra == ExtraEdges::default() {
             encoded(db, project, module.file, types, facts).clone()
         } else {
-            let spec = specialised(db, project, module.file, types, facts);
             let depends_on = interface(db, module.file).map(|i| i.depends_on.as_slice()).unwrap_or_default();
             encode(&spec.module(&module.name, depends_on, &module.extra), module.file.path(db))
         };
@@ -205,75 +280,104 @@ pub fn assembled<'db>(
     out
 }
 
-struct Part<'db> {
-    name: Arc<str>,
-    file: SourceFile,
-    spec: &'db Specialised,
-    depends_on: &'db [Arc<str>],
-    path: &'db Arc<str>,
+struct Outlined<'db> {
+    part: &'db Part<'db>,
+    outline: &'db Outline,
+}
+
+/// Why one module comes before another.
+#[derive(Clone, Copy)]
+enum Cause {
+    /// The nth `depends_on:` of the module.
+    Module(usize),
+    /// A reference: the module that has it, the resource, and the nth of its references; the two ends as module and
+    /// resource.
+    Reference { from: usize, reference: (usize, usize), kind: EdgeKind, ours: usize, theirs: (usize, usize) },
 }
 
 struct Linking<'a, 'db> {
     db: &'db dyn Db,
-    index: &'db Index,
-    parts: &'a [Part<'db>],
+    project: Project,
+    /// Names of files that cannot be read.
+    broken: &'db BTreeSet<Arc<str>>,
+    parts: &'a [Outlined<'db>],
+    by_name: FxHashMap<&'db str, usize>,
     out: Linked,
     /// By part.
     extra: BTreeMap<usize, ExtraEdges>,
-    /// (first, then) by part, with the place that says so.
-    module_edges: Vec<((usize, usize), Place, String)>,
+    /// (first, then) by part.
+    module_edges: Vec<((usize, usize), Cause)>,
 }
 
-impl Linking<'_, '_> {
-    fn place(&self, part: usize, span: Span) -> Place {
-        Place { file: self.parts[part].path.clone(), span }
+impl<'db> Linking<'_, 'db> {
+    fn name(&self, part: usize) -> &'db Arc<str> {
+        &self.parts[part].part.name
+    }
+
+    fn resources(&self, part: usize) -> &'db [ResourceOutline] {
+        &self.parts[part].outline.resources
+    }
+
+    /// As typed; asked for only when there is something to report, since it changes with every edit.
+    fn typed(&self, part: usize, number: usize) -> Option<&'db TypedResource> {
+        let part = self.parts[part].part;
+        typed(self.db, self.project, part.file, part.types).as_ref()?.resources.get(number)
+    }
+
+    fn place(&self, part: usize, span: Option<Span>) -> Place {
+        let file = self.parts[part].part.file.path(self.db).clone();
+        Place { file, span: span.unwrap_or(Span::new(0, 0)) }
+    }
+
+    fn place_of_reference(&self, part: usize, (number, nth): (usize, usize)) -> Place {
+        let reference = self.typed(part, number).and_then(|r| r.edges.get(nth));
+        self.place(part, reference.map(|r| r.to.span))
+    }
+
+    fn place_of_resource(&self, part: usize, resource: &ResourceOutline) -> Place {
+        self.place(part, self.typed(part, resource.number).map(|r| r.span))
     }
 
     fn module_dependencies(&mut self) {
-        let by_name: HashMap<&str, usize> =
-            self.parts.iter().enumerate().map(|(at, p)| (&*p.name, at)).collect();
         for (at, part) in self.parts.iter().enumerate() {
-            for (n, needed) in part.depends_on.iter().enumerate() {
-                let Some(first) = by_name.get(&**needed) else { continue };
-                let text = format!("module `{}` waits for `{needed}`", part.name);
-                // the number of the dependency stands for its place until there is a circle to show
-                self.module_edges.push(((*first, at), self.place(at, Span::new(n as u32, u32::MAX)), text));
+            for (nth, needed) in part.outline.depends_on.iter().enumerate() {
+                if let Some(first) = self.by_name.get(&**needed) {
+                    self.module_edges.push(((*first, at), Cause::Module(nth)));
+                }
             }
         }
     }
 
     fn references(&mut self) {
         for from in 0..self.parts.len() {
-            for external in self.parts[from].spec.external() {
+            for external in &self.parts[from].outline.shape.external {
                 let text = &*external.text;
-                let place = self.place(from, external.span);
-                let qualified = text
-                    .split_once('.')
-                    .and_then(|(m, r)| Some((self.parts.iter().position(|p| *p.name == *m)?, r)));
+                let qualified = text.split_once('.').and_then(|(m, r)| Some((*self.by_name.get(m)?, r)));
                 let (part, resource) = match qualified {
                     Some((part, resource)) => (part, resource),
-                    None => match self.bare(from, text, &place, external.kind) {
+                    None => match self.bare(from, external) {
                         Some(part) => (part, text),
                         None => continue,
                     },
                 };
                 let target = Target::new(resource);
-                let spec = self.parts[part].spec;
-                let found: Vec<usize> = spec
-                    .instances
+                let outline = self.parts[part].outline;
+                let found: Vec<usize> = outline
+                    .resources
                     .iter()
                     .enumerate()
                     .filter(|(_, i)| target.means(&i.name))
                     .map(|(at, _)| at)
                     .collect();
-                if found.is_empty() && !spec.templated.iter().any(|t| target.may_mean(t)) {
-                    let mut known: Vec<&str> = spec.instances.iter().map(|i| &*i.name).collect();
+                if found.is_empty() && !outline.templated.iter().any(|t| target.may_mean(t)) {
+                    let mut known: Vec<&str> = outline.resources.iter().map(|i| &*i.name).collect();
                     known.sort_unstable();
                     let message = format!(
                         "`{}:` names `{text}`; module `{}` has no resource `{resource}`",
                         external.kind.key(),
-                        self.parts[part].name
+                        self.name(part)
                     );
+                    let place = self.place_of_reference(from, external.reference);
                     let finding = Diagnostic::new(&UNKNOWN_RESOURCE, place, message)
                         .label("unknown resource")
                         .maybe_help(suggest(resource, known));
@@ -281,34 +385,37 @@ impl Linking<'_, '_> {
                     continue;
                 }
                 let told: Vec<_> = match external.kind {
-                    EdgeKind::Notify => found.iter().map(|to| &spec.instances[*to]).collect(),
-                    EdgeKind::Subscribes => vec![&self.parts[from].spec.instances[external.from]],
+                    EdgeKind::Notify => found.iter().filter_map(|to| outline.resources.get(*to)).collect(),
+                    EdgeKind::Subscribes => self.resources(from).get(external.from).into_iter().collect(),
                     EdgeKind::DependsOn | EdgeKind::Before => Vec::new(),
                 };
                 if let Some(first) = told.first().filter(|_| !told.iter().any(|i| i.tied)) {
-                    self.out.found.push(useless_notify(external.kind, &first.name, place.clone()));
+                    let place = self.place_of_reference(from, external.reference);
+                    self.out.found.push(useless_notify(external.kind, &first.name, place));
                 }
                 for to in found {
-                    self.edge(from, external.from, part, to, external.kind, &place);
+                    self.edge(from, external, part, to);
                 }
             }
         }
     }
 
     /// The module that a bare name means: the only other one that has it.
-    fn bare(&mut self, from: usize, text: &str, place: &Place, kind: EdgeKind) -> Option<usize> {
+    fn bare(&mut self, from: usize, external: &External) -> Option<usize> {
+        let (text, kind) = (&*external.text, external.kind);
         let target = Target::new(text);
         let having: Vec<usize> = (0..self.parts.len())
             .filter(|at| *at != from)
             .filter(|at| {
-                let spec = self.parts[*at].spec;
-                spec.instances.iter().any(|i| target.means(&i.name))
-                    || spec.templated.iter().any(|t| target.may_mean(t))
+                let outline = self.parts[*at].outline;
+                outline.resources.iter().any(|i| target.means(&i.name))
+                    || outline.templated.iter().any(|t| target.may_mean(t))
             })
             .collect();
+        let place = self.place_of_reference(from, external.reference);
         match having[..] {
             [one] => {
-                let name = &self.parts[one].name;
+                let name = self.name(one);
                 let finding = Diagnostic::new(
                     &UNQUALIFIED_REFERENCE,
                     place.clone(),
@@ -322,14 +429,14 @@ impl Linking<'_, '_> {
             }
             [] => {
                 let mut known: Vec<String> =
-                    self.parts[from].spec.instances.iter().map(|i| i.name.to_string()).collect();
+                    self.resources(from).iter().map(|i| i.name.to_string()).collect();
                 known.sort_unstable();
                 if text.contains('.') {
                     known.extend(self.parts.iter().flat_map(|p| {
-                        p.spec.instances.iter().map(move |i| format!("{}.{}", p.name, i.name))
+                        p.outline.resources.iter().map(move |i| format!("{}.{}", p.part.name, i.name))
                     }));
                 }
-                if text.split_once('.').is_some_and(|(m, _)| self.index.broken.contains(m)) {
+                if text.split_once('.').is_some_and(|(m, _)| self.broken.contains(m)) {
                     return None;
                 }
                 let not_assigned = text.split_once('.').map(|(m, _)| m.to_owned());
@@ -348,7 +455,7 @@ impl Linking<'_, '_> {
             }
             _ => {
                 let names: Vec<String> =
-                    having.iter().map(|at| format!("{}.{text}", self.parts[*at].name)).collect();
+                    having.iter().map(|at| format!("{}.{text}", self.name(*at))).collect();
                 let finding = Diagnostic::new(
                     &AMBIGUOUS_REFERENCE,
                     place.clone(),
@@ -362,26 +469,26 @@ impl Linking<'_, '_> {
         }
     }
 
-    fn edge(&mut self, from: usize, instance: usize, part: usize, to: usize, kind: EdgeKind, place: &Place) {
-        let ours = &self.parts[from].spec.instances[instance];
-        let theirs = &self.parts[part].spec.instances[to];
-        let (we, they) = (
-            format!("{}.{}", self.parts[from].name, ours.name),
-            format!("{}.{}", self.parts[part].name, theirs.name),
-        );
-        let (pair, text) = match kind {
-            EdgeKind::DependsOn | EdgeKind::Subscribes => {
-                ((part, from), format!("`{we}` waits for `{they}`"))
-            }
-            EdgeKind::Before | EdgeKind::Notify => ((from, part), format!("`{we}` comes before `{they}`")),
+    fn edge(&mut self, from: usize, external: &External, part: usize, to: usize) {
+        let (instance, kind) = (external.from, external.kind);
+        let (Some(ours), Some(theirs)) = (self.resources(from).get(instance), self.resources(part).get(to))
+        else {
+            return;
         };
-        self.module_edges.push((pair, place.clone(), text));
+        let pair = match kind {
+            EdgeKind::DependsOn | EdgeKind::Subscribes => (part, from),
+            EdgeKind::Before | EdgeKind::Notify => (from, part),
+        };
+        let reference = external.reference;
+        let cause = Cause::Reference { from, reference, kind, ours: instance, theirs: (part, to) };
+        self.module_edges.push((pair, cause));
         // an edge goes with the resource that drops out
-        if ours.dropped || theirs.dropped || self.parts[from].spec.gated || self.parts[part].spec.gated {
+        let gated = |part: usize| self.parts[part].outline.gated;
+        if ours.dropped || theirs.dropped || gated(from) || gated(part) {
             return;
         }
-        let our_name = (self.parts[from].name.clone(), ours.name.clone());
-        let their_name = (self.parts[part].name.clone(), theirs.name.clone());
+        let our_name = (self.name(from).clone(), ours.name.clone());
+        let their_name = (self.name(part).clone(), theirs.name.clone());
         let (holder, at, other, told) = match kind {
             EdgeKind::DependsOn => (from, instance, their_name, false),
             EdgeKind::Before => (part, to, our_name, false),
@@ -395,27 +502,29 @@ impl Linking<'_, '_> {
 
     /// Two resources of a unique type with one key on one envoy.
     fn unique_targets(&mut self) {
+        let count = self.parts.iter().map(|p| p.outline.unique.len()).sum();
         let mut seen: FxHashMap<(&str, &str), (usize, usize)> = FxHashMap::default();
-        for (part, p) in self.parts.iter().enumerate().filter(|(_, p)| !p.spec.gated) {
-            for (at, i) in p.spec.instances.iter().enumerate().filter(|(_, i)| !i.dropped) {
-                let (Some(key), true) = (&i.key, i.unique) else { continue };
+        seen.reserve(count);
+        for (part, p) in self.parts.iter().enumerate().filter(|(_, p)| !p.outline.gated) {
+            for at in p.outline.unique.iter().copied() {
+                let Some(i) = p.outline.resources.get(at) else { continue };
+                let Some(key) = &i.key else { continue };
                 let Some((other_part, other)) = seen.insert((&i.kind, key), (part, at)) else { continue };
-                let first = &self.parts[other_part].spec.instances[other];
+                let Some(first) = self.resources(other_part).get(other) else { continue };
                 // two of one name are reported as such
                 if other_part == part && first.name == i.name {
                     continue;
                 }
                 let message = format!("two resources manage the {} `{key}` of one envoy", i.kind);
-                let mut finding = Diagnostic::new(&DUPLICATE_TARGET, self.place(part, i.span), message)
-                    .label(format!("`{}.{}`", p.name, i.name))
-                    .also(
-                        self.place(other_part, first.span),
-                        format!("`{}.{}`", self.parts[other_part].name, first.name),
-                    )
-                    .help("keep one of them, or give them conditions that exclude each other");
-                if self.parts[part].spec.when(i).is_some()
-                    || self.parts[other_part].spec.when(first).is_some()
-                {
+                let mut finding =
+                    Diagnostic::new(&DUPLICATE_TARGET, self.place_of_resource(part, i), message)
+                        .label(format!("`{}.{}`", p.part.name, i.name))
+                        .also(
+                            self.place_of_resource(other_part, first),
+                            format!("`{}.{}`", self.name(other_part), first.name),
+                        )
+                        .help("keep one of them, or give them conditions that exclude each other");
+                if i.conditional || first.conditional {
                     finding.severity = Severity::Warning;
                 }
                 self.out.found.push(finding);
@@ -425,22 +534,20 @@ impl Linking<'_, '_> {
 
     /// `when: changed` on a resource that nothing notifies.
     fn untold(&mut self) {
-        let mut told: HashSet<(&str, &str)> = HashSet::new();
-        for p in self.parts {
-            let targets = p.spec.shape.notify.iter().flatten();
-            told.extend(targets.filter_map(|to| Some((&*p.name, &*p.spec.instances.get(*to)?.name))));
+        if self.parts.iter().all(|p| p.outline.untold.is_empty()) {
+            return;
         }
         let extra: BTreeSet<(Arc<str>, Arc<str>)> =
             self.extra.values().flat_map(|e| e.notify.values()).flatten().cloned().collect();
-        for (part, p) in self.parts.iter().enumerate().filter(|(_, p)| !p.spec.gated) {
-            for i in &p.spec.instances {
-                let Some(span) = i.waits else { continue };
-                if told.contains(&(&*p.name, &*i.name)) || extra.contains(&(p.name.clone(), i.name.clone())) {
+        for (part, p) in self.parts.iter().enumerate().filter(|(_, p)| !p.outline.gated) {
+            for i in p.outline.untold.iter().filter_map(|at| p.outline.resources.get(*at)) {
+                if extra.contains(&(p.part.name.clone(), i.name.clone())) {
                     continue;
                 }
+                let when = self.typed(part, i.number).and_then(|r| r.when.as_ref());
                 let finding = Diagnostic::new(
                     &NEVER_TRUE,
-                    self.place(part, span),
+                    self.place(part, when.map(|w| w.spans.span)),
                     format!("`changed` is never true: nothing notifies `{}`", i.name),
                 )
                 .label("never true")
@@ -451,7 +558,7 @@ impl Linking<'_, '_> {
     }
 
     fn run_order(&mut self) {
-        let edges: Vec<(usize, usize)> = self.module_edges.iter().map(|(e, ..)| *e).collect();
+        let edges: Vec<(usize, usize)> = self.module_edges.iter().map(|(e, _)| *e).collect();
         let order = match order(self.parts.len(), &edges) {
             Ok(order) => order,
             Err(circle) => {
@@ -460,13 +567,37 @@ impl Linking<'_, '_> {
             }
         };
         for at in order {
-            let part = &self.parts[at];
-            if part.spec.gated {
+            let Outlined { part, outline } = &self.parts[at];
+            if outline.gated {
                 self.out.gated.push(part.name.clone());
                 continue;
             }
             let extra = self.extra.remove(&at).unwrap_or_default();
             self.out.modules.push(LinkedModule { name: part.name.clone(), file: part.file, extra });
+        }
+    }
+
+    /// Where it says that one module comes before another, and what it says.
+    fn reason(&self, (first, then): (usize, usize), cause: Cause) -> (Place, String) {
+        match cause {
+            Cause::Module(nth) => {
+                let module = module(self.db, self.parts[then].part.file);
+                let span = module.and_then(|m| m.depends_on.get(nth)).map(|n| n.span);
+                let text = format!("module `{}` waits for `{}`", self.name(then), self.name(first));
+                (self.place(then, span), text)
+            }
+            Cause::Reference { from, reference, kind, ours, theirs: (part, to) } => {
+                let named = |part: usize, at: usize| {
+                    let resource = self.resources(part).get(at).map(|r| &*r.name).unwrap_or_default();
+                    format!("{}.{resource}", self.name(part))
+                };
+                let (we, they) = (named(from, ours), named(part, to));
+                let text = match kind {
+                    EdgeKind::DependsOn | EdgeKind::Subscribes => format!("`{we}` waits for `{they}`"),
+                    EdgeKind::Before | EdgeKind::Notify => format!("`{we}` comes before `{they}`"),
+                };
+                (self.place_of_reference(from, reference), text)
+            }
         }
     }
 
@@ -476,21 +607,13 @@ impl Linking<'_, '_> {
         let steps: Vec<(usize, usize)> = next.zip(circle.iter().copied()).collect();
         let mut places: Vec<(Place, String)> = Vec::new();
         for step in steps {
-            let Some((_, place, text)) = self.module_edges.iter().find(|(e, ..)| *e == step) else {
-                continue;
-            };
-            let mut place = place.clone();
-            if place.span.end == u32::MAX {
-                place.span = module(self.db, self.parts[step.1].file)
-                    .and_then(|m| m.depends_on.get(place.span.start as usize))
-                    .map_or(Span::new(0, 0), |n| n.span);
-            }
-            places.push((place, text.clone()));
+            let Some((_, cause)) = self.module_edges.iter().find(|(e, _)| *e == step) else { continue };
+            places.push(self.reason(step, *cause));
         }
         let mut places = places.into_iter();
         let Some((place, text)) = places.next() else { return };
         let shown: Vec<String> =
-            circle.iter().chain(circle.first()).map(|at| format!("`{}`", self.parts[*at].name)).collect();
+            circle.iter().chain(circle.first()).map(|at| format!("`{}`", self.name(*at))).collect();
         let mut finding = Diagnostic::new(
             &DEPENDENCY_CYCLE,
             place,

@@ -5,6 +5,7 @@ pub mod evaluate;
 pub mod instances;
 pub mod link;
 pub mod order;
+pub mod outline;
 pub mod shape;
 pub mod typed;
 

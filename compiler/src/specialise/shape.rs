@@ -86,8 +86,8 @@ pub struct External {
     pub kind: EdgeKind,
     /// As written.
     pub text: Arc<str>,
-    /// Its place.
-    pub span: Span,
+    /// The number of the resource that has it, and its number among the references of that.
+    pub reference: (usize, usize),
 }
 
 /// Resolves the references inside a module.
@@ -162,8 +162,9 @@ impl Shaping<'_> {
         // (first, then) with the reference that says so
         let mut edges: Vec<((usize, usize), Span, EdgeKind)> = Vec::new();
         for at in 0..count {
-            let Some(resource) = self.resources.get(self.names[at].0) else { continue };
-            for reference in &resource.edges {
+            let number = self.names[at].0;
+            let Some(resource) = self.resources.get(number) else { continue };
+            for (nth, reference) in resource.edges.iter().enumerate() {
                 match self.local(module, reference, &names) {
                     Some(targets) => {
                         self.told(at, &targets, reference);
@@ -175,7 +176,7 @@ impl Shaping<'_> {
                         from: at,
                         kind: reference.kind,
                         text: reference.to.text.clone(),
-                        span: reference.to.span,
+                        reference: (number, nth),
                     }),
                 }
             }

@@ -3,8 +3,10 @@
 
 mod attributes;
 mod reads;
+mod total;
 
-pub use reads::{Group, Reads};
+pub use reads::{Depth, Group, Reads};
+pub use total::is_small;
 
 use crate::db::{Content, Db, Project, SourceFile};
 use crate::diagnostic::codes::{
@@ -43,8 +45,12 @@ pub struct TypedModule {
     pub when: Option<Lowered>,
     /// In source order.
     pub resources: Vec<TypedResource>,
+    /// The resources by what a check of them looks at.
+    pub outline: Vec<Group>,
     /// The resources by what they look at.
-    pub groups: Vec<Group>,
+    pub full: Vec<Group>,
+    /// Variables whose values make no difference to a check, as long as they are small.
+    pub small: BTreeSet<Arc<str>>,
     /// Shared traits it looks at.
     pub footprint: BTreeSet<Arc<str>>,
     /// Findings.
@@ -130,6 +136,19 @@ pub struct TypedAttribute {
     pub shape: Shape,
     /// The type that the value has to have.
     pub ty: &'static Type,
+    /// It has a value whatever its variables are; not evaluated by a check.
+    pub total: bool,
+}
+
+/// What of the world a typed module looks at; no positions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// What a check looks at.
+    pub outline: Reads,
+    /// As in [`TypedModule`].
+    pub small: BTreeSet<Arc<str>>,
+    /// As in [`TypedModule`].
+    pub footprint: BTreeSet<Arc<str>>,
 }
 
 /// Types a module file for some variables.
@@ -155,16 +174,41 @@ pub fn typed<'db>(
         shared_traits(&lowered.expr, &mut typing.footprint);
         lowered
     });
-    let resources: Vec<_> = module.resources.iter().filter_map(|r| typing.resource(r)).collect();
+    let mut resources: Vec<_> = module.resources.iter().filter_map(|r| typing.resource(r)).collect();
     typing.defaults(&resources);
+    let small = total::mark(&mut resources, typing.vars);
     Some(TypedModule {
         name: module.name.text.clone(),
         when,
-        groups: reads::groups(&resources),
+        outline: reads::groups(&resources, Depth::Outline),
+        full: reads::groups(&resources, Depth::Full),
+        small,
         resources,
         footprint: typing.footprint,
         found: typing.sink.found,
     })
+}
+
+impl TypedModule {
+    /// Its resources in groups.
+    pub fn groups(&self, depth: Depth) -> &[Group] {
+        match depth {
+            Depth::Outline => &self.outline,
+            Depth::Full => &self.full,
+        }
+    }
+}
+
+/// What a module looks at. An edit that leaves it as it was stops here.
+#[salsa::tracked(returns(ref))]
+pub fn needs<'db>(db: &'db dyn Db, project: Project, file: SourceFile, types: TypesKey<'db>) -> Needs {
+    let Some(module) = typed(db, project, file, types) else { return Needs::default() };
+    let mut outline = Reads::default();
+    module.outline.iter().for_each(|g| outline.merge(&g.reads));
+    if let Some(when) = &module.when {
+        outline.expr(&when.expr);
+    }
+    Needs { outline, small: module.small.clone(), footprint: module.footprint.clone() }
 }
 
 /// Findings of a template file by itself.

@@ -109,7 +109,7 @@ impl<'a> Assigned<'a> {
         name: &str,
     ) -> Result<(&'a TypedResource, ClassFacts), Failure> {
         let instance = self.specialised.instances.iter().find(|i| *i.name == *name);
-        let declared = instance.and_then(|i| self.typed.resources.iter().find(|r| r.span == i.span));
+        let declared = instance.and_then(|i| self.typed.resources.get(i.number));
         if let Some(declared) = declared {
             let mut facts = host.facts(true);
             facts.item = item(declared, name, &facts);

@@ -70,7 +70,7 @@ pub(super) fn explain(host: &Host<'_>, name: &str) -> Result<Answer, Failure> {
         let (file, line) = step_place(host, name, step);
         let origin = origin(host, step);
         let shown =
-            if step.value == Value::Null { "un-set".into() } else { short(&value_text(&step.value), 44) };
+            if *step.value == Value::Null { "un-set".into() } else { short(&value_text(&step.value), 44) };
         let mark = if effect == Effect::Wins { "◀ " } else { "  " };
         rows.push(vec![
             format!("  {shown}"),
@@ -130,7 +130,7 @@ fn effects(variable: &Variable) -> Vec<Effect> {
             StepState::Undecided => Effect::Undecided,
             StepState::Applied if !open => Effect::Hidden,
             StepState::Applied => {
-                let map = matches!(step.value, Value::Map(_));
+                let map = matches!(*step.value, Value::Map(_));
                 let first = winner.is_none();
                 winner.get_or_insert(map);
                 // what is below a scalar, a list or a null does not count

@@ -73,7 +73,7 @@ impl Typing<'_> {
         let scope = self.scope(item, Stage::Converge, "an attribute", false);
         let shape = attribute::lower(&a.value, &schema.ty, schema.sensitive, &what, &scope, &mut self.sink)?;
         let file = self.sink.file.clone();
-        Some(TypedAttribute { name: a.name.clone(), file, shape, ty: &schema.ty })
+        Some(TypedAttribute { name: a.name.clone(), file, shape, ty: &schema.ty, total: false })
     }
 
     /// `source:` becomes the attribute that it renders.
@@ -150,6 +150,7 @@ impl Typing<'_> {
             file: template_path,
             shape: Shape::Leaf(Box::new(lowered)),
             ty: &schema.ty,
+            total: false,
         })
     }
 

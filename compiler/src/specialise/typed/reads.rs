@@ -1,10 +1,26 @@
 //! What expressions look at, and resources grouped by it.
 
-use super::{NameForm, TypedResource};
+use super::{NameForm, TypedAttribute, TypedResource};
 use crate::resolve::vars::shared_traits;
 use ir::{Builtin, Expr, Root};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+
+/// How much of a module is evaluated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Depth {
+    /// What can have findings, and what other modules see.
+    Outline,
+    /// Everything.
+    Full,
+}
+
+impl Depth {
+    /// Whether an attribute is evaluated.
+    pub fn looks_at(self, attribute: &TypedAttribute) -> bool {
+        self == Depth::Full || !attribute.total
+    }
+}
 
 /// Resources that look at the same facts.
 #[derive(Debug)]
@@ -31,7 +47,16 @@ pub struct Reads {
 }
 
 impl Reads {
-    fn of(r: &TypedResource) -> Reads {
+    /// Adds what `other` looks at.
+    pub(super) fn merge(&mut self, other: &Reads) {
+        self.vars.extend(other.vars.iter().cloned());
+        self.traits.extend(other.traits.iter().cloned());
+        self.environment |= other.environment;
+        self.roles |= other.roles;
+        self.modules |= other.modules;
+    }
+
+    fn of(r: &TypedResource, depth: Depth) -> Reads {
         let mut out = Reads::default();
         if let NameForm::Template(name) = &r.name {
             out.expr(&name.expr);
@@ -39,13 +64,14 @@ impl Reads {
         for lowered in [&r.when, &r.foreach, &r.case].into_iter().flatten() {
             out.expr(&lowered.expr);
         }
-        for attribute in r.attributes.iter().chain(r.branches.iter().flat_map(|(_, a)| a)) {
+        let attributes = r.attributes.iter().chain(r.branches.iter().flat_map(|(_, a)| a));
+        for attribute in attributes.filter(|a| depth.looks_at(a)) {
             attribute.shape.leaves(&mut |l| out.expr(&l.expr));
         }
         out
     }
 
-    fn expr(&mut self, e: &Expr) {
+    pub(super) fn expr(&mut self, e: &Expr) {
         shared_traits(e, &mut self.traits);
         e.walk(&mut |e| match e {
             Expr::Path(Root::Vars, steps) => self.vars.extend(steps.first().cloned()),
@@ -63,10 +89,10 @@ impl Reads {
 }
 
 /// Groups resources by what they look at.
-pub(super) fn groups(resources: &[TypedResource]) -> Vec<Group> {
+pub(super) fn groups(resources: &[TypedResource], depth: Depth) -> Vec<Group> {
     let mut out: Vec<Group> = Vec::new();
     for (number, resource) in resources.iter().enumerate() {
-        let reads = Reads::of(resource);
+        let reads = Reads::of(resource, depth);
         match out.iter_mut().find(|g| g.reads == reads) {
             Some(group) => group.resources.push(number),
             None => out.push(Group { reads, resources: vec![number] }),
