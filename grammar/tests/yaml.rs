@@ -259,6 +259,7 @@ const CONSTRUCTS: &[(&str, Verdict, &str)] = &[
     ("8.1.1.1", Both, "a: |\n    b\n  c\n"),
     ("8.1.1.1", Theirs, "|\n\ta\n"),
     ("8.1.1.2", Same, "a: |  # b\n  c\n # d\n\n# e\nf: g\n"),
+    ("8.1.1.2", Ours, "a: |\n  b\n\t\nc: d\n"),
     ("8.1.1.2", Theirs, "a: |2\n\n # b\n"),
     ("8.1.1", Both, "a: | b\n  c\n"),
     ("8.1.2", Same, "a: |\n  b\n   c\n\n  \td\n    \n  e\n"),

@@ -114,6 +114,7 @@ const MISTAKES: &[(&str, &[&str], &str)] = &[
     ("a: [b\n\t]\nc: d\n", &["tab-indentation"], "{a: [b], c: d}"),
     ("\"a\\\nb\": c\n", &["key-too-long"], "\"ab\""),
     ("a:\n  'b\n  c': d\n  e: f\n", &["key-too-long"], "{a: 'b c'}"),
+    ("a: |\n\t\nb: >\n  c\n \t\n  d\ne: f\n", &["tab-indentation"; 2], "{a: ||, b: >c\\nd\\n>, e: f}"),
     ("a: [- b]\n", &["list-in-brackets"], "{a: [b]}"),
     ("a: {b\n  c: d}\n", &["key-too-long"], "{a: {b c: d}}"),
     ("a: {b\n  c, d: e}\nf: [{'g\n  h'}]\n", &["key-too-long"; 2], "{a: {b c: ~, d: e}, f: [{g h: ~}]}"),

@@ -11,6 +11,13 @@ use super::{Comment, block_text, plain, quoted};
 use crate::Span;
 use crate::error::SyntaxError;
 
+/// A line of a text with nothing but blanks, among them a tab where its indentation belongs.
+pub(super) fn tab_on_blank_line(span: Span) -> SyntaxError {
+    tab_error(span, "a blank line within a text cannot begin with a tab")
+        .help("leave the blank line empty")
+        .fix(span, "")
+}
+
 impl Layout<'_> {
     /// A value that begins at `self.at`, on the line of its key or dash or on its own.
     pub(super) fn inline(&mut self) {
@@ -61,11 +68,7 @@ impl Layout<'_> {
 
     pub(super) fn blank_line_tab(&mut self, tab: Option<Span>) {
         if let Some(span) = tab {
-            self.sink.push(
-                tab_error(span, "a blank line within a text cannot begin with a tab")
-                    .help("leave the blank line empty")
-                    .fix(span, ""),
-            );
+            self.sink.push(tab_on_blank_line(span));
         }
     }
 
