@@ -33,8 +33,8 @@ pub enum OpenError {
     },
     /// Neither node entries nor modules.
     #[error(
-        "no policy in `{}`: it holds no .vgo file; `vigoc init` makes a small one, `-C DIR` names another directory",
-        path.display()
+        "no policy in `{path}`: it holds no .vgo file; `vigoc init {path}` makes a small one",
+        path = path.display()
     )]
     Empty {
         /// As given.
@@ -84,8 +84,9 @@ pub fn read(root: &Path, earlier: Option<&Snapshot>) -> Result<Snapshot, OpenErr
     if !real_root.is_dir() {
         return Err(OpenError::NotADirectory { path: root.to_owned() });
     }
-    let mut walk = Walk { real_root: &real_root, earlier, out: Snapshot::default(), bytes: 0 };
-    walk.directory(&real_root, "", 0).map_err(|e| match e {
+    let mut walk =
+        Walk { real_root: &real_root, earlier, out: Snapshot::default(), bytes: 0, way: Vec::new() };
+    walk.directory(&real_root, real_root.clone(), "").map_err(|e| match e {
         Stop::Io(source) => failed(source),
         Stop::Limit(limit) => OpenError::TooLarge { path: root.to_owned(), limit },
     })?;
@@ -114,16 +115,25 @@ struct Walk<'a> {
     earlier: Option<&'a Snapshot>,
     out: Snapshot,
     bytes: u64,
+    /// The directories on the way to the current one, without symlinks.
+    way: Vec<PathBuf>,
 }
 
-/// Deeper than any policy; ends a circle of links.
-const MAX_DIRECTORIES: u32 = 64;
+/// Deeper than any policy.
+const MAX_DIRECTORIES: usize = 64;
 
 impl Walk<'_> {
-    fn directory(&mut self, dir: &Path, relative: &str, depth: u32) -> Result<(), Stop> {
-        if depth > MAX_DIRECTORIES {
+    fn directory(&mut self, dir: &Path, real: PathBuf, relative: &str) -> Result<(), Stop> {
+        if self.way.len() > MAX_DIRECTORIES {
             return Err(Stop::Limit("64 nested directories"));
         }
+        self.way.push(real);
+        let done = self.entries(dir, relative);
+        self.way.pop();
+        done
+    }
+
+    fn entries(&mut self, dir: &Path, relative: &str) -> Result<(), Stop> {
         let mut names = Vec::new();
         for entry in fs::read_dir(dir).map_err(Stop::Io)? {
             names.push(entry.map_err(Stop::Io)?.file_name());
@@ -146,12 +156,21 @@ impl Walk<'_> {
                 }
             };
             let linked = fs::symlink_metadata(&path).is_ok_and(|m| m.is_symlink());
-            let leaves = linked && !path.canonicalize().is_ok_and(|p| p.starts_with(self.real_root));
+            let target = if linked { path.canonicalize().ok() } else { None };
+            let leaves = linked && !target.as_ref().is_some_and(|p| p.starts_with(self.real_root));
             if metadata.is_dir() {
                 if leaves {
                     self.put(relative, Content::LeavesRoot, None)?;
+                } else if target.as_ref().is_some_and(|target| self.way.iter().any(|d| d.starts_with(target)))
+                {
+                    self.put(
+                        relative,
+                        Content::Unreadable("it is a symlink to a directory that it is in".into()),
+                        None,
+                    )?;
                 } else {
-                    match self.directory(&path, &relative, depth + 1) {
+                    let real = target.or_else(|| Some(self.way.last()?.join(name))).unwrap_or_default();
+                    match self.directory(&path, real, &relative) {
                         Err(Stop::Io(e)) => self.put(relative, Content::Unreadable(e.to_string()), None)?,
                         other => other?,
                     }

@@ -182,6 +182,7 @@ pub const SLUGS: &[(&str, &str)] = &[
     ("template-unsupported", "a template action that the language leaves out"),
     ("template-unterminated-text", "text in a template without its closing quote"),
     ("too-many-errors", "the errors of a text beyond the hundredth"),
+    ("too-many-values", "a file with more than a million keys and values"),
     ("unclosed-bracket", "a `[` or `{` without its counterpart"),
     ("unexpected-character", "a character that cannot stand here"),
     ("unexpected-colon", "a second `:` in one entry in brackets"),

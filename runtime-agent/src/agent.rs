@@ -10,7 +10,7 @@ use crate::facts::{HostFacts, NoSecrets, Secrets};
 use crate::identity::{Identity, IdentityError};
 use crate::observe::{Outcome, RunObserver, RunSummary};
 use crate::report::report_of;
-use crate::resource::Context;
+use crate::resource::{Context, Managed};
 use crate::root::{FsError, Root};
 use crate::server::{Grpc, NetError, Server};
 use crate::state::{StateDir, StateError, StateLock};
@@ -215,6 +215,7 @@ impl Agent {
             diff: options.diff,
             // In a sandbox of an ordinary user all files are that user's.
             ownership: root.is_host() || nix::unistd::geteuid().is_root(),
+            managed: &Managed::unknown(),
         };
         let Converged { results, totals, stopped } =
             converge(work.modules, &facts, &context, options, triggers, observer, self.stop())?;
@@ -376,11 +377,12 @@ impl Session<'_> {
             release_serial: verified.manifest.release_serial,
             seq: verified.manifest.seq,
             offline,
+            only: options.only.clone(),
         })?;
         let mut summary =
             self.agent.converge(&self.root, &work, options, &mut StoreTriggers(&self.store), observer)?;
         summary.run_id.clone_from(&run.run_id);
-        let past = past_of(&summary, now);
+        let past = past_of(&summary, options, now);
         self.store.end_run(&run, &report_of(&summary), &past)?;
         self.store.raise_floor(self.agent.clock().now())?;
         Ok(summary)
@@ -398,7 +400,7 @@ fn exists(options: &RunOptions, modules: &[Module]) -> Result<(), AgentError> {
     }
 }
 
-fn past_of(summary: &RunSummary, at: Millis) -> Past {
+fn past_of(summary: &RunSummary, options: &RunOptions, at: Millis) -> Past {
     Past {
         run_id: summary.run_id.clone(),
         at,
@@ -406,6 +408,7 @@ fn past_of(summary: &RunSummary, at: Millis) -> Past {
         totals: summary.totals,
         offline: summary.offline,
         interrupted: false,
+        only: options.only.clone(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::facts::HostFacts;
 use crate::observe::{Outcome, ResourceReport, RunObserver, Totals};
-use crate::resource::{Context, Desired, ResourceError, executor};
+use crate::resource::{Context, Desired, Managed, ResourceError, executor};
 use crate::store::StoreError;
 use crate::text::{bounded, printable, printable_lines};
 use ir::{Budget, EvalError, Module, Resource, Target, Value};
@@ -87,6 +87,8 @@ pub fn converge(
     observer: &mut dyn RunObserver,
     stop: &AtomicBool,
 ) -> Result<Converged, StoreError> {
+    let managed = Managed::of(modules, |expr| evaluate(facts, expr).map(|(value, _)| value));
+    let context = &Context { managed: &managed, ..*context };
     let mut run =
         Run { facts, context, options, due: triggers.pending()?, triggers, blocked: HashSet::new() };
     let mut converged = Converged::default();
@@ -186,7 +188,7 @@ impl Run<'_> {
 
     fn decide(&mut self, module: &Module, resource: &Resource, detail: &mut String) -> End {
         if let Some(when) = &resource.when {
-            match self.evaluate(when) {
+            match evaluate(self.facts, when) {
                 Ok((Value::Bool(true), _)) => {}
                 Ok((Value::Bool(false), _)) => return End::plain(Outcome::Skipped, "when"),
                 Ok((other, _)) => {
@@ -197,7 +199,7 @@ impl Run<'_> {
         }
         let mut desired = Desired::default();
         for (name, expr) in &resource.attributes {
-            match self.evaluate(expr) {
+            match evaluate(self.facts, expr) {
                 Ok((value, sensitive)) => desired.set(name, value, sensitive),
                 Err(error) => return End::failed("evaluate", format!("attribute `{name}`: {error}")),
             }
@@ -223,7 +225,7 @@ impl Run<'_> {
             return Ok(End::plain(Outcome::Ok, ""));
         }
         let mut end = End::plain(Outcome::Changed, printable(&probe.action()));
-        end.lines = probe.diff.as_ref().map(|d| (d.added, d.removed));
+        end.lines = probe.diff.as_ref().map(|d| (d.added, d.removed)).filter(|lines| *lines != (0, 0));
         end.diff = probe.diff.as_ref().map(|d| d.text.clone()).filter(|text| !text.is_empty());
         let notified: BTreeSet<String> = resource.notify.iter().filter_map(|t| target(module, t)).collect();
         if self.options.dry_run {
@@ -261,22 +263,22 @@ impl Run<'_> {
             }
         }
     }
+}
 
-    /// The value, and whether a secret went into it.
-    fn evaluate(&self, expr: &ir::Expr) -> Result<(Value, bool), String> {
-        self.facts.touched.set(false);
-        self.facts.missing.replace(None);
-        let value = ir::finish(expr, self.facts, &mut Budget::default());
-        if let Some(path) = self.facts.missing.take() {
-            let path = printable(&path);
-            return Err(format!("blocked: secret `{path}` is not available; nothing was changed"));
-        }
-        match value {
-            Ok(value) => Ok((value, self.facts.touched.get())),
-            // An error may quote the value it met.
-            Err(_) if self.facts.touched.get() => Err("cannot be computed from its secret".to_owned()),
-            Err(EvalError { kind, .. }) => Err(kind.to_string()),
-        }
+/// The value, and whether a secret went into it.
+fn evaluate(facts: &HostFacts<'_>, expr: &ir::Expr) -> Result<(Value, bool), String> {
+    facts.touched.set(false);
+    facts.missing.replace(None);
+    let value = ir::finish(expr, facts, &mut Budget::default());
+    if let Some(path) = facts.missing.take() {
+        let path = printable(&path);
+        return Err(format!("blocked: secret `{path}` is not available; nothing was changed"));
+    }
+    match value {
+        Ok(value) => Ok((value, facts.touched.get())),
+        // An error may quote the value it met.
+        Err(_) if facts.touched.get() => Err("cannot be computed from its secret".to_owned()),
+        Err(EvalError { kind, .. }) => Err(kind.to_string()),
     }
 }
 

@@ -44,12 +44,14 @@ pub enum EnrolError {
     #[error("`{0}` is not a CA hash; `vigosrv token create` prints it, 64 hexadecimal digits")]
     CaHash(String),
     /// Somebody else's CA.
-    #[error("{server} belongs to another CA than --ca-hash says (it shows {}); the token was not sent", if shown.is_empty() { "none".to_owned() } else { shown.join(", ") })]
+    ///
+    /// Does not say which: whoever answers here must not be able to tell people what to trust.
+    #[error(
+        "{server} belongs to another CA than --ca-hash says; the token was not sent; the hash of the right one is printed by `vigosrv token create`, on the server itself"
+    )]
     WrongCa {
         /// `HOST:PORT`.
         server: String,
-        /// Hashes of what it showed.
-        shown: Vec<String>,
     },
     /// It said no.
     #[error("{server} did not enrol this host: {message}")]
@@ -112,9 +114,7 @@ impl Agent {
         let runtime = runtime()?;
         let presented = runtime.block_on(look(&options.server))?;
         let Some(ca) = presented.iter().find(|der| protocol::ca_hash(der) == Some(wanted)) else {
-            let shown =
-                presented.iter().filter_map(|der| protocol::ca_hash(der)).map(|h| h.to_string()).collect();
-            return Err(EnrolError::WrongCa { server: options.server.clone(), shown });
+            return Err(EnrolError::WrongCa { server: options.server.clone() });
         };
         let ca_pem = pem("CERTIFICATE", ca);
 

@@ -5,7 +5,7 @@ use crate::checkin::Conversation;
 use crate::clock::Millis;
 use crate::identity::{Identity, IdentityError};
 use crate::store::{Past, Store};
-use crate::text::{span, took};
+use crate::text::{printable, span, took};
 use crate::verify::{VerifyError, effective_now};
 use ir::Value;
 use serde_json::json;
@@ -122,13 +122,18 @@ fn leaves(value: &Value) -> usize {
 }
 
 impl Status {
+    /// The last run that looked at everything: one with `--only` says nothing about the host.
+    fn last_whole_run(&self) -> Option<&Past> {
+        self.past.iter().find(|run| run.only.is_none())
+    }
+
     /// One word for monitoring, and why.
     pub fn health(&self) -> (Health, String) {
         let Some(_) = &self.identity else { return (Health::Unknown, "not enrolled".to_owned()) };
         if let Some(problem) = &self.problem {
             return (Health::Critical, format!("not converging: {problem}"));
         }
-        if let Some(run) = self.past.first() {
+        if let Some(run) = self.last_whole_run() {
             if run.totals.failed > 0 {
                 return (Health::Warning, format!("{} resources failed in the last run", run.totals.failed));
             }
@@ -140,7 +145,7 @@ impl Status {
         if silent > self.interval * 5 / 2 {
             return (Health::Warning, format!("no answer from the server for {}", span(silent)));
         }
-        match self.past.first() {
+        match self.last_whole_run() {
             Some(run) => (Health::Ok, format!("{} ok, {} changed", run.totals.ok, run.totals.changed)),
             None => (Health::Unknown, "no run yet".to_owned()),
         }
@@ -170,7 +175,7 @@ impl Status {
             line("", format!("it has no policy for this host: {refusal}"));
         }
         line("policy", self.policy());
-        match self.past.first() {
+        match self.last_whole_run() {
             None => line("last run", "none yet".to_owned()),
             Some(run) if run.interrupted => line("last run", format!("{}: interrupted", ago(run.at))),
             Some(run) => {
@@ -189,6 +194,10 @@ impl Status {
                     ),
                 );
             }
+        }
+        let later = self.past.iter().take_while(|run| run.only.is_some());
+        if let Some((run, only)) = later.filter_map(|run| Some((run, run.only.as_ref()?))).next() {
+            line("", format!("{}: {} alone, by hand", ago(run.at), printable(only)));
         }
         let oldest = match self.oldest.filter(|at| *at > 0) {
             Some(at) => format!(" (oldest {})", span(self.now.saturating_sub(at))),
@@ -233,7 +242,7 @@ impl Status {
         let run = |p: &Past| {
             json!({
                 "run_id": p.run_id, "started_at": p.at, "duration_ms": p.took, "totals": p.totals,
-                "offline": p.offline, "interrupted": p.interrupted,
+                "offline": p.offline, "interrupted": p.interrupted, "only": p.only,
             })
         };
         let identity = self.identity.as_ref();

@@ -40,6 +40,9 @@ pub async fn take(context: &Context, envoy: &Envoy, payload: &[u8]) -> Result<u6
         }
     }
     shorten(&mut report.policy_version);
+    if let Some(only) = &mut report.only {
+        shorten(only);
+    }
 
     let (digest, now) = (Hash::of(payload), context.clock.now());
     let (id, run, seq) = (envoy.id.clone(), report.run_id.clone(), report.result_seq);

@@ -59,7 +59,7 @@ pub struct Status {
 }
 
 impl Status {
-    /// From the envoy and its latest [`RUNS`] runs, newest first.
+    /// From the envoy and its latest [`RUNS`] runs of everything, newest first.
     pub fn of(envoy: &EnvoyRow, runs: &[RunRow], now: u64) -> Self {
         Status { health: health(runs), drift: drift(runs), reachability: reachability(envoy, now) }
     }
@@ -142,6 +142,7 @@ mod tests {
             failed,
             skipped: 0,
             dropped: None,
+            part: None,
         }
     }
 

@@ -109,6 +109,7 @@ const BEYOND_A_POLICY: &[(&str, &str)] = &[
     ("policy-too-large", "opening fails; takes 100,000 files"),
     ("empty-policy", "opening fails"),
     ("syntax-error", "the properties of the grammar hold that nothing gives it"),
+    ("too-many-values", "nobody reads a golden of a million values; a test of the grammar has it"),
     ("too-many-errors", "nobody reads a golden of a hundred findings; a test of the grammar has it"),
 ];
 

@@ -40,7 +40,7 @@ pub(super) enum Failure {
     #[error("{0}")]
     Input(String),
     /// The policy cannot be read at all.
-    #[error(transparent)]
+    #[error("{0}{hint}", hint = elsewhere(.0))]
     Open(#[from] OpenError),
     /// The question has no answer.
     #[error("{message}{}", help.as_ref().map(|h| format!("\n  help: {h}")).unwrap_or_default())]
@@ -68,13 +68,21 @@ pub(super) enum Failure {
         /// Why.
         source: io::Error,
     },
+    /// Completions or man pages.
+    #[error(transparent)]
+    Manual(#[from] manual::Error),
+}
+
+fn elsewhere(error: &OpenError) -> &'static str {
+    if let OpenError::Empty { .. } = error { ", `-C DIR` names another directory" } else { "" }
 }
 
 impl Failure {
     /// The one place where reasons become exit codes.
     pub(super) fn code(&self) -> u8 {
         match self {
-            Failure::NoAnswer { .. } | Failure::Findings { .. } | Failure::Write { .. } => 1,
+            Failure::NoAnswer { .. } | Failure::Findings { .. } => 1,
+            Failure::Write { .. } | Failure::Manual(_) => 1,
             Failure::Usage(_) => USAGE,
             Failure::Input(_) | Failure::Open(_) => 65,
         }

@@ -36,6 +36,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Member>, Failure> {
             rows.push((format!("line {}", n + 1), json));
         }
     }
+    input::integers_fit(path, &text)?;
     let mut out = Vec::with_capacity(rows.len());
     let mut seen = BTreeSet::new();
     for (place, row) in rows {

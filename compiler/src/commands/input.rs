@@ -1,6 +1,7 @@
 //! What a command is given besides a policy: files and stdin, bounded and checked.
 
 use super::failure::Failure;
+use crate::diagnostic::render::line_column;
 use crate::facts::known_traits;
 use crate::schema::schema;
 use crate::tree::{MAX_FILE_BYTES, find_root};
@@ -61,8 +62,47 @@ pub(super) fn json(path: &Path) -> Result<Json, Failure> {
     if text.trim().is_empty() {
         return Err(Failure::Input(format!("`{}` is empty; it should hold JSON", path.display())));
     }
-    serde_json::from_str(&text)
-        .map_err(|e| Failure::Input(format!("`{}` is not valid JSON: {e}", path.display())))
+    let json = serde_json::from_str(&text)
+        .map_err(|e| Failure::Input(format!("`{}` is not valid JSON: {e}", path.display())))?;
+    integers_fit(path, &text)?;
+    Ok(json)
+}
+
+/// Refuses integers beyond 64 bits, which would become floats, and so other numbers, without a word. The text is valid
+/// JSON.
+pub(super) fn integers_fit(path: &Path, text: &str) -> Result<(), Failure> {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        let rest = bytes.get(at..).unwrap_or_default();
+        at += match byte {
+            b'"' => {
+                let mut escaped = false;
+                let closed = rest.iter().skip(1).position(|b| {
+                    let closes = *b == b'"' && !escaped;
+                    escaped = *b == b'\\' && !escaped;
+                    closes
+                });
+                closed.map_or(rest.len(), |inside| inside + 2)
+            }
+            b'-' | b'0'..=b'9' => {
+                let end =
+                    rest.iter().position(|b| !matches!(b, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9'));
+                let number = text.get(at..at + end.unwrap_or(rest.len())).unwrap_or_default();
+                if !number.contains(['.', 'e', 'E']) && number.parse::<i64>().is_err() {
+                    let (line, column) = line_column(text, at);
+                    return Err(Failure::Input(format!(
+                        "`{}`:{line}:{column}: {} does not fit into 64 bits; write it as text, in quotes",
+                        path.display(),
+                        super::output::short(number, 40)
+                    )));
+                }
+                number.len().max(1)
+            }
+            _ => 1,
+        };
+    }
+    Ok(())
 }
 
 /// A JSON file that holds an object.
@@ -85,7 +125,6 @@ pub(super) fn value(json: &Json) -> Result<Value, String> {
         Json::Bool(b) => Value::Bool(*b),
         Json::Number(n) => match (n.as_i64(), n.as_f64()) {
             (Some(i), _) => Value::Int(i),
-            (None, _) if n.is_u64() => return Err(format!("{n} does not fit into 64 bits")),
             (None, f) => match f.and_then(Finite::new) {
                 Some(f) => Value::Float(f),
                 None => return Err(format!("{n} is not a number that can be stored")),

@@ -16,7 +16,7 @@ mod parse;
 mod residual;
 mod resolve;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use failure::{Exit, Failure};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -60,6 +60,8 @@ enum Command {
     Build(build::Args),
     /// Writes a small working policy.
     Init(init::Args),
+    #[command(flatten)]
+    Manual(manual::Command),
 }
 
 impl Command {
@@ -70,7 +72,11 @@ impl Command {
             Command::Resolve(a) => a.json().then_some("resolve"),
             Command::Explain(a) => a.json().then_some("explain"),
             Command::Eval(a) => a.json().then_some("eval"),
-            Command::Parse(_) | Command::Fmt(_) | Command::Build(_) | Command::Init(_) => None,
+            Command::Parse(_)
+            | Command::Fmt(_)
+            | Command::Build(_)
+            | Command::Init(_)
+            | Command::Manual(_) => None,
         }
     }
 
@@ -84,6 +90,7 @@ impl Command {
             Command::Fmt(a) => fmt::run(a, directory),
             Command::Build(a) => build::run(a, directory),
             Command::Init(a) => init::run(a, directory),
+            Command::Manual(a) => a.run(Cli::command()).map(|()| Exit::Done).map_err(Failure::from),
         }
     }
 }
@@ -129,7 +136,6 @@ fn run() -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_well_formed() {

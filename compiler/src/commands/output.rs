@@ -12,8 +12,16 @@ pub(super) const FORMAT_VERSION: &str = "1.0";
 
 /// Writes data to stdout.
 pub(super) fn data(text: &str) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    stream(|out| out.write_all(text.as_bytes()))
+}
+
+/// Buffered, so that a document can be written in small pieces.
+pub(super) type Stdout = io::BufWriter<io::StdoutLock<'static>>;
+
+/// Writes data to stdout piece by piece.
+pub(super) fn stream(write: impl FnOnce(&mut Stdout) -> io::Result<()>) -> Result<(), Failure> {
+    let mut out = io::BufWriter::with_capacity(64 << 10, io::stdout().lock());
+    match write(&mut out).and_then(|()| out.flush()) {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(source) => Err(Failure::Write { what: "to stdout".into(), source }),
         Ok(()) => Ok(()),

@@ -5,7 +5,9 @@ use super::{input, output};
 use crate::diagnostic::codes::INVALID_VALUE;
 use crate::diagnostic::{Diagnostic, Sink};
 use grammar::document::{Core, Node, Value};
-use serde_json::{Map, Number, Value as Json};
+use serde::{Serialize, Serializer};
+use serde_json::ser::Formatter;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -35,9 +37,15 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     for error in parsed.errors {
         sink.push(Diagnostic::from_syntax(&file, error, &|s| s));
     }
-    let data = plain(&parsed.root, &mut sink);
+    out_of_range(&parsed.root, &mut sink);
     if sink.found.is_empty() {
-        output::data(&output::pretty(&data))?;
+        output::stream(|out| {
+            let mut json = serde_json::Serializer::with_formatter(&mut *out, Indented::default());
+            Plain(&parsed.root).serialize(&mut json)?;
+            out.write_all(b"\n")
+        })?;
+        // Millions of nodes, and the process is about to end.
+        std::mem::forget(parsed.root);
         return Ok(Exit::Done);
     }
     let mut found = sink.found;
@@ -47,30 +55,109 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     Err(Failure::Findings { message, found, texts })
 }
 
-/// As a reader of YAML with the core schema sees it.
-fn plain(node: &Node, sink: &mut Sink) -> Json {
+/// Numbers that no reader could keep.
+fn out_of_range(node: &Node, sink: &mut Sink) {
     match &node.value {
-        Value::Null | Value::Error => Json::Null,
-        Value::Seq(items) => items.iter().map(|n| plain(n, sink)).collect(),
-        Value::Map(entries) => {
-            let entries = entries.iter().map(|e| (e.key.text.clone(), plain(&e.value, sink)));
-            Json::Object(entries.collect::<Map<_, _>>())
-        }
-        Value::Scalar(scalar) => match scalar.core() {
-            Core::Null => Json::Null,
-            Core::Bool(b) => b.into(),
-            Core::Int(i) => i.into(),
-            Core::Float(f) => Number::from_f64(f).map_or(Json::Null, Json::Number),
-            Core::Str => scalar.text.as_str().into(),
-            Core::OutOfRange => {
+        Value::Null | Value::Error => {}
+        Value::Seq(items) => items.iter().for_each(|n| out_of_range(n, sink)),
+        Value::Map(entries) => entries.iter().for_each(|e| out_of_range(&e.value, sink)),
+        Value::Scalar(scalar) => {
+            if scalar.core() == Core::OutOfRange {
                 let message = format!("`{}` is not a number that can be stored", scalar.text);
                 let finding = sink
                     .say(&INVALID_VALUE, node.span, message)
                     .label("out of range")
                     .help("ints have 64 bits and floats are finite; put it in quotes to keep the text");
                 sink.push(finding);
-                Json::Null
             }
-        },
+        }
+    }
+}
+
+/// As a reader of YAML with the core schema sees it.
+struct Plain<'a>(&'a Node);
+
+impl Serialize for Plain<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match &self.0.value {
+            Value::Null | Value::Error => to.serialize_unit(),
+            Value::Seq(items) => to.collect_seq(items.iter().map(Plain)),
+            Value::Map(entries) => to.collect_map(entries.iter().map(|e| (&e.key.text, Plain(&e.value)))),
+            Value::Scalar(scalar) => match scalar.core() {
+                Core::Null | Core::OutOfRange => to.serialize_unit(),
+                Core::Bool(b) => to.serialize_bool(b),
+                Core::Int(i) => to.serialize_i64(i),
+                Core::Float(f) => to.serialize_f64(f),
+                Core::Str => to.serialize_str(&scalar.text),
+            },
+        }
+    }
+}
+
+/// Lists and maps are spread over lines down to here. Below it they stand on one, so that indentation is never more than
+/// a small multiple of the text.
+const SPREAD: usize = 16;
+
+/// Two spaces a level, as every other document.
+#[derive(Default)]
+struct Indented {
+    depth: usize,
+    /// Something stands in the innermost list or map.
+    filled: bool,
+}
+
+impl Indented {
+    fn open<W: ?Sized + Write>(&mut self, out: &mut W, bracket: &[u8]) -> io::Result<()> {
+        self.depth += 1;
+        self.filled = false;
+        out.write_all(bracket)
+    }
+
+    fn close<W: ?Sized + Write>(&mut self, out: &mut W, bracket: &[u8]) -> io::Result<()> {
+        if self.filled && self.depth <= SPREAD {
+            out.write_all(b"\n")?;
+            self.indent(out, self.depth - 1)?;
+        }
+        self.depth -= 1;
+        self.filled = true;
+        out.write_all(bracket)
+    }
+
+    fn next<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
+        self.filled = true;
+        if self.depth > SPREAD {
+            return if first { Ok(()) } else { out.write_all(b", ") };
+        }
+        out.write_all(if first { b"\n" } else { b",\n" })?;
+        self.indent(out, self.depth)
+    }
+
+    fn indent<W: ?Sized + Write>(&self, out: &mut W, depth: usize) -> io::Result<()> {
+        const SPACES: [u8; 2 * SPREAD] = [b' '; 2 * SPREAD];
+        out.write_all(SPACES.get(..2 * depth).unwrap_or(&SPACES))
+    }
+}
+
+impl Formatter for Indented {
+    fn begin_array<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
+        self.open(out, b"[")
+    }
+    fn end_array<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
+        self.close(out, b"]")
+    }
+    fn begin_array_value<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
+        self.next(out, first)
+    }
+    fn begin_object<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
+        self.open(out, b"{")
+    }
+    fn end_object<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
+        self.close(out, b"}")
+    }
+    fn begin_object_key<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
+        self.next(out, first)
+    }
+    fn begin_object_value<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
+        out.write_all(b": ")
     }
 }

@@ -1,5 +1,6 @@
 //! What the compiler says: plain data. [`render`] and the JSON form are renderers of it.
 
+pub mod cut;
 pub mod github;
 pub mod json;
 pub mod nearest;

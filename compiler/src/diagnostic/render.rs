@@ -1,7 +1,8 @@
 //! Diagnostics for people, through miette.
 
+use super::cut::{Cut, without_trailing_blanks};
 use super::{Diagnostic, Place, Severity};
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report};
+use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, Report};
 use std::sync::Arc;
 
 /// How to draw.
@@ -90,13 +91,15 @@ fn draw(
     text: &dyn Fn(&str) -> Option<Arc<str>>,
     out: &mut String,
 ) {
-    // a long line would be drawn whole; a file that cannot be shown is named in the message
-    let shown = text(file).filter(|t| !t.is_empty() && labels.iter().all(|l| near_lines_are_short(t, l)));
+    // a file that cannot be shown is named in the message
+    let shown = text(file).filter(|t| !t.is_empty());
     let mut d = d;
     let report = match shown {
         Some(text) => {
+            let mut labels = labels;
+            let cut = Cut::new(file.clone(), text, &mut labels);
             d.labels = Some(labels);
-            Report::new(d).with_source_code(NamedSource::new(&**file, text.to_string()))
+            Report::new(d).with_source_code(cut)
         }
         None => {
             let at = labels.first().and_then(|l| {
@@ -109,21 +112,10 @@ fn draw(
             Report::new(d)
         }
     };
+    let mut drawn = String::new();
     // writing to a String cannot fail
-    let _ = handler.render_report(out, report.as_ref());
-}
-
-const LONG_LINE: usize = 2_000;
-
-fn near_lines_are_short(text: &str, label: &LabeledSpan) -> bool {
-    let start = label.offset();
-    let end = start + label.len();
-    let from = text[..floor(text, start)].rmatch_indices('\n').nth(2).map_or(0, |(at, _)| at);
-    let to = text[floor(text, end)..]
-        .match_indices('\n')
-        .nth(2)
-        .map_or(text.len(), |(at, _)| floor(text, end) + at);
-    text[from..to].split('\n').all(|line| line.len() <= LONG_LINE)
+    let _ = handler.render_report(&mut drawn, report.as_ref());
+    out.push_str(&without_trailing_blanks(&drawn));
 }
 
 fn floor(text: &str, at: usize) -> usize {

@@ -107,3 +107,30 @@ fn a_policy_that_is_not_there_is_65() {
         }
     }
 }
+
+#[test]
+fn an_integer_that_no_64_bits_hold_is_refused_with_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("t.json");
+    for (json, place) in [
+        (r#"{"a": "12345678901234567890", "b": [1e30, 0.5, 12345678901234567890123]}"#, "1:48"),
+        ("{\"a\": \"\\\\\",\n  \"b\": 9223372036854775808}", "2:8"),
+        (r#"{"a\": -99999999999999999999": -9223372036854775809}"#, "1:32"),
+    ] {
+        std::fs::write(&file, json).unwrap();
+        let ran = vigoc(&["eval", "--when", "true", "--vars", text(&file)]).exits(65);
+        assert!(ran.err.contains(&format!("t.json`:{place}: ")), "{json}: {}", ran.err);
+        assert!(ran.err.contains("does not fit into 64 bits"), "{}", ran.err);
+    }
+    std::fs::write(
+        &file,
+        r#"{"a": [9223372036854775807, -9223372036854775808, 1e30, "99999999999999999999"]}"#,
+    )
+    .unwrap();
+    vigoc(&["eval", "--when", "true", "--vars", text(&file)]).exits(0);
+    std::fs::write(&file, "{\"hostname\": \"a\", \"traits\": {\"x\": 99999999999999999999}}\n").unwrap();
+    let small = small();
+    let ran =
+        vigoc(&["build", text(small.path()), "--fleet", text(&file), "--out", "/nonexistent/out"]).exits(65);
+    assert!(ran.err.contains("t.json`:1:35: 99999999999999999999 does not fit"), "{}", ran.err);
+}

@@ -4,7 +4,6 @@ use super::token::Tok;
 use super::{Entry, Key, Node, Style, Value};
 use crate::Span;
 use crate::error::{Sink, SyntaxError};
-use lalrpop_util::ErrorRecovery;
 
 pub(super) fn or_null(value: Option<Node>, end: u32) -> Node {
     value.unwrap_or_else(|| Node::new(Value::Null, Span::new(end, end)))
@@ -27,8 +26,8 @@ pub(super) fn seq(start: u32, items: Vec<Node>) -> Node {
     Node::new(Value::Seq(items), Span::new(start, end))
 }
 
-pub(super) fn flow_seq(items: Vec<Option<Node>>, span: Span) -> Node {
-    Node::new(Value::Seq(items.into_iter().flatten().collect()), span)
+pub(super) fn flow_seq(items: Vec<Node>, span: Span) -> Node {
+    Node::new(Value::Seq(items), span)
 }
 
 pub(super) fn flow_map(entries: Vec<Option<Entry>>, span: Span) -> Node {
@@ -36,13 +35,13 @@ pub(super) fn flow_map(entries: Vec<Option<Entry>>, span: Span) -> Node {
 }
 
 /// `[key: value]` is a sequence of one mapping.
-pub(super) fn single_pair(sink: &mut Sink, key: Node, colon: u32, value: Option<Node>) -> Option<Node> {
+pub(super) fn single_pair(sink: &mut Sink, key: Node, colon: u32, value: Option<Node>) -> Node {
     let span = key.span.cover(Span::new(colon, colon));
     let Some(entry) = flow_entry(sink, key, Some(colon), value) else {
-        return Some(Node::new(Value::Error, span));
+        return Node::new(Value::Error, span);
     };
     let span = span.cover(entry.span());
-    Some(Node::new(Value::Map(vec![entry]), span))
+    Node::new(Value::Map(vec![entry]), span)
 }
 
 pub(super) fn flow_entry(
@@ -71,11 +70,7 @@ pub(super) fn non_scalar_key(span: Span) -> SyntaxError {
         .help("write the key as plain or quoted text; if this is a template, quote it as a whole")
 }
 
-/// The layout repairs brackets before the grammar sees them, so this is a second line of defence.
-pub(super) fn recovered(sink: &mut Sink, recovery: ErrorRecovery<u32, Tok, ()>) {
-    sink.push(unexpected(&recovery.error));
-}
-
+/// The layout repairs everything before the grammar sees it, so this is a second line of defence.
 pub(super) fn unexpected(error: &lalrpop_util::ParseError<u32, Tok, ()>) -> SyntaxError {
     use lalrpop_util::ParseError as E;
     let span = match error {

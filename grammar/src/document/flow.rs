@@ -386,7 +386,7 @@ impl Layout<'_> {
         self.end_item(true);
     }
 
-    fn close_all(&mut self) {
+    pub(super) fn close_all(&mut self) {
         let at = self.at;
         while !self.flow.is_empty() {
             self.close_one(at, at);

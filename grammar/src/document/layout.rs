@@ -17,6 +17,8 @@ use std::collections::VecDeque;
 
 /// Levels of nesting, blocks and brackets together.
 pub(super) const DEEPEST: usize = 128;
+/// Keys and values of one file: what is read in a fraction of a second, and more than anybody writes or reviews.
+pub(super) const MOST_VALUES: usize = 1_000_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -75,6 +77,9 @@ pub(super) struct Layout<'s> {
     pub(super) state: State,
     pub(super) frames: Vec<Frame>,
     queue: VecDeque<(u32, Tok, u32)>,
+    /// Keys and values so far, and how many there may be.
+    values: usize,
+    most_values: usize,
     /// The last key or dash has no value yet.
     pub(super) open: bool,
     /// A root value or a `---` was seen.
@@ -92,7 +97,7 @@ pub(super) struct Layout<'s> {
 }
 
 impl<'s> Layout<'s> {
-    pub(super) fn new(source: &'s str) -> Self {
+    pub(super) fn new(source: &'s str, most_values: usize) -> Self {
         let at = if source.starts_with('\u{feff}') { 3 } else { 0 };
         Layout {
             source,
@@ -101,6 +106,8 @@ impl<'s> Layout<'s> {
             state: State::LineStart,
             frames: Vec::new(),
             queue: VecDeque::new(),
+            values: 0,
+            most_values,
             open: false,
             started: false,
             marked: false,
@@ -115,6 +122,9 @@ impl<'s> Layout<'s> {
 
     pub(super) fn put(&mut self, tok: Tok, start: usize, end: usize) {
         let span = Span::of(start..end);
+        let nothing = matches!(tok, Tok::Comma | Tok::Colon(_) | Tok::Dash(_))
+            || matches!(tok, Tok::Close | Tok::CloseSeq(_) | Tok::CloseMap(_));
+        self.values += usize::from(!nothing);
         self.queue.push_back((span.start, tok, span.end));
     }
 
@@ -332,6 +342,7 @@ impl<'s> Layout<'s> {
         self.at = skip_blanks(self.source, self.at);
         if at_end(self.source, self.at) || self.at_comment() {
             self.open = true;
+            self.values += 1;
             self.state = State::Tail;
             return;
         }
@@ -356,6 +367,23 @@ impl<'s> Layout<'s> {
             Place::Here => self.first(head),
             Place::Skip | Place::Done => self.skip_deeper(),
         }
+    }
+
+    /// Ends the document here, because there is too much of it.
+    fn stop(&mut self) {
+        self.sink.push(
+            SyntaxError::new(
+                "too-many-values",
+                Span::of(self.at..self.at),
+                format!("a file holds at most {} keys and values", self.most_values),
+                "the rest is not read",
+            )
+            .help("split it into several files"),
+        );
+        self.close_all();
+        self.close_to(0);
+        self.at = self.source.len();
+        self.state = State::Done;
     }
 
     fn at_comment(&self) -> bool {
@@ -417,6 +445,10 @@ impl Iterator for Layout<'_> {
         loop {
             if let Some(token) = self.queue.pop_front() {
                 return Some(Ok(token));
+            }
+            if self.values > self.most_values && self.state != State::Done {
+                self.stop();
+                continue;
             }
             match self.state {
                 State::LineStart => self.line_start(),

@@ -72,7 +72,11 @@ impl Comment {
 
 /// Parses a file. Never fails: what is not understood is reported, and is a [`Value::Error`] in the tree.
 pub fn parse(text: &str) -> Parsed {
-    let mut layout = layout::Layout::new(text);
+    parse_at_most(text, layout::MOST_VALUES)
+}
+
+fn parse_at_most(text: &str, values: usize) -> Parsed {
+    let mut layout = layout::Layout::new(text, values);
     let mut sink = Sink::default();
     let start = layout.at;
     control::check(text, start, &mut sink);

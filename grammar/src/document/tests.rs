@@ -374,3 +374,21 @@ fn spaces_of_unicode_are_text() {
     let open = parse("{\u{205f}");
     assert!(open.root.as_map().unwrap().iter().all(|e| e.span().end <= open.root.span.end));
 }
+
+#[test]
+fn a_file_has_so_many_keys_and_values_and_no_more() {
+    for (text, most, tree) in [
+        ("a: [1, 2, 3]\nb: 4\n", 4, "{a: [1, 2]}"),
+        ("a: [{b: c}, {d: [e]}]\n", 8, "{a: [{b: c}, {d: []}]}"),
+        ("a: 1\nb:\n  - 2\n  - 3\nc: 4\n", 6, "{a: 1, b: [2, 3]}"),
+        ("-\n-\n-\n-\n", 2, "[~, ~]"),
+        ("- - - a\n", 2, "[[[~]]]"),
+        ("a: 1\nb: 2\n", 3, "{a: 1, b: ~}"),
+    ] {
+        let parsed = parse_at_most(text, most);
+        assert_eq!(slugs(&parsed), ["too-many-values"], "{text:?}");
+        assert_eq!(show(&parsed.root), tree, "{text:?}");
+        let parsed = parse_at_most(text, most + 9);
+        assert_eq!(slugs(&parsed), [""; 0], "{text:?}");
+    }
+}

@@ -512,6 +512,7 @@ fn case_054_a_run_that_never_ended_is_reported_as_interrupted() {
         release_serial: 1,
         seq: 1,
         offline: false,
+        only: None,
     };
     host.store().begin_run(&run).unwrap();
     host.turn().unwrap();

@@ -8,7 +8,7 @@ use crate::daemon;
 use crate::enrol::{EnrolError, EnrolOptions};
 use crate::observe::RunSummary;
 use crate::status::Health;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use output::{Lines, say, summary_json};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -144,6 +144,8 @@ enum Command {
         #[arg(long, value_enum, default_value = "human")]
         format: Format,
     },
+    #[command(flatten)]
+    Manual(manual::Command),
 }
 
 /// Parses, runs, exits.
@@ -196,6 +198,9 @@ pub fn main() -> ExitCode {
         Command::Status { format, check } => status(&agent, *format, *check),
         Command::Traits { path, format } => traits(&agent, path.as_deref(), *format),
         Command::Verify { format } => verify(&agent, *format),
+        Command::Manual(command) => {
+            command.run(Cli::command()).map_or_else(|e| fail(1, &e.to_string()), |()| 0)
+        }
     };
     ExitCode::from(code)
 }

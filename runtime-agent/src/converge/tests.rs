@@ -84,7 +84,8 @@ fn run_with(modules: &[Module], options: &RunOptions, triggers: &mut dyn Trigger
         touched: Cell::new(false),
         missing: RefCell::new(None),
     };
-    let context = Context { root: &root, now: 1, diff: false, ownership: false };
+    let context =
+        Context { root: &root, now: 1, diff: false, ownership: false, managed: &Managed::unknown() };
     let stop = AtomicBool::new(false);
     let converged = converge(modules, &facts, &context, options, triggers, &mut Silent, &stop).unwrap();
     let outcomes =
@@ -248,4 +249,62 @@ fn what_cannot_be_evaluated_or_is_not_known_fails_with_a_reason() {
     let mut broken = log("a");
     broken.attributes.push(("creates".into(), Expr::Const("/never".into())));
     assert!(error(broken).contains("did not converge"));
+}
+
+fn file(name: &str, path: Expr) -> Resource {
+    Resource {
+        kind: "file".into(),
+        attributes: vec![
+            ("backup".into(), Expr::Const(false.into())),
+            ("state".into(), Expr::Const("present".into())),
+            ("target_path".into(), path),
+        ],
+        ..exec(name, "")
+    }
+}
+
+fn purged(name: &str, path: &str) -> Resource {
+    let flag = |name: &str, on: bool| (Arc::from(name), Expr::Const(on.into()));
+    Resource {
+        kind: "directory".into(),
+        attributes: vec![
+            flag("force", false),
+            flag("purge", true),
+            flag("recurse", false),
+            ("state".into(), Expr::Const("present".into())),
+            ("target_path".into(), Expr::Const(path.into())),
+        ],
+        ..exec(name, "")
+    }
+}
+
+#[test]
+fn a_purge_keeps_what_any_module_names_even_when_it_is_not_looked_at() {
+    let before = exec("before", "mkdir -p srv/sub && touch srv/a srv/b srv/c srv/sub/d");
+    let never = when(file("never", Expr::Const("/srv/b".into())), Expr::Const(false.into()));
+    let mut done = unchanged("done");
+    done.attributes.push(("creates".into(), Expr::Const("/srv/sub/d".into())));
+    let list = exec("list", "find srv | sort >> log");
+    let modules = [
+        module("m", vec![before, purged("p", "/srv"), list]),
+        module("n", vec![file("a", Expr::Const("/srv/a".into())), never, done]),
+    ];
+    let options = RunOptions { only: Some("m".into()), ..RunOptions::default() };
+    let ran = run_with(&modules, &options, &mut Forgetful::default());
+    assert_eq!(ran.outcomes, "before=changed p=changed list=changed");
+    assert_eq!(ran.log, "srv srv/a srv/b srv/sub srv/sub/d");
+    assert_eq!(ran.results[1].action, "purged 1 entry (c)");
+}
+
+#[test]
+fn a_purge_removes_nothing_when_a_path_is_not_known() {
+    let before = exec("before", "mkdir srv && touch srv/a");
+    let unknown = file("u", Expr::path(ir::Root::Traits, &["no", "such"]));
+    let ran = run(vec![before, purged("p", "/srv"), unknown, exec("list", "ls srv >> log")]);
+    assert_eq!(
+        (ran.outcomes.as_str(), ran.log.as_str()),
+        ("before=changed p=failed u=failed list=changed", "a")
+    );
+    let error = ran.results[1].error.clone().unwrap();
+    assert!(error.contains("nothing was removed") && error.contains("`target_path` of m.u"), "{error}");
 }

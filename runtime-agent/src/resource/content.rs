@@ -69,11 +69,16 @@ pub fn diff(path: &str, old: &str, new: &str, shown: bool) -> Option<Diff> {
             .context_radius(3)
             .header(&format!("a{path}"), &format!("b{path}"))
             .to_string();
-        let kept = crate::text::bounded(&full, MAX_SHOWN);
-        let cut = if kept.len() < full.len() { "\n... (diff cut)\n" } else { "" };
-        format!("{}{cut}", crate::text::printable_lines(kept))
+        crate::text::printable_lines(&cut(&full))
     } else {
         String::new()
     };
     Some(Diff { text, added: count(ChangeTag::Insert), removed: count(ChangeTag::Delete) })
+}
+
+/// As much of a diff as is shown and reported.
+pub(super) fn cut(full: &str) -> String {
+    let kept = crate::text::bounded(full, MAX_SHOWN);
+    let end = if kept.len() < full.len() { "\n... (diff cut)\n" } else { "" };
+    format!("{kept}{end}")
 }

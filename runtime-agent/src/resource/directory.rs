@@ -1,7 +1,10 @@
-//! `directory`: that it is there, whose it is, and with `recurse` whose its content is.
+//! `directory`: that it is there, whose it is, with `recurse` whose its content is, and with `purge` that nothing else is
+//! in it.
 
-use super::{Applied, Context, Desired, Executor, Probe, ResourceError, ownership, ownership_changes};
-use crate::root::{FsError, Kind, ManagedPath, Meta, Ownership, settle_handle};
+use super::content::cut;
+use super::{Applied, Context, Desired, Diff, Executor, Probe, ResourceError, ownership, ownership_changes};
+use crate::root::{FsError, Kind, ManagedPath, Meta, Ownership, Surplus, settle_handle};
+use crate::text::printable;
 
 /// The type.
 pub struct DirectoryType;
@@ -17,13 +20,7 @@ impl Executor for DirectoryType {
         desired.only("directory", KNOWN)?;
         let path = desired.required_path("target_path")?;
         let force = desired.flag("force")?;
-        if desired.flag("purge")? {
-            return Err(ResourceError::Invalid {
-                name: "purge",
-                why: "is not supported by this agent yet; remove entries with `file` and `state: absent`"
-                    .to_owned(),
-            });
-        }
+        let purge = desired.flag("purge")?;
         let found = context.root.inspect(&path)?;
         if desired.word("state", &["present", "absent"])? == "absent" {
             return match found {
@@ -51,7 +48,16 @@ impl Executor for DirectoryType {
                         changes.push(format!("owner or mode of {differing} entries"));
                     }
                 }
-                Ok(Probe { changes, diff: None })
+                let mut diff = None;
+                if purge {
+                    let kept = context.managed.locate(context.root)?;
+                    let surplus = context.root.surplus(&path, &|parent, name| kept.fate(parent, name))?;
+                    if !surplus.is_empty() {
+                        changes.push(purged(&surplus));
+                        diff = context.diff.then(|| listed(&path, &surplus));
+                    }
+                }
+                Ok(Probe { changes, diff })
             }
             Some(other) => Err(in_the_way(&path, other.kind)),
         }
@@ -69,6 +75,11 @@ impl Executor for DirectoryType {
             return Ok(Applied::default());
         }
         let want = ownership(context, desired)?;
+        // First, so that `recurse` has less to do and cannot fail over what goes.
+        if desired.flag("purge")? && context.root.inspect(&path)?.is_some() {
+            let kept = context.managed.locate(context.root)?;
+            context.root.purge(&path, &|parent, name| kept.fate(parent, name))?;
+        }
         match context.root.inspect(&path)? {
             None => context.root.make_directory(&path, want)?,
             Some(_) => context.root.settle(&path, want)?,
@@ -106,6 +117,25 @@ fn inner(meta: &Meta, want: Ownership) -> Ownership {
     Ownership { mode, ..want }
 }
 
+/// Names that are told without a diff.
+const TOLD: usize = 3;
+
+fn purged(surplus: &[Surplus]) -> String {
+    let names: Vec<String> = surplus.iter().take(TOLD).map(|s| printable(&s.path)).collect();
+    let rest = match surplus.len().saturating_sub(TOLD) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let entries = if surplus.len() == 1 { "entry" } else { "entries" };
+    format!("purged {} {entries} ({}{rest})", surplus.len(), names.join(", "))
+}
+
+/// A line for each entry that goes.
+fn listed(path: &ManagedPath, surplus: &[Surplus]) -> Diff {
+    let line = |s: &Surplus| format!("-{}{}\n", printable(&format!("{path}/{}", s.path)), s.kind.suffix());
+    Diff { text: cut(&surplus.iter().map(line).collect::<String>()), added: 0, removed: 0 }
+}
+
 fn in_the_way(path: &ManagedPath, kind: Kind) -> ResourceError {
     ResourceError::InTheWay {
         path: path.to_string(),
@@ -117,6 +147,7 @@ fn in_the_way(path: &ManagedPath, kind: Kind) -> ResourceError {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Managed;
     use super::super::testing::{Sandbox, desired};
     use super::*;
     use ir::Value;
@@ -179,6 +210,84 @@ mod tests {
             [0o750, 0o640, 0o750]
         );
         assert_eq!(fs::metadata(outside.path()).unwrap().mode() & 0o777, 0o755);
+    }
+
+    fn managing(paths: &[&str]) -> Managed {
+        let resource = |(at, path): (usize, &&str)| ir::Resource {
+            name: format!("r{at}").into(),
+            kind: "file".into(),
+            when: Some(ir::Expr::Const(false.into())),
+            attributes: vec![
+                ("purge".into(), ir::Expr::Const(true.into())),
+                ("target_path".into(), ir::Expr::Const((*path).into())),
+            ],
+            depends_on: vec![],
+            notify: vec![],
+        };
+        let resources = paths.iter().enumerate().map(resource).collect();
+        let module = ir::Module { name: "m".into(), depends_on: vec![], resources };
+        Managed::of(&[module], |expr| Ok(expr.as_const().unwrap().clone()))
+    }
+
+    #[test]
+    fn purge_leaves_what_is_managed_and_what_is_the_agents_own() {
+        let mut s = Sandbox::new();
+        for directory in ["srv/app/deep", "srv/old/x", "srv/data", "var/lib/vigo", "var/cache", "elsewhere"] {
+            fs::create_dir_all(s.path(directory)).unwrap();
+        }
+        for file in [
+            "srv/app/conf",
+            "srv/app/conf.vigo-1700000000-1.bak",
+            "srv/app/other",
+            "srv/app/other.vigo-1.bak",
+            "srv/app/deep/f",
+            "srv/old/x/f",
+            "srv/data/kept by its own resource",
+            "srv/two\nlines",
+            "var/lib/vigo/store.redb",
+            "elsewhere/f",
+            "elsewhere/g",
+        ] {
+            fs::write(s.path(file), "").unwrap();
+        }
+        // The policy reaches it by another name.
+        symlink("/srv/app", s.path("alias")).unwrap();
+        symlink("/elsewhere", s.path("srv/way")).unwrap();
+        s.managed = managing(&["/srv", "/alias/conf", "/srv/data", "/srv/way/f", "/srv/app/not/yet"]);
+        let d = directory(&[("purge", true.into())]);
+        let probe = s.converge("directory", &d).unwrap();
+        let diff = probe.diff.clone().unwrap();
+        assert_eq!(
+            diff.text,
+            "-/srv/app/deep/f\n-/srv/app/deep/\n-/srv/app/other\n-/srv/app/other.vigo-1.bak\n-/srv/old/x/f\n\
+             -/srv/old/x/\n-/srv/old/\n-/srv/two\\nlines\n"
+        );
+        assert_eq!(probe.action(), "purged 8 entries (app/deep/f, app/deep, app/other and 5 more)");
+        for kept in [
+            "srv/app/conf",
+            "srv/app/conf.vigo-1700000000-1.bak",
+            "srv/data/kept by its own resource",
+            "srv/way",
+            "elsewhere/g",
+        ] {
+            assert!(fs::symlink_metadata(s.path(kept)).is_ok(), "{kept}");
+        }
+        assert!(!s.path("srv/old").exists());
+        assert!(s.probe("directory", &d).unwrap().is_clean());
+
+        let var = directory(&[("target_path", "/var".into()), ("purge", true.into())]);
+        assert_eq!(s.converge("directory", &var).unwrap().action(), "purged 1 entry (cache)");
+        assert!(s.path("var/lib/vigo/store.redb").exists());
+    }
+
+    #[test]
+    fn purge_needs_to_know_what_is_managed() {
+        let s = Sandbox::new();
+        fs::create_dir(s.path("srv")).unwrap();
+        fs::write(s.path("srv/f"), "").unwrap();
+        let error = s.converge("directory", &directory(&[("purge", true.into())])).unwrap_err();
+        assert!(matches!(error, ResourceError::ManagedUnknown(_)), "{error}");
+        assert!(s.path("srv/f").exists());
     }
 
     #[test]

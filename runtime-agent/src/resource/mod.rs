@@ -5,14 +5,16 @@ mod desired;
 mod directory;
 mod exec;
 mod file;
+mod managed;
 mod symlink;
 
 pub use content::Diff;
 pub use desired::Desired;
+pub use managed::Managed;
 
 use crate::accounts::AccountError;
 use crate::command::CommandError;
-use crate::root::{FsError, Ownership, PathError, Root};
+use crate::root::{FsError, Ownership, PathError, PurgeError, Root};
 
 /// What an executor may use.
 pub struct Context<'a> {
@@ -24,6 +26,8 @@ pub struct Context<'a> {
     pub diff: bool,
     /// Whether owners can be set. Not in a sandbox root without privilege.
     pub ownership: bool,
+    /// What must not be purged.
+    pub managed: &'a Managed,
 }
 
 /// Why a resource is not as declared and cannot be brought there. Holds no secret.
@@ -83,6 +87,12 @@ pub enum ResourceError {
         /// How many.
         links: u64,
     },
+    /// What is not known to be managed might be.
+    #[error("attribute `purge`: nothing was removed, because it is not known what to keep: {0}")]
+    ManagedUnknown(String),
+    /// A purge.
+    #[error("attribute `purge`: {0}")]
+    Purge(#[from] PurgeError),
     /// A user or group.
     #[error(transparent)]
     Account(#[from] AccountError),
@@ -232,13 +242,14 @@ pub(crate) mod testing {
     pub struct Sandbox {
         pub dir: tempfile::TempDir,
         pub root: Root,
+        pub managed: Managed,
     }
 
     impl Sandbox {
         pub fn new() -> Self {
             let dir = tempfile::tempdir().unwrap();
             let root = Root::open(dir.path()).unwrap();
-            Sandbox { dir, root }
+            Sandbox { dir, root, managed: Managed::unknown() }
         }
 
         pub fn path(&self, below: &str) -> std::path::PathBuf {
@@ -246,7 +257,13 @@ pub(crate) mod testing {
         }
 
         pub fn context(&self) -> Context<'_> {
-            Context { root: &self.root, now: 1_700_000_000, diff: true, ownership: false }
+            Context {
+                root: &self.root,
+                now: 1_700_000_000,
+                diff: true,
+                ownership: false,
+                managed: &self.managed,
+            }
         }
 
         pub fn probe(&self, kind: &str, desired: &Desired) -> Result<Probe, ResourceError> {

@@ -42,6 +42,9 @@ pub struct Past {
     pub offline: bool,
     /// It did not end.
     pub interrupted: bool,
+    /// The part it was limited to.
+    #[serde(default)]
+    pub only: Option<String>,
 }
 
 /// Pending triggers in the store.
@@ -148,6 +151,11 @@ impl Store {
 pub(super) fn add_past(t: &WriteTransaction, run: &Past) -> Result<(), redb::Error> {
     let mut past: Vec<Past> = take_json(t, "past")?;
     past.insert(0, run.clone());
+    // Runs of a part do not push out the last one of everything.
+    let whole = past.iter().position(|run| run.only.is_none()).filter(|at| *at >= PAST_RUNS);
+    if let Some(at) = whole {
+        past.swap(at, PAST_RUNS - 1);
+    }
     past.truncate(PAST_RUNS);
     put_json(t, "past", &past)
 }

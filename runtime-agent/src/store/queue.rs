@@ -30,6 +30,9 @@ pub struct Running {
     pub seq: u64,
     /// From the cache.
     pub offline: bool,
+    /// The part it is limited to.
+    #[serde(default)]
+    pub only: Option<String>,
 }
 
 /// What waits.
@@ -55,6 +58,7 @@ impl Running {
             release_serial: self.release_serial,
             seq: self.seq,
             offline: self.offline,
+            only: self.only.clone(),
             ..RunReport::default()
         }
     }
@@ -100,6 +104,7 @@ impl Store {
             totals: Default::default(),
             offline: run.offline,
             interrupted: true,
+            only: run.only.clone(),
         };
         self.write(|t| {
             enqueue(t, &report)?;

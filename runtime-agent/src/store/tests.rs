@@ -19,6 +19,7 @@ fn running(id: u64) -> Running {
         release_serial: 1,
         seq: 1,
         offline: true,
+        only: None,
     }
 }
 
@@ -31,6 +32,7 @@ fn run(store: &Store, id: u64) {
         totals: Default::default(),
         offline: true,
         interrupted: false,
+        only: None,
     };
     store.end_run(&run, &RunReport::default(), &past).unwrap();
 }

@@ -44,7 +44,7 @@ pub(super) fn envoys(config: &Path, format: Format) -> Result<(), Failure> {
     let now = Clock::system().now();
     let mut rows = Vec::new();
     for envoy in envoys::list(&conn)?.into_iter().filter(|e| e.revoked_at.is_none()) {
-        let runs = runs::latest(&conn, &envoy.id, RUNS)?;
+        let runs = runs::latest_whole(&conn, &envoy.id, RUNS)?;
         let status = Status::of(&envoy, &runs, now);
         rows.push((envoy, status, runs));
     }
@@ -120,7 +120,9 @@ pub(super) fn runs(
             (r.interrupted, "interrupted"),
             (r.dropped.is_some(), "results dropped"),
         ];
-        let notes: Vec<&str> = notes.into_iter().filter(|(on, _)| *on).map(|(_, text)| text).collect();
+        let only = r.part.as_ref().map(|part| format!("only {}", plain(part)));
+        let notes = notes.into_iter().filter(|(on, _)| *on).map(|(_, text)| text);
+        let notes: Vec<&str> = only.as_deref().into_iter().chain(notes).collect();
         let line = format!(
             "{:>6}  {:>12} ago  release {:<5} {:<45} {:>8}  {}",
             r.result_seq,
@@ -148,7 +150,7 @@ fn run(r: &runs::RunRow) -> Value {
     json!({ "run_id": r.run_id, "result_seq": r.result_seq, "received_at": r.received_at, "started_at": r.started_at,
             "duration_ms": r.duration_ms, "release": r.release_serial, "offline": r.offline,
             "interrupted": r.interrupted, "ok": r.ok, "changed": r.changed, "failed": r.failed,
-            "skipped": r.skipped, "dropped": r.dropped })
+            "skipped": r.skipped, "dropped": r.dropped, "only": r.part })
 }
 
 fn totals(r: &runs::RunRow) -> String {

@@ -11,7 +11,7 @@ use crate::init::InitError;
 use crate::pki::PkiError;
 use crate::server::StartError;
 use crate::store::StoreError;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -69,6 +69,8 @@ enum Command {
     /// Copy the database to a new file, also while the server runs
     #[command(after_help = "Example: vigosrv backup --config /etc/vigo/server.yaml /var/backups/vigo.db")]
     Backup(BackupArgs),
+    #[command(flatten)]
+    Manual(manual::Command),
 }
 
 #[derive(Debug, Args)]
@@ -187,8 +189,10 @@ fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "a number and a unit: ms, s, m, h, d or w, for example 15m".to_owned())
 }
 
-/// What a command came to when it did not succeed: a message and an exit code.
+/// What a command came to when it did not succeed.
 struct Failure {
+    /// Findings as they are drawn, before the message.
+    drawn: Option<String>,
     message: String,
     code: u8,
 }
@@ -202,13 +206,27 @@ const INTERNAL: u8 = 70;
 
 impl Failure {
     fn new(code: u8, message: impl ToString) -> Self {
-        Failure { message: message.to_string(), code }
+        Failure { drawn: None, message: message.to_string(), code }
+    }
+
+    fn print(&self) {
+        if let Some(drawn) = &self.drawn {
+            anstream::eprintln!("{}", drawn.trim_end());
+        }
+        let red = anstyle::AnsiColor::Red.on_default().bold();
+        anstream::eprintln!("{red}error{red:#}: {}", self.message);
     }
 }
 
 impl From<ConfigError> for Failure {
     fn from(e: ConfigError) -> Self {
-        Failure::new(INPUT, e.render(true).trim_end())
+        let mistakes = match &e {
+            ConfigError::Invalid(mistakes) => mistakes.len(),
+            ConfigError::Unreadable { .. } => return Failure::new(INPUT, e),
+        };
+        let message =
+            format!("the configuration has {mistakes} mistake{}", if mistakes == 1 { "" } else { "s" });
+        Failure { drawn: Some(e.render(true)), ..Failure::new(INPUT, message) }
     }
 }
 
@@ -263,6 +281,7 @@ pub fn main() -> ExitCode {
         Command::CheckConfig(args) => setup::check_config(&args.config),
         Command::Backup(args) => setup::backup(&args.config.config, &args.file),
         Command::Dev(args) => dev::dev(args),
+        Command::Manual(command) => command.run(Cli::command()).map_err(|e| Failure::new(FINDING, e)),
         Command::Run(args) => run::run(&args.config.config, args.log),
         Command::Token(TokenCommand::Create { config, ttl, hostname }) => {
             setup::token(&config.config, ttl, &hostname)
@@ -280,7 +299,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            anstream::eprintln!("{}", failure.message);
+            failure.print();
             ExitCode::from(failure.code)
         }
     }
@@ -289,7 +308,6 @@ pub fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_arguments_are_consistent() {

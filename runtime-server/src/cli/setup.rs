@@ -53,7 +53,7 @@ pub(super) fn check_config(path: &Path) -> Result<(), Failure> {
         wrong.push(format!("there is no database at {}", config.database.display()));
     }
     if !wrong.is_empty() {
-        return Err(Failure::new(FINDING, wrong.join("\n")));
+        return Err(Failure::new(FINDING, wrong.join("\nerror: ")));
     }
     anstream::eprintln!("{} is fine", path.display());
     Ok(())

@@ -7,7 +7,8 @@ mod read;
 mod value;
 
 use crate::secrets::Backend;
-use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, NamedSource, SourceSpan};
+use compiler::diagnostic::cut::{Cut, without_trailing_blanks};
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan};
 use std::fmt;
 use std::io::Read;
 use std::net::SocketAddr;
@@ -126,8 +127,8 @@ impl Config {
             return Ok(config);
         }
         problems.sort_by_key(|p| p.span.start);
-        let source = NamedSource::new(name, Arc::<str>::from(text));
-        Err(ConfigError::Invalid(problems.into_iter().map(|p| p.diagnostic(source.clone())).collect()))
+        let (name, text) = (Arc::from(name), Arc::from(text));
+        Err(ConfigError::Invalid(problems.into_iter().map(|p| p.mistake(&name, &text)).collect()))
     }
 }
 
@@ -175,7 +176,7 @@ impl ConfigError {
                 out.push_str(&format!("{mistake}\n"));
             }
         }
-        out
+        without_trailing_blanks(&out)
     }
 }
 
@@ -196,10 +197,9 @@ impl fmt::Display for Listed<'_> {
 pub struct Mistake {
     message: String,
     #[source_code]
-    source_code: NamedSource<Arc<str>>,
-    #[label("{label}")]
-    span: SourceSpan,
-    label: String,
+    source_code: Cut,
+    #[label(collection)]
+    labels: Vec<LabeledSpan>,
     #[help]
     help: Option<String>,
 }
@@ -213,15 +213,10 @@ struct Problem {
 }
 
 impl Problem {
-    fn diagnostic(self, source_code: NamedSource<Arc<str>>) -> Mistake {
-        let range = self.span.range();
-        Mistake {
-            message: self.message,
-            source_code,
-            span: (range.start, range.len()).into(),
-            label: self.label,
-            help: self.help,
-        }
+    fn mistake(self, name: &Arc<str>, text: &Arc<str>) -> Mistake {
+        let mut labels = vec![LabeledSpan::new_primary_with_span(Some(self.label), self.span.range())];
+        let source_code = Cut::new(name.clone(), text.clone(), &mut labels);
+        Mistake { message: self.message, source_code, labels, help: self.help }
     }
 }
 
@@ -281,6 +276,14 @@ runs: { keep: 7d }
         assert!(rendered.contains("did you mean `checkin`"), "{rendered}");
         let rendered = parse(&format!("{CLUSTER}colour: blue\n")).unwrap_err();
         assert!(rendered.contains("one of `cluster`, `listen`"), "{rendered}");
+    }
+
+    #[test]
+    fn a_long_line_is_not_drawn_whole() {
+        let rendered =
+            parse(&format!("{CLUSTER}a: {}1{}\n", "[".repeat(5000), "]".repeat(5000))).unwrap_err();
+        assert!(rendered.lines().all(|line| line.chars().count() < 400), "{rendered}");
+        assert!(rendered.contains("server.yaml:3:"), "{rendered}");
     }
 
     #[test]

@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// Each runs once; SQLite's `user_version` counts them.
-const STEPS: &[M<'static>] = &[M::up(include_str!("1.sql"))];
+const STEPS: &[M<'static>] = &[M::up(include_str!("1.sql")), M::up(include_str!("2.sql"))];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
 /// What is wrong with the store.
@@ -221,9 +221,9 @@ mod tests {
         conn.pragma_update(None, "user_version", 99).unwrap();
         drop(conn);
         let refused = open(&path, false);
-        assert!(matches!(refused, Err(StoreError::Newer { found: 99, known: 1, .. })), "{refused:?}");
+        assert!(matches!(refused, Err(StoreError::Newer { found: 99, known: 2, .. })), "{refused:?}");
         let conn = Connection::open(&path).unwrap();
-        conn.pragma_update(None, "user_version", 1).unwrap();
+        conn.pragma_update(None, "user_version", 2).unwrap();
         conn.pragma_update(None, "journal_mode", "delete").unwrap();
         drop(conn);
 

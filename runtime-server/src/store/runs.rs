@@ -66,8 +66,8 @@ fn insert(
     let dropped = report.dropped.as_ref();
     tx.prepare_cached(
         "insert into runs (envoy_id, run_id, result_seq, received_at, started_at, duration_ms, policy_version,
-         release_serial, seq, offline, interrupted, ok, changed, failed, skipped, dropped_from, dropped_to, digest)
-         values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         release_serial, seq, offline, interrupted, ok, changed, failed, skipped, dropped_from, dropped_to, digest,
+         part) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )?
     .execute(params![
         envoy_id,
@@ -88,6 +88,7 @@ fn insert(
         dropped.map(|d| int("the dropped results", d.from_seq)).transpose()?,
         dropped.map(|d| int("the dropped results", d.to_seq)).transpose()?,
         digest.0.as_slice(),
+        report.only,
     ])?;
     let mut statement = tx.prepare_cached(
         "insert into results (envoy_id, run_id, position, module, resource, type, outcome, action, error,
@@ -200,15 +201,26 @@ pub struct RunRow {
     pub skipped: u64,
     /// Results that the envoy had to drop, first and last.
     pub dropped: Option<(u64, u64)>,
+    /// The module or resource it was limited to.
+    pub part: Option<String>,
 }
 
 /// The latest runs of an envoy, newest first.
 pub fn latest(conn: &Connection, envoy_id: &str, limit: u32) -> Result<Vec<RunRow>, StoreError> {
-    let mut statement = conn.prepare_cached(
+    select(conn, "", envoy_id, limit)
+}
+
+/// The latest runs of an envoy that looked at everything, newest first: what its status is computed from.
+pub fn latest_whole(conn: &Connection, envoy_id: &str, limit: u32) -> Result<Vec<RunRow>, StoreError> {
+    select(conn, "and part is null", envoy_id, limit)
+}
+
+fn select(conn: &Connection, which: &str, envoy_id: &str, limit: u32) -> Result<Vec<RunRow>, StoreError> {
+    let mut statement = conn.prepare_cached(&format!(
         "select run_id, result_seq, received_at, started_at, duration_ms, release_serial, offline, interrupted,
-         ok, changed, failed, skipped, dropped_from, dropped_to
-         from runs where envoy_id = ? order by result_seq desc limit ?",
-    )?;
+         ok, changed, failed, skipped, dropped_from, dropped_to, part
+         from runs where envoy_id = ? {which} order by result_seq desc limit ?"
+    ))?;
     let rows = statement.query_map(params![envoy_id, limit], run)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -230,6 +242,7 @@ fn run(r: &Row<'_>) -> Result<RunRow, rusqlite::Error> {
         failed: number(10)?,
         skipped: number(11)?,
         dropped: optional(12)?.zip(optional(13)?),
+        part: r.get(14)?,
     })
 }
 
@@ -285,7 +298,7 @@ pub fn lost(conn: &Connection, envoy_id: &str) -> Result<Vec<(u64, u64)>, StoreE
 pub fn forget_before(conn: &Connection, time: u64) -> Result<usize, StoreError> {
     Ok(conn.execute(
         "delete from runs where received_at < ?1 and result_seq <
-         (select max(result_seq) - 10 from runs as r where r.envoy_id = runs.envoy_id)",
+         (select max(result_seq) - 10 from runs as r where r.envoy_id = runs.envoy_id and r.part is null)",
         [int("the time", time)?],
     )?)
 }

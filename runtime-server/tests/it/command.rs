@@ -117,3 +117,29 @@ fn dev_once_converges_and_leaves_nothing() {
     expect(&vigosrv(&["dev", "/nowhere", "--once"], &tmp), 65);
     assert_eq!(std::fs::read_dir(&tmp).unwrap().count(), 0);
 }
+
+#[test]
+fn an_error_says_that_it_is_one_and_names_no_option_of_another_program() {
+    let dir = tempfile::tempdir().unwrap();
+    let tmp = dir.path();
+    std::fs::create_dir(tmp.join("empty")).unwrap();
+    let empty = tmp.join("empty");
+    let (_, said) = expect(&vigosrv(&["dev", empty.to_str().unwrap()], tmp), 65);
+    assert!(said.starts_with("error: no policy in `") && !said.contains("-C"), "{said}");
+    let (_, said) = expect(&vigosrv(&["run", "--config", "/nonexistent/server.yaml"], tmp), 65);
+    assert!(said.starts_with("error: cannot read the configuration"), "{said}");
+    std::fs::write(tmp.join("server.yaml"), "cluster:\n  id: x\n").unwrap();
+    let (_, said) =
+        expect(&vigosrv(&["run", "--config", tmp.join("server.yaml").to_str().unwrap()], tmp), 65);
+    assert!(said.ends_with("error: the configuration has 1 mistake\n"), "{said}");
+}
+
+#[test]
+fn completions_and_man_pages() {
+    let dir = tempfile::tempdir().unwrap();
+    let (script, _) = expect(&vigosrv(&["completions", "bash"], dir.path()), 0);
+    assert!(script.contains("vigosrv") && script.contains("check-config"), "{script}");
+    let out = dir.path().join("man1");
+    expect(&vigosrv(&["man", "--out", out.to_str().unwrap()], dir.path()), 0);
+    assert!(std::fs::read_to_string(out.join("vigosrv-token-create.1")).unwrap().contains("ttl"));
+}

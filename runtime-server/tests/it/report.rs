@@ -83,7 +83,7 @@ async fn status_follows_from_the_runs() {
     let status = |cluster: &Cluster| {
         let conn = cluster.db();
         let row = envoys::find(&conn, "web-01").unwrap().unwrap();
-        let runs = runs::latest(&conn, &row.id, RUNS).unwrap();
+        let runs = runs::latest_whole(&conn, &row.id, RUNS).unwrap();
         Status::of(&row, &runs, cluster.now())
     };
     assert_eq!(
@@ -101,6 +101,11 @@ async fn status_follows_from_the_runs() {
     );
     agent.report(&cluster, &report(3, 0, 0)).await.unwrap();
     assert!(status(&cluster).compliant());
+    let part = RunReport { only: Some("nginx.config".into()), ..report(4, 0, 9) };
+    agent.report(&cluster, &part).await.unwrap();
+    assert!(status(&cluster).compliant(), "a run of one resource says nothing about the host");
+    let all = runs::latest(&cluster.db(), &agent.reply.envoy_id, 9).unwrap();
+    assert_eq!(all.first().unwrap().part.as_deref(), Some("nginx.config"));
     cluster.advance(HOUR);
     assert_eq!(status(&cluster).reachability, Reachability::Offline);
     cluster.stop().await;
