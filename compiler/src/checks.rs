@@ -10,17 +10,19 @@ use crate::diagnostic::{Diagnostic, Place, Severity, merged};
 use crate::expr::VarType;
 use crate::resolve::Class;
 use crate::resolve::class::{self, classes, resolved_class, roles};
+use crate::resolve::coverage::Earlier;
 use crate::resolve::index::index;
 use crate::resolve::interface::{default_findings, interface, module, reads};
 use crate::resolve::vars::{TraitFacts, all_variables, class_vars, module_variable};
 use crate::specialise::instances::FactsKey;
 use crate::specialise::link::parts;
+use crate::specialise::order::{drawn, order, steps};
 use crate::specialise::outline::module_findings;
 use crate::specialise::typed::{Depth, template_findings};
 use crate::specialise::{TypesKey, linked};
 use crate::syntax::{Kind, ast, unusable};
 use grammar::Span;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// The findings of a class, each with the class's label.
@@ -168,8 +170,11 @@ pub(crate) fn role_findings(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
     let modules = &index.modules;
     let at = |span| Place { file: path.clone(), span };
     let mut out = Vec::new();
+    let mut number: HashMap<&Arc<str>, usize> = HashMap::new();
     for (n, role) in all.iter().enumerate() {
-        if let Some(first) = all[..n].iter().find(|r| r.name.text == role.name.text) {
+        let first = *number.entry(&role.name.text).or_insert(n);
+        if first != n {
+            let first = &all[first];
             out.push(
                 Diagnostic::new(
                     &DUPLICATE_ROLE,
@@ -180,7 +185,9 @@ pub(crate) fn role_findings(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
                 .also(at(first.name.span), "first declared here"),
             );
         }
-        for name in role.includes.iter().filter(|name| !all.iter().any(|r| r.name.text == name.text)) {
+    }
+    for role in all {
+        for name in role.includes.iter().filter(|name| !number.contains_key(&name.text)) {
             out.push(
                 Diagnostic::new(&UNKNOWN_ROLE, at(name.span), format!("there is no role `{}`", name.text))
                     .label("unknown role")
@@ -203,26 +210,30 @@ pub(crate) fn role_findings(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
             out.push(finding);
         }
     }
-    let number = |name: &str| all.iter().position(|r| &*r.name.text == name);
-    let mut edges = Vec::new();
+    let mut includes: HashMap<(usize, usize), Span> = HashMap::new();
     for (n, role) in all.iter().enumerate() {
-        edges.extend(role.includes.iter().filter_map(|i| Some((number(&i.text)?, n))));
+        for include in &role.includes {
+            if let Some(included) = number.get(&include.text) {
+                includes.entry((*included, n)).or_insert(include.span);
+            }
+        }
     }
-    if let Err(circle) = crate::specialise::order::order(all.len(), &edges) {
+    let mut edges: Vec<(usize, usize)> = includes.keys().copied().collect();
+    edges.sort_unstable();
+    for circle in order(all.len(), &edges).err().into_iter().flatten() {
+        let name = |n: usize| format!("`{}`", all[n].name.text);
+        let message = match circle[..] {
+            [one] => format!("role {} includes itself", name(one)),
+            _ => format!("roles include each other: {}", drawn(&circle, name)),
+        };
         // edges run from the included role to the including one; people read them the other way round
-        let circle = crate::specialise::shape::waiting(&circle);
-        let next = circle.iter().copied().cycle().skip(1);
-        let mut steps = circle.iter().copied().zip(next).filter_map(|(from, to)| {
-            let include = all[from].includes.iter().find(|i| i.text == all[to].name.text)?;
-            Some((at(include.span), format!("`{}` includes `{}`", all[from].name.text, all[to].name.text)))
+        let mut steps = steps(&circle).filter_map(|(included, including)| {
+            let span = includes.get(&(included, including))?;
+            Some((at(*span), format!("{} includes {}", name(including), name(included))))
         });
         if let Some((place, text)) = steps.next() {
-            let shown: Vec<String> =
-                circle.iter().chain(circle.first()).map(|n| format!("`{}`", all[*n].name.text)).collect();
-            let message = format!("roles include each other: {}", shown.join(" → "));
-            let mut finding = Diagnostic::new(&ROLE_CYCLE, place, message)
-                .label(text)
-                .help("take one of these includes out");
+            let help = if circle.len() == 1 { "take it out" } else { "take one of these includes out" };
+            let mut finding = Diagnostic::new(&ROLE_CYCLE, place, message).label(text).help(help);
             for (place, text) in steps {
                 finding = finding.also(place, text);
             }
@@ -376,16 +387,16 @@ pub fn conditional_reads(db: &dyn Db, project: Project) -> BTreeSet<Arc<str>> {
 /// Entries that earlier ones cover.
 #[salsa::tracked(returns(ref))]
 fn shadowed(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
-    let mut earlier: Vec<(Place, &crate::resolve::glob::HostGlob)> = Vec::new();
+    let (mut places, mut earlier): (Vec<Place>, Earlier<'_>) = (Vec::new(), Earlier::default());
     let mut out = Vec::new();
     for file in &index(db, project).nodes {
         for entry in class::entries(db, *file) {
-            let covering: Vec<Option<&Place>> = entry
-                .patterns
-                .iter()
-                .map(|(_, glob)| earlier.iter().find(|(_, e)| e.covers(glob)).map(|(place, _)| place))
-                .collect();
-            if let (Some((name, _)), true) = (entry.patterns.first(), covering.iter().all(Option::is_some)) {
+            let covering: Option<BTreeSet<usize>> =
+                entry.patterns.iter().try_fold(BTreeSet::new(), |mut all, (_, glob)| {
+                    all.extend(earlier.covering(glob)?);
+                    Some(all)
+                });
+            if let (Some((name, _)), Some(covering)) = (entry.patterns.first(), covering) {
                 let place = Place { file: file.path(db).clone(), span: name.span };
                 let mut finding = Diagnostic::new(
                     &SHADOWED_ENTRY,
@@ -394,17 +405,15 @@ fn shadowed(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
                 )
                 .label("never reached")
                 .help("the first match wins; move this entry up");
-                for place in covering.into_iter().flatten() {
-                    if !finding.labels.iter().any(|(p, _)| p == place) {
-                        finding = finding.also(place.clone(), "matches first");
-                    }
+                for number in covering {
+                    finding = finding.also(places[number].clone(), "matches first");
                 }
                 out.push(finding);
             }
-            let file = file.path(db);
-            earlier.extend(
-                entry.patterns.iter().map(|(n, g)| (Place { file: file.clone(), span: n.span }, &**g)),
-            );
+            for (name, glob) in &entry.patterns {
+                places.push(Place { file: file.path(db).clone(), span: name.span });
+                earlier.push(glob);
+            }
         }
     }
     out

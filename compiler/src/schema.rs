@@ -1,9 +1,10 @@
 //! What `stdlib` says about resource types, traits and functions. Read once; nothing about them is
 //! written anywhere else.
 
-use crate::types::Type;
+use crate::types::{Refinement, Type};
 use grammar::document::{Core, Node, Value as Written};
 use ir::{Builtin, Finite, Value};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
@@ -31,6 +32,8 @@ pub struct ResourceType {
     pub key: Arc<str>,
     /// Whether one envoy may have only one per key.
     pub unique: bool,
+    /// What the keys are names of: types that share it cannot have the same key either.
+    pub domain: Arc<str>,
     /// By name.
     pub attributes: BTreeMap<Arc<str>, Attribute>,
     /// Sets of which at most one may be given.
@@ -63,6 +66,8 @@ pub struct Attribute {
 pub struct Trait {
     /// Its type.
     pub ty: Type,
+    /// Every value it can have, when it is an enum.
+    pub values: Vec<Value>,
     /// Stable and the same on many hosts; otherwise only the agent knows it.
     pub shared: bool,
     /// Whether a host may lack it.
@@ -122,12 +127,26 @@ pub enum Param {
     Time,
     /// A day of the week, as literal text.
     Weekday,
+    /// An int from the first to the second.
+    Within(i64, i64),
 }
 
 /// The schema of this compiler.
 pub fn schema() -> &'static Schema {
     static SCHEMA: LazyLock<Schema> = LazyLock::new(read);
     &SCHEMA
+}
+
+impl ResourceType {
+    /// A key as it is compared with others: of two spellings of one path the plainest.
+    pub fn canonical<'a>(&self, key: &'a str) -> Cow<'a, str> {
+        let path = self.attributes.get(&self.key).map(|a| &a.ty) == Some(&Type::Refined(Refinement::Path));
+        let plain = |part: &&str| !part.is_empty() && *part != ".";
+        if !path || key.split('/').skip(1).all(|part| plain(&part)) {
+            return Cow::Borrowed(key);
+        }
+        Cow::Owned(format!("/{}", key.split('/').filter(plain).collect::<Vec<_>>().join("/")))
+    }
 }
 
 impl Function {
@@ -222,6 +241,8 @@ fn read_type(root: &Node) -> Option<ResourceType> {
         doc: text(root, "doc")?,
         key: Arc::from(root.get("key")?.as_str()?),
         unique: flag(root, "unique"),
+        domain: text(root, "domain")
+            .map_or_else(|| Some(Arc::from(root.get("type")?.as_str()?)), |d| Some(d.into()))?,
         attributes,
         exclusive,
         requires,
@@ -230,8 +251,14 @@ fn read_type(root: &Node) -> Option<ResourceType> {
 }
 
 fn read_trait(node: &Node) -> Option<Trait> {
+    let ty = Type::parse(node.get("type")?.as_str()?)?;
+    let values = match &ty {
+        Type::Refined(Refinement::Enum(values)) => values.iter().map(|v| Value::Str(v.clone())).collect(),
+        _ => Vec::new(),
+    };
     Some(Trait {
-        ty: Type::parse(node.get("type")?.as_str()?)?,
+        ty,
+        values,
         shared: match node.get("scope")?.as_str()? {
             "shared" => true,
             "host" => false,
@@ -277,6 +304,10 @@ fn read_param(name: &str) -> Option<Param> {
         "trait" => Param::TraitPath,
         "text_time" => Param::Time,
         "weekday" => Param::Weekday,
+        // the end of a range is no longer part of it, so 24 and 60 may be one
+        "hour" => Param::Within(0, 24),
+        "minute" => Param::Within(0, 60),
+        "day_of_month" => Param::Within(1, 31),
         other => Param::Of(Type::parse(other)?),
     })
 }

@@ -34,6 +34,9 @@ pub enum Type {
     Secret,
 }
 
+/// How deep `list<list<...>>` may go; text is deeper than that only out of malice.
+const MAX_TYPE_DEPTH: usize = 32;
+
 /// A refinement of string or int.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Refinement {
@@ -64,15 +67,20 @@ pub enum Refinement {
 impl Type {
     /// Reads `list<int>`, `enum(a, b)` and the like.
     pub fn parse(text: &str) -> Option<Type> {
+        Type::parse_within(text, MAX_TYPE_DEPTH)
+    }
+
+    fn parse_within(text: &str, depth: usize) -> Option<Type> {
+        let depth = depth.checked_sub(1)?;
         let text = text.trim();
         let inside = |prefix: &str, suffix: char| {
             text.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(suffix)).map(str::trim)
         };
         if let Some(inner) = inside("list<", '>') {
-            return Some(Type::List(Box::new(Type::parse(inner)?)));
+            return Some(Type::List(Box::new(Type::parse_within(inner, depth)?)));
         }
         if let Some(inner) = inside("map<", '>') {
-            return Some(Type::Map(Box::new(Type::parse(inner)?)));
+            return Some(Type::Map(Box::new(Type::parse_within(inner, depth)?)));
         }
         if let Some(inner) = inside("enum(", ')') {
             let values: Vec<Arc<str>> = inner.split(',').map(|v| Arc::from(v.trim())).collect();
@@ -169,7 +177,77 @@ impl Type {
             }
             (a, b) if a.is_text() && b.is_text() => Type::Str,
             (a, b) if a.is_int() && b.is_int() => Type::Int,
+            // what may be a secret is one
+            (a, b) if a.holds_secret() || b.holds_secret() => Type::Secret,
             _ => Type::Mixed,
+        }
+    }
+
+    /// The type of a variable to which two modules give these types; `None` when no value has both.
+    pub fn agreed(&self, other: &Type) -> Option<Type> {
+        Some(match (self, other) {
+            (a, b) if a == b => a.clone(),
+            (Type::Any, t) | (t, Type::Any) => t.clone(),
+            (Type::Secret, t) | (t, Type::Secret) if t.is_text() => Type::Secret,
+            (Type::Str, refined) | (refined, Type::Str) if refined.is_text() => refined.clone(),
+            (Type::Int, refined) | (refined, Type::Int) if refined.is_int() => refined.clone(),
+            (Type::Float, t) | (t, Type::Float) if t.is_number() => Type::Float,
+            (Type::List(a), Type::List(b)) => Type::List(Box::new(a.agreed(b)?)),
+            (Type::Map(a), Type::Map(b)) => Type::Map(Box::new(a.agreed(b)?)),
+            (Type::Record(fields), Type::Map(t)) | (Type::Map(t), Type::Record(fields)) => {
+                let all = fields.values().try_fold((**t).clone(), |all, field| all.agreed(field))?;
+                Type::Map(Box::new(all))
+            }
+            (Type::Record(a), Type::Record(b)) => {
+                let mut fields = a.clone();
+                for (name, theirs) in b {
+                    let both = match a.get(name) {
+                        Some(ours) => ours.agreed(theirs)?,
+                        None => theirs.clone(),
+                    };
+                    fields.insert(name.clone(), both);
+                }
+                Type::Record(fields)
+            }
+            (Type::Mixed, _) | (_, Type::Mixed) => Type::Mixed,
+            _ => return None,
+        })
+    }
+
+    /// The type of a place that holds `value` from now on: what a secret fills is secret, whatever was declared.
+    pub fn holding(self, value: &Value) -> Type {
+        match (self, value) {
+            (t, Value::Secret(_)) if t.is_text() || t == Type::Any => Type::Secret,
+            (Type::List(t), Value::List(items)) => {
+                Type::List(Box::new(items.iter().fold(*t, |t, item| t.holding(item))))
+            }
+            (Type::Map(t), Value::Map(map)) => {
+                Type::Map(Box::new(map.values().fold(*t, |t, item| t.holding(item))))
+            }
+            (Type::Record(fields), Value::Map(map)) => Type::Record(
+                fields
+                    .into_iter()
+                    .map(|(name, t)| match map.get(&name) {
+                        Some(value) => (name, t.holding(value)),
+                        None => (name, t),
+                    })
+                    .collect(),
+            ),
+            (t, _) => t,
+        }
+    }
+
+    /// Whether `value` is of this type, refinements included.
+    pub fn admits(&self, value: &Value) -> bool {
+        match (self, value) {
+            (_, Value::Secret(_)) => Type::Secret.fits(self),
+            (Type::Refined(r), value) => r.accepts(value).is_ok(),
+            (Type::List(t), Value::List(items)) => items.iter().all(|item| t.admits(item)),
+            (Type::Map(t), Value::Map(map)) => map.values().all(|item| t.admits(item)),
+            (Type::Record(fields), Value::Map(map)) => {
+                map.iter().all(|(name, item)| fields.get(name).is_none_or(|t| t.admits(item)))
+            }
+            (t, value) => Type::of(value).fits(t),
         }
     }
 
@@ -453,6 +531,41 @@ mod tests {
             }
         }
         assert!(Refinement::Port.accepts(&Value::Int(65536)).is_err());
+    }
+
+    #[test]
+    fn a_type_has_a_depth() {
+        let nested = |n: usize| "list<".repeat(n) + "int" + &">".repeat(n);
+        assert!(Type::parse(&nested(MAX_TYPE_DEPTH - 1)).is_some());
+        assert!(Type::parse(&nested(MAX_TYPE_DEPTH)).is_none());
+        assert!(Type::parse(&nested(1_000_000)).is_none());
+    }
+
+    #[test]
+    fn what_holds_a_secret_is_secret() {
+        let t = |s| Type::parse(s).unwrap();
+        let secret = Value::Secret("a/b".into());
+        assert_eq!(t("url").holding(&secret), Type::Secret);
+        let list = Value::List(vec![Value::str("x"), secret.clone()]);
+        assert!(t("list<string>").holding(&list).holds_secret());
+        let mixed = Value::List(vec![Value::Int(1), secret.clone(), Value::List(Vec::new())]);
+        assert!(Type::of(&mixed).holds_secret());
+        let map = Value::Map([("k".into(), secret)].into());
+        assert!(t("map<string>").holding(&map).holds_secret());
+    }
+
+    #[test]
+    fn two_modules_agree_on_a_type_or_not() {
+        let t = |s| Type::parse(s).unwrap();
+        assert_eq!(t("int").agreed(&t("port")), Some(t("port")));
+        assert_eq!(t("url").agreed(&t("string")), Some(t("url")));
+        assert_eq!(t("list").agreed(&t("list<int>")), Some(t("list<int>")));
+        for (a, b) in [("int", "string"), ("url", "path"), ("bool", "int"), ("list<int>", "list<string>")] {
+            assert_eq!(t(a).agreed(&t(b)), None, "{a} {b}");
+        }
+        assert!(!t("port").admits(&Value::Int(0)));
+        assert!(!t("list<port>").admits(&Value::List(vec![Value::Int(0)])));
+        assert!(t("float").admits(&Value::Int(0)));
     }
 
     #[test]

@@ -38,13 +38,28 @@ impl Lowering<'_> {
         };
         let known = all.iter().filter(|(_, f)| allowed(f)).map(|(n, _)| &**n);
         let mut finding = self.sink.say(&UNKNOWN_FUNCTION, at, message).label("unknown function");
-        if let Some(near) = nearest(name, known) {
+        let known_path = if within == Within::When { self.meant(name) } else { None };
+        if let Some(path) = known_path {
+            finding = finding.help(format!("write `{path}`")).fix(at, path);
+        } else if let Some(near) = nearest(name, known) {
             finding = finding.help(format!("did you mean `{near}`?")).fix(at, near);
         } else if within == Within::When && matches!(name, "traits" | "vars") {
             finding = finding.help(format!("name a field: `{name}.something`"));
         }
         self.report(finding);
         None
+    }
+
+    /// The path of which somebody wrote the last step alone.
+    fn meant(&self, name: &str) -> Option<String> {
+        let of_item = match self.scope.item {
+            Some(Type::Record(fields)) => fields.contains_key(name),
+            _ => false,
+        };
+        if of_item {
+            return Some(format!("item.{name}"));
+        }
+        self.scope.vars.contains_key(name).then(|| format!("vars.{name}"))
     }
 
     /// A call; `span` is the whole call. Arguments are lowered already.
@@ -91,7 +106,12 @@ impl Lowering<'_> {
     fn argument(&mut self, f: &Function, at: usize, arg: &mut Lowered, param: &Param) {
         let name = f.builtin.name();
         // `'2'` where an int is due
-        if let (Param::Of(Type::Int) | Param::Number, Expr::Const(Value::Str(s))) = (param, &arg.expr)
+        let wants_int = match param {
+            Param::Of(ty) => ty.is_int(),
+            Param::Number | Param::Within(..) => true,
+            _ => false,
+        };
+        if let (true, Expr::Const(Value::Str(s))) = (wants_int, &arg.expr)
             && let Ok(number) = s.parse::<i64>()
         {
             arg.expr = Expr::Const(Value::Int(number));
@@ -117,12 +137,26 @@ impl Lowering<'_> {
             Param::Number => (!arg.ty.is_number() && arg.ty != Type::Any).then(|| {
                 format!("argument {} of `{name}` is a number, not {}", at + 1, article(&arg.ty.to_string()))
             }),
+            Param::Within(low, high) => match &arg.expr {
+                Expr::Const(Value::Int(n)) if !(low..=high).contains(&n) => {
+                    let message = format!("argument {} of `{name}` cannot be {n}", at + 1);
+                    let finding = self
+                        .sink
+                        .say(&INVALID_VALUE, arg.span(), message)
+                        .label("out of range")
+                        .help(format!("it is a number from {low} to {high}"));
+                    self.report(finding);
+                    return;
+                }
+                _ => (!arg.ty.is_int() && arg.ty != Type::Any).then(|| {
+                    format!("argument {} of `{name}` is an int, not {}", at + 1, article(&arg.ty.to_string()))
+                }),
+            },
             Param::TraitPath => match &literal {
                 Some(path) if schema().traits.contains_key(path) => None,
                 Some(path) => {
-                    let near = nearest(path, schema().traits.keys().map(|k| &**k));
-                    let hint = near.map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();
-                    Some(format!("there is no trait `{path}`{hint}"))
+                    self.unknown_trait(path, arg.span());
+                    return;
                 }
                 None => Some(format!("`{name}` wants the path of a trait in quotes")),
             },
@@ -135,10 +169,11 @@ impl Lowering<'_> {
             self.mismatch(arg, message);
             return;
         }
-        if let (Some(text), Param::Of(Type::Refined(wanted))) = (&literal, param)
-            && let Err(why) = wanted.accepts(&Value::Str(text.clone()))
+        if let (Expr::Const(value), Param::Of(Type::Refined(wanted))) = (&arg.expr, param)
+            && let Err(why) = wanted.accepts(value)
         {
-            let message = format!("`{text}` is not {}, which `{name}` takes", article(&wanted.to_string()));
+            let shown = ir::render(value).unwrap_or_default();
+            let message = format!("`{shown}` is not {}, which `{name}` takes", article(&wanted.to_string()));
             let finding = self
                 .sink
                 .say(&INVALID_VALUE, arg.span(), message)

@@ -4,6 +4,7 @@ pub mod attribute;
 mod call;
 mod path;
 pub mod template;
+pub mod truth;
 pub mod when;
 
 pub use path::Reading;

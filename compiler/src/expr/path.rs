@@ -127,29 +127,7 @@ impl Lowering<'_> {
         });
         let Some((used, name, known)) = found else {
             let at = self.at(span);
-            let finding = self
-                .sink
-                .say(&UNKNOWN_TRAIT, at, format!("there is no trait `{path}`"))
-                .label("unknown trait");
-            let finding = match nearest(&path, schema.traits.keys().map(|k| &**k)) {
-                Some(near) => finding.help(format!("did you mean `{near}`?")),
-                None => {
-                    let group = path.split('.').next().unwrap_or_default();
-                    let of_group: Vec<&str> = schema
-                        .traits
-                        .keys()
-                        .map(|k| &**k)
-                        .filter(|k| k.split('.').next() == Some(group))
-                        .collect();
-                    let known = if of_group.is_empty() {
-                        schema.traits.keys().map(|k| &**k).collect()
-                    } else {
-                        of_group
-                    };
-                    finding.help(format!("known: {}", listed(known)))
-                }
-            };
-            self.report(finding);
+            self.unknown_trait(&path, at);
             return Lowered::error(self.at(span));
         };
         self.too_late(
@@ -180,6 +158,23 @@ impl Lowering<'_> {
             }
             None => Lowered::error(self.at(span)),
         }
+    }
+
+    /// Reports a trait that does not exist; `at` is a span of the file.
+    pub(super) fn unknown_trait(&mut self, path: &str, at: Span) {
+        let traits = || schema().traits.keys().map(|k| &**k);
+        let finding =
+            self.sink.say(&UNKNOWN_TRAIT, at, format!("there is no trait `{path}`")).label("unknown trait");
+        let finding = match nearest(path, traits()) {
+            Some(near) => finding.help(format!("did you mean `{near}`?")),
+            None => {
+                let group = |path: &str| path.split('.').next().unwrap_or_default().to_owned();
+                let of_group: Vec<&str> = traits().filter(|t| group(t) == group(path)).collect();
+                let known = if of_group.is_empty() { traits().collect() } else { of_group };
+                finding.help(format!("known: {}", listed(known)))
+            }
+        };
+        self.report(finding);
     }
 
     fn envoy(&mut self, steps: &[Ident], span: Span) -> Lowered {

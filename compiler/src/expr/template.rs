@@ -9,7 +9,9 @@ use crate::diagnostic::nearest::nearest;
 use crate::types::Type;
 use crate::values::article;
 use grammar::Span;
-use grammar::template::{Branch, Command, Operand, OperandKind, Piece as Written, Pipeline, Template};
+use grammar::template::{
+    Branch, Command, Declaration, Operand, OperandKind, Piece as Written, Pipeline, Template,
+};
 use grammar::when::Ident;
 use ir::{Builtin, Expr, Finite, Piece, Root, Slot, Value};
 use std::sync::Arc;
@@ -46,9 +48,15 @@ pub fn lower_action(
     let before = sink.found.len();
     let lowering = Lowering { scope, sink: &mut *sink, to_file, present: Vec::new() };
     let mut t = Templates { lowering, locals: Vec::new(), next: 0, dot: Dot::Root, secret: false };
-    let lowered = t.pipeline(pipeline);
+    let lowered = t.commands(pipeline);
     Some(lowered.unless_reported(before, sink))
 }
+
+/// Pieces with their places.
+type Pieces = (Vec<Piece>, Vec<Spans>);
+
+/// How often the body of a `range` is lowered at most; types only grow, and they are small.
+const MAX_ROUNDS: usize = 16;
 
 /// What the dot is.
 #[derive(Clone)]
@@ -80,10 +88,7 @@ impl Templates<'_> {
         let known = self.locals.len();
         let mut out = (Vec::with_capacity(nodes.len()), Vec::with_capacity(nodes.len()));
         for node in nodes {
-            if let Some((piece, spans)) = self.piece(node) {
-                out.0.push(piece);
-                out.1.push(spans);
-            }
+            self.piece(node, &mut out);
         }
         self.locals.truncate(known);
         out
@@ -98,16 +103,24 @@ impl Templates<'_> {
         self.next - 1
     }
 
-    fn piece(&mut self, node: &Written) -> Option<(Piece, Spans)> {
-        Some(match node {
+    fn piece(&mut self, node: &Written, out: &mut Pieces) {
+        let (piece, spans) = match node {
             Written::Text { text, span } => {
                 (Piece::Text(Arc::from(text.as_str())), Spans::leaf(self.at(*span)))
             }
-            Written::Action(pipeline) => return self.action(pipeline),
+            Written::Action(pipeline) => {
+                let value = self.commands(pipeline);
+                if let Some(declare) = &pipeline.declare {
+                    self.bind(declare, value, out);
+                    return;
+                }
+                self.secret |= value.secret;
+                let spans = Spans { span: value.span(), children: vec![value.spans.clone()] };
+                (Piece::Emit(value.expr), spans)
+            }
             Written::If(branch) => {
-                let condition = self.pipeline(&branch.pipeline);
-                self.not_secret(&condition, "`if`");
                 let known = self.locals.len();
+                let condition = self.condition(branch, "`if`", out);
                 let (then, mut children) = self.pieces(&branch.body);
                 let (otherwise, others) = self.otherwise(branch);
                 self.locals.truncate(known);
@@ -117,34 +130,57 @@ impl Templates<'_> {
                 (Piece::If { condition: condition.expr, then, otherwise }, spans)
             }
             Written::Range(branch) => self.range(branch),
-            Written::With(branch) => self.with(branch),
+            Written::With(branch) => {
+                let known = self.locals.len();
+                let value = self.condition(branch, "`with`", out);
+                let piece = self.with(branch, value);
+                self.locals.truncate(known);
+                piece
+            }
             Written::Break(span) => (Piece::Break, Spans::leaf(self.at(*span))),
             Written::Continue(span) => (Piece::Continue, Spans::leaf(self.at(*span))),
-            Written::Error(_) => return None,
-        })
+            Written::Error(_) => return,
+        };
+        out.0.push(piece);
+        out.1.push(spans);
+    }
+
+    /// What an `if` or `with` looks at. `{{ if $x := ... }}` is `{{ $x := ... }}{{ if $x }}`, but for the reach of `$x`.
+    fn condition(&mut self, branch: &Branch, what: &str, out: &mut Pieces) -> Lowered {
+        let value = self.commands(&branch.pipeline);
+        self.not_secret(&value, what);
+        let Some(declare) = &branch.pipeline.declare else { return value };
+        let (ty, secret, span) = (value.ty.clone(), value.secret, value.span());
+        match self.bind(declare, value, out) {
+            Some(slot) => {
+                Lowered { expr: Expr::Local(slot), spans: Spans::leaf(span), ty, secret, optional: false }
+            }
+            // the grammar has reported it
+            None => Lowered::error(span),
+        }
+    }
+
+    /// `$x := value` or `$x = value`; the slot of the variable.
+    fn bind(&mut self, declare: &Declaration, value: Lowered, out: &mut Pieces) -> Option<Slot> {
+        let spans = Spans { span: value.span(), children: vec![value.spans.clone()] };
+        let name = declare.names.first()?;
+        let (slot, piece) = if declare.assign {
+            let local = self.locals.iter_mut().rev().find(|l| l.name == name.text)?;
+            local.secret |= value.secret;
+            local.ty = std::mem::replace(&mut local.ty, Type::Any).join(value.ty);
+            (local.slot, Piece::Set(local.slot, value.expr))
+        } else {
+            let slot = self.slot();
+            self.locals.push(Local { name: name.text.clone(), slot, ty: value.ty, secret: value.secret });
+            (slot, Piece::Let(slot, value.expr))
+        };
+        out.0.push(piece);
+        out.1.push(spans);
+        Some(slot)
     }
 
     fn otherwise(&mut self, branch: &Branch) -> (Vec<Piece>, Vec<Spans>) {
         branch.otherwise.as_ref().map(|nodes| self.pieces(nodes)).unwrap_or_default()
-    }
-
-    fn action(&mut self, pipeline: &Pipeline) -> Option<(Piece, Spans)> {
-        let value = self.commands(pipeline);
-        let spans = Spans { span: value.span(), children: vec![value.spans.clone()] };
-        if let Some(declare) = &pipeline.declare {
-            let name = declare.names.first()?;
-            if declare.assign {
-                let local = self.locals.iter_mut().rev().find(|l| l.name == name.text)?;
-                local.secret |= value.secret;
-                local.ty = std::mem::replace(&mut local.ty, Type::Any).join(value.ty);
-                return Some((Piece::Set(local.slot, value.expr), spans));
-            }
-            let slot = self.slot();
-            self.locals.push(Local { name: name.text.clone(), slot, ty: value.ty, secret: value.secret });
-            return Some((Piece::Let(slot, value.expr), spans));
-        }
-        self.secret |= value.secret;
-        Some((Piece::Emit(value.expr), spans))
     }
 
     fn range(&mut self, branch: &Branch) -> (Piece, Spans) {
@@ -168,6 +204,9 @@ impl Templates<'_> {
         let value = self.slot();
         let mut key = None;
         if let Some(declare) = &branch.pipeline.declare {
+            if declare.assign {
+                self.range_assigns(branch);
+            }
             let mut bind = |name: &Ident, slot: Slot, ty: Type| {
                 self.locals.push(Local { name: name.text.clone(), slot, secret: ty.holds_secret(), ty });
             };
@@ -184,52 +223,71 @@ impl Templates<'_> {
             }
         }
         let outer = std::mem::replace(&mut self.dot, Dot::Local(value, element, secret));
-        let (body, mut children) = self.pieces(&branch.body);
+        let (body, mut children) = self.repeated(&branch.body);
         self.dot = outer;
+        let (mut otherwise, mut others) = (Vec::new(), Vec::new());
+        if branch.otherwise.is_some() {
+            // behind `else` the variables hold what was found empty
+            for local in self.locals.iter_mut().skip(known) {
+                local.ty = list.ty.clone();
+                otherwise.push(Piece::Let(local.slot, list.expr.clone()));
+                let span = list.spans.span;
+                others.push(Spans { span, children: vec![list.spans.clone()] });
+            }
+        }
+        let (pieces, places) = self.otherwise(branch);
+        otherwise.extend(pieces);
+        others.extend(places);
         self.locals.truncate(known);
-        let (otherwise, others) = self.otherwise(branch);
         children.insert(0, list.spans);
         children.extend(others);
         let spans = Spans { span: self.at(branch.span), children };
         (Piece::Range { list: list.expr, key, value, body, otherwise }, spans)
     }
 
-    fn with(&mut self, branch: &Branch) -> (Piece, Spans) {
-        let value = self.commands(&branch.pipeline);
-        self.not_secret(&value, "`with`");
-        let known = self.locals.len();
-        let slot = self.slot();
-        if let Some(name) = branch.pipeline.declare.as_ref().and_then(|d| d.names.first()) {
-            let local = Local { name: name.text.clone(), slot, ty: value.ty.clone(), secret: value.secret };
-            self.locals.push(local);
+    /// Some versions of Go set the variable to the elements, others do not.
+    fn range_assigns(&mut self, branch: &Branch) {
+        let Some(name) = branch.pipeline.declare.as_ref().and_then(|d| d.names.first()) else { return };
+        let finding = self
+            .lowering
+            .sink
+            .say(
+                &TYPE_MISMATCH,
+                self.lowering.at(name.span),
+                "`range` cannot assign to a variable that is there already",
+            )
+            .label("declared before")
+            .help(format!("declare one: `{{{{ range {} := ... }}}}`", name.text));
+        self.lowering.report(finding);
+    }
+
+    /// The body of a `range`. What it assigns at its end is there at its start the next time round, so it is lowered
+    /// again until the types of the variables outside it stay as they are.
+    fn repeated(&mut self, body: &[Written]) -> (Vec<Piece>, Vec<Spans>) {
+        let state = |t: &Self| t.locals.iter().map(|l| (l.ty.clone(), l.secret)).collect::<Vec<_>>();
+        let (next, found) = (self.next, self.lowering.sink.found.len());
+        for _ in 0..MAX_ROUNDS {
+            let before = state(self);
+            let pieces = self.pieces(body);
+            if state(self) == before {
+                return pieces;
+            }
+            self.next = next;
+            self.lowering.sink.found.truncate(found);
         }
+        self.pieces(body)
+    }
+
+    fn with(&mut self, branch: &Branch, value: Lowered) -> (Piece, Spans) {
+        let slot = self.slot();
         let outer = std::mem::replace(&mut self.dot, Dot::Local(slot, value.ty, value.secret));
         let (body, mut children) = self.pieces(&branch.body);
         self.dot = outer;
         let (otherwise, others) = self.otherwise(branch);
-        self.locals.truncate(known);
         children.insert(0, value.spans);
         children.extend(others);
         let spans = Spans { span: self.at(branch.span), children };
         (Piece::With { value: value.expr, slot, body, otherwise }, spans)
-    }
-
-    /// A pipeline whose variable, if it declares one, is out of the question here.
-    fn pipeline(&mut self, pipeline: &Pipeline) -> Lowered {
-        let value = self.commands(pipeline);
-        // `{{ if $x := ... }}`: the variable lives until the `end`
-        if let Some(declare) = &pipeline.declare
-            && let Some(name) = declare.names.first()
-        {
-            let finding = self
-                .lowering
-                .sink
-                .say(&TYPE_MISMATCH, self.lowering.at(name.span), "`if` cannot declare a variable here")
-                .label("not supported")
-                .help(format!("write `{{{{ {} := ... }}}}` before it", name.text));
-            self.lowering.report(finding);
-        }
-        value
     }
 
     fn commands(&mut self, pipeline: &Pipeline) -> Lowered {

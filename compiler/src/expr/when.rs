@@ -2,19 +2,16 @@
 
 use super::call::Within;
 use super::path::Reading;
+use super::truth;
 use super::{Lowered, Lowering, Scope, Spans};
 use crate::diagnostic::Sink;
-use crate::diagnostic::codes::{
-    CONSTANT_CONDITION, INVALID_VALUE, SECRET_FLOW, TYPE_MISMATCH, UNKNOWN_FUNCTION,
-};
-use crate::schema::schema;
+use crate::diagnostic::codes::{INVALID_VALUE, SECRET_FLOW, TYPE_MISMATCH, UNKNOWN_FUNCTION};
 use crate::syntax::Condition;
 use crate::types::{Refinement, Type};
 use crate::values::article;
 use grammar::Span;
 use grammar::when::{CompareOp as Written, Expr as When, ExprKind};
 use ir::{Builtin, CompareOp, Expr, Finite, Root, Value};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A condition as a bool expression.
@@ -25,77 +22,10 @@ pub fn lower(condition: &Condition, scope: &Scope<'_>, sink: &mut Sink) -> Lower
     let lowered = lowering.when(&condition.expr);
     lowering.must_be_bool(&lowered, "a condition");
     let lowered = lowered.unless_reported(before, sink);
-    let mut asks = false;
-    lowered.expr.walk(&mut |e| asks |= matches!(e, Expr::Path(..) | Expr::Call(..)));
-    if !asks && lowered.ty == Type::Bool {
-        let finding = sink
-            .say(&CONSTANT_CONDITION, condition.span, "this condition does not depend on anything")
-            .label("always the same")
-            .help("take it out, or the resource with it");
-        sink.push(finding);
-    }
-    if contradicts_itself(&lowered.expr) {
-        let finding = sink
-            .say(
-                &CONSTANT_CONDITION,
-                condition.span,
-                "this condition contradicts itself, so it is never true",
-            )
-            .label("never true")
-            .help("join what excludes each other with `||`, or take the resource out");
-        sink.push(finding);
+    if lowered.ty == Type::Bool && !lowered.is_broken() {
+        truth::report(&lowered.expr, &lowered.spans, condition.span, sink);
     }
     lowered
-}
-
-/// Whether parts joined by `&&` exclude each other: `x && !x`, or one thing equal to two constants.
-fn contradicts_itself(expr: &Expr) -> bool {
-    let mut parts = Vec::new();
-    conjuncts(expr, &mut parts);
-    let negated = |e: &Expr| matches!(e, Expr::Not(inner) if parts.contains(&&**inner));
-    let mut allowed: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
-    for (subject, values) in parts.iter().filter_map(|e| choices(e)) {
-        let known = allowed.entry(subject).or_insert_with(|| values.clone());
-        known.retain(|v| values.contains(v));
-    }
-    parts.iter().any(|e| negated(e)) || allowed.values().any(Vec::is_empty)
-}
-
-fn conjuncts<'a>(expr: &'a Expr, out: &mut Vec<&'a Expr>) {
-    match expr {
-        Expr::And(a, b) => {
-            conjuncts(a, out);
-            conjuncts(b, out);
-        }
-        other => out.push(other),
-    }
-}
-
-/// What has to be one of which constants, for the expression to be true.
-fn choices(expr: &Expr) -> Option<(String, Vec<&Value>)> {
-    let path = |e: &Expr| match e {
-        Expr::Path(root, steps) => Some(format!("{}.{}", root.name(), steps.join("."))),
-        _ => None,
-    };
-    match expr {
-        Expr::Compare(CompareOp::Eq, a, b) => match (path(a), b.as_const(), path(b), a.as_const()) {
-            (Some(subject), Some(value), ..) | (.., Some(subject), Some(value)) => {
-                Some((subject, vec![value]))
-            }
-            _ => None,
-        },
-        Expr::Compare(CompareOp::In, a, b) => match b.as_const()? {
-            Value::List(values) => Some((path(a)?, values.iter().collect())),
-            _ => None,
-        },
-        Expr::Call(Builtin::OsFamily | Builtin::Distro | Builtin::Arch | Builtin::EnvIs, args) => {
-            let Expr::Call(f, _) = expr else { return None };
-            let read = schema().functions.get(f.name())?.reads.first();
-            let subject = read.map_or_else(|| f.name().to_owned(), |r| format!("traits.{r}"));
-            Some((subject, args.iter().map(Expr::as_const).collect::<Option<_>>()?))
-        }
-        _ => None,
-    }
 }
 
 /// A lone expression of any type, for `vigoc eval`.
@@ -212,7 +142,8 @@ impl Lowering<'_> {
             }
             CompareOp::Matches => {
                 for (side, value) in [("left", &left), ("right", &right)] {
-                    if !value.ty.is_text() && !any(value) {
+                    // a secret was reported as such
+                    if !value.ty.is_text() && !any(value) && value.ty != Type::Secret {
                         let message = format!(
                             "`matches` wants text on the {side}, not {}",
                             article(&value.ty.to_string())

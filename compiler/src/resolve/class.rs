@@ -10,7 +10,7 @@ use crate::diagnostic::codes::{
 use crate::diagnostic::nearest::suggest;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::syntax::{Body, EntryAst, EnvironmentAst, LayerAst, Name, RoleAst, ast};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 /// A node entry in an environment.
@@ -65,6 +65,16 @@ pub fn roles(db: &dyn Db, project: Project) -> (&[RoleAst], Option<SourceFile>) 
     }
 }
 
+/// Where each role stands in the list of [`roles`]; of two with one name the first.
+#[salsa::tracked(returns(ref))]
+pub fn role_numbers(db: &dyn Db, project: Project) -> BTreeMap<Arc<str>, usize> {
+    let mut out = BTreeMap::new();
+    for (number, role) in roles(db, project).0.iter().enumerate() {
+        out.entry(role.name.text.clone()).or_insert(number);
+    }
+    out
+}
+
 /// The `common.vgo` files that apply to a file, outer first.
 pub fn commons<'db>(db: &'db dyn Db, project: Project, path: &str) -> Vec<(&'db Arc<str>, &'db LayerAst)> {
     let commons = &index(db, project).commons;
@@ -113,6 +123,16 @@ pub fn declared_environments(db: &dyn Db, project: Project) -> BTreeSet<Arc<str>
     out
 }
 
+/// Every environment that is declared, or that an entry has.
+#[salsa::tracked(returns(ref))]
+pub fn known_environments(db: &dyn Db, project: Project) -> BTreeSet<Arc<str>> {
+    let mut out = declared_environments(db, project).clone();
+    for file in &index(db, project).nodes {
+        out.extend(entries(db, *file).iter().filter_map(|e| Some(e.environment.as_ref()?.text.clone())));
+    }
+    out
+}
+
 /// All classes: every entry in its own environment.
 pub fn classes(db: &dyn Db, project: Project) -> Vec<Class<'_>> {
     let mut out = Vec::new();
@@ -154,7 +174,7 @@ pub fn resolved_class<'db>(db: &'db dyn Db, project: Project, class: Class<'db>)
     };
     out.place.span = entry.patterns.first().map_or(entry.span, |(name, _)| name.span);
 
-    let mut build = Build { db, project, out, excludes: Vec::new() };
+    let mut build = Build { db, project, out, excludes: Vec::new(), roles_seen: HashSet::new() };
     let commons = commons(db, project, path);
     let overrides =
         environment.as_deref().map(|e| environment_layers(db, project, path, e)).unwrap_or_default();
@@ -171,9 +191,9 @@ pub fn resolved_class<'db>(db: &'db dyn Db, project: Project, class: Class<'db>)
         build.out.found.push(finding);
     }
     for (file, layer) in &commons {
-        build.roles(&layer.roles, file, &mut Vec::new());
+        build.roles(&layer.roles, file);
     }
-    build.roles(&entry.layer.roles, path, &mut Vec::new());
+    build.roles(&entry.layer.roles, path);
 
     for (file, layer) in &commons {
         build.modules(&layer.modules, file, &format!("{file}"));
@@ -204,32 +224,41 @@ struct Build<'db> {
     project: Project,
     out: ResolvedClass,
     excludes: Vec<(Arc<str>, Place, String)>,
+    roles_seen: HashSet<Arc<str>>,
 }
 
-impl Build<'_> {
-    /// Adds roles: an included role comes before the one that includes it, each once.
-    fn roles(&mut self, names: &[Name], file: &Arc<str>, open: &mut Vec<Arc<str>>) {
+impl<'db> Build<'db> {
+    /// Adds roles: an included role comes before the one that includes it, each once. Without recursion, since the
+    /// chain may be long.
+    fn roles(&mut self, names: &'db [Name], file: &Arc<str>) {
         let (roles, roles_file) = roles(self.db, self.project);
+        let numbers = role_numbers(self.db, self.project);
+        let roles_path = roles_file.map_or(file, |f| f.path(self.db));
+        // what is still to be looked at; `None` closes the role whose includes came before
+        let mut open: Vec<(&Arc<str>, Option<&'db Name>, &'db Arc<str>)> = Vec::new();
         for name in names {
-            let Some(role) = roles.iter().find(|r| r.name.text == name.text) else {
-                let help = suggest(&name.text, roles.iter().map(|r| &*r.name.text));
-                let message = format!("there is no role `{}`", name.text);
-                let finding = Diagnostic::new(&UNKNOWN_ROLE, place(file, name), message)
-                    .label("unknown role")
-                    .maybe_help(help.or_else(|| Some("declare it in roles.vgo".into())));
-                self.out.found.push(finding);
-                continue;
-            };
-            // a circle is reported where roles are checked
-            if self.out.roles.contains(&name.text) || open.contains(&name.text) {
-                continue;
+            open.push((file, Some(name), &name.text));
+            while let Some((file, to_open, text)) = open.pop() {
+                let Some(name) = to_open else {
+                    self.out.roles.push(text.clone());
+                    continue;
+                };
+                let Some(role) = numbers.get(text).and_then(|n| roles.get(*n)) else {
+                    let help = suggest(text, numbers.keys().map(|r| &**r));
+                    let message = format!("there is no role `{text}`");
+                    let finding = Diagnostic::new(&UNKNOWN_ROLE, place(file, name), message)
+                        .label("unknown role")
+                        .maybe_help(help.or_else(|| Some("declare it in roles.vgo".into())));
+                    self.out.found.push(finding);
+                    continue;
+                };
+                // seen, or open: then it is a circle, which is reported where roles are checked
+                if !self.roles_seen.insert(text.clone()) {
+                    continue;
+                }
+                open.push((file, None, text));
+                open.extend(role.includes.iter().rev().map(|name| (roles_path, Some(name), &name.text)));
             }
-            if let Some(roles_file) = roles_file {
-                open.push(name.text.clone());
-                self.roles(&role.includes, roles_file.path(self.db), open);
-                open.pop();
-            }
-            self.out.roles.push(name.text.clone());
         }
     }
 
@@ -237,8 +266,9 @@ impl Build<'_> {
         let (roles, file) = roles(self.db, self.project);
         let Some(file) = file else { return };
         let path = file.path(self.db);
+        let numbers = role_numbers(self.db, self.project);
         for name in self.out.roles.clone() {
-            for role in roles.iter().filter(|r| r.name.text == name) {
+            if let Some(role) = numbers.get(&name).and_then(|n| roles.get(*n)) {
                 self.modules(&role.layer.modules, path, &format!("role {name}"));
                 self.exclude(&role.layer.exclude_modules, path, &format!("role {name}"));
             }

@@ -3,6 +3,11 @@
 use globset::{Glob, GlobBuilder, GlobMatcher};
 use std::sync::OnceLock;
 
+/// Characters of a pattern; a host name has at most 253.
+const MAX_LENGTH: usize = 1024;
+/// Braces within braces.
+pub(super) const MAX_NESTING: usize = 16;
+
 /// A compiled pattern; host names are compared in lower case and without a trailing dot.
 #[derive(Debug)]
 pub struct HostGlob {
@@ -29,6 +34,22 @@ impl HostGlob {
         if text.contains('\\') {
             return Err("there are no escapes".into());
         }
+        if text.len() > MAX_LENGTH {
+            return Err(format!("it has more than {MAX_LENGTH} characters"));
+        }
+        if let Some(c) = text.chars().find(|c| !c.is_ascii_graphic()) {
+            return Err(format!(
+                "`{}` is in no host name; names in other scripts are written `xn--...`",
+                c.escape_debug()
+            ));
+        }
+        let nesting = text.chars().scan(0_usize, |depth, c| {
+            *depth = if c == '{' { *depth + 1 } else { depth.saturating_sub(usize::from(c == '}')) };
+            Some(*depth)
+        });
+        if nesting.max() > Some(MAX_NESTING) {
+            return Err(format!("it nests more than {MAX_NESTING} `{{`"));
+        }
         // to globset `**` is about directories; here it is one more way to write `*`
         while text.contains("**") {
             text = text.replace("**", "*");
@@ -47,12 +68,9 @@ impl HostGlob {
         self.matcher.get_or_init(|| self.glob.compile_matcher()).is_match(hostname)
     }
 
-    /// Whether this pattern surely matches whatever `other` matches. A plain name is covered by a pattern that
-    /// matches it; beyond that only equal patterns and `*` are told.
-    pub fn covers(&self, other: &HostGlob) -> bool {
-        let plain = |text: &str| !text.contains(['*', '?', '[', '{']);
-        let some = || plain(&other.text) && !plain(&self.text) && self.matches(&other.text);
-        self.text == other.text || self.text == "*" || some()
+    /// Whether it matches its own text and nothing else.
+    pub fn is_plain(&self) -> bool {
+        !self.text.contains(['*', '?', '[', '{'])
     }
 }
 
@@ -78,7 +96,8 @@ mod tests {
         for (pattern, host, expected) in cases {
             assert_eq!(HostGlob::new(pattern).unwrap().matches(host), expected, "{pattern} {host}");
         }
-        for bad in ["", "[", "{a", "a\\*"] {
+        let (deep, long) = ("{".repeat(5000) + "a" + &"}".repeat(5000), "{a,b}".repeat(5000));
+        for bad in ["", "[", "{a", "a\\*", "müll", "a b", &deep, &long] {
             assert!(HostGlob::new(bad).is_err(), "{bad}");
         }
     }

@@ -90,6 +90,7 @@ fn declared(module: &ModuleAst, sink: &mut Sink) -> Vec<Declared> {
             let broken = default.is_none() && written;
             let default = default.filter(|v| *v != Value::Null);
             let ty = ty.or_else(|| default.as_ref().map(Type::of)).unwrap_or(Type::Any);
+            let ty = default.iter().fold(ty, |ty, value| ty.holding(value));
             Declared { name, ty, default: default.map(Arc::new), parameter, broken }
         })
         .collect()

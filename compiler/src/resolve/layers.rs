@@ -23,6 +23,16 @@ pub enum Origin {
     Conditional(usize),
 }
 
+impl Origin {
+    /// The module, when the layer is its defaults.
+    pub fn module(&self) -> Option<&Arc<str>> {
+        match self {
+            Origin::Module(module) => Some(module),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,10 +1,12 @@
 //! From a host name to its class: entry, environment, roles, modules, variables.
 
 pub mod class;
+pub mod coverage;
 pub mod glob;
 pub mod index;
 pub mod interface;
 pub mod layers;
+pub mod names;
 pub mod vars;
 
 pub use class::{Class, ResolvedClass, resolved_class};

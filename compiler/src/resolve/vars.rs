@@ -1,10 +1,11 @@
 //! The variables of a class: layers merged in order, each with where it came from.
 #![allow(missing_docs, reason = "salsa generates constructors and getters without docs")]
 
-use super::class::{Class, commons, entry, environment_layers, resolved_class, roles};
+use super::class::{Class, commons, entry, environment_layers, resolved_class, role_numbers, roles};
 use super::index::index;
 use super::interface::{interface, module};
 use super::layers::{Origin, Step, StepState};
+use super::names::unknown_names;
 use crate::db::{Db, Project};
 use crate::diagnostic::codes::{AMBIGUOUS_DEFAULT, TYPE_MISMATCH, UNSET_PARAMETER};
 use crate::diagnostic::nearest::nearest;
@@ -15,7 +16,7 @@ use crate::schema::{Stage, schema};
 use crate::specialise::typed::is_small;
 use crate::syntax::{Condition, Variables as Written};
 use crate::types::Type;
-use crate::values;
+use crate::values::{self, article};
 use ir::{Budget, Expr, Outcome, Root, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -99,8 +100,9 @@ pub fn class_vars<'db>(
     let path = class.file(db).path(db);
     let (all_roles, roles_file) = roles(db, project);
     if let Some(file) = roles_file {
+        let numbers = role_numbers(db, project);
         for name in &resolved.roles {
-            for role in all_roles.iter().filter(|r| r.name.text == *name) {
+            if let Some(role) = numbers.get(name).and_then(|n| all_roles.get(*n)) {
                 merge.layer(&Origin::Role(name.clone()), file.path(db), &role.layer.vars, StepState::Applied);
             }
         }
@@ -143,9 +145,17 @@ struct Merge<'db> {
     place: Place,
 }
 
+/// Two modules that give a variable types which no value has both of.
+struct Conflict {
+    variable: Arc<str>,
+    first: (Arc<str>, Type),
+    second: (Arc<str>, Type),
+}
+
 impl Merge<'_> {
     fn defaults(&mut self, modules: &[Arc<str>]) {
         let index = index(self.db, self.project);
+        let mut conflicts = Vec::new();
         for name in modules {
             let Some(file) = index.modules.get(name) else { continue };
             let Some(interface) = interface(self.db, *file) else { continue };
@@ -157,18 +167,22 @@ impl Merge<'_> {
                     steps: Vec::new(),
                     small: true,
                 });
+                match known.ty.agreed(&declared.ty) {
+                    Some(ty) => known.ty = ty,
+                    None => conflicts.push(Conflict {
+                        variable: declared.name.clone(),
+                        first: (known.declared.clone().unwrap_or_default(), known.ty.clone()),
+                        second: (name.clone(), declared.ty.clone()),
+                    }),
+                }
                 // a declared type says more than one inferred from a default
                 if declared.parameter && declared.ty != Type::Any {
-                    known.ty = declared.ty.clone();
                     known.declared = Some(name.clone());
                 }
                 if declared.broken {
                     known.value = VarValue::Undecided;
                 }
                 if let Some(value) = &declared.default {
-                    if let Type::Record(_) = known.ty {
-                        known.ty = known.ty.clone().join(declared.ty.clone());
-                    }
                     apply(&mut known.value, value, StepState::Applied);
                     known.steps.push(Step {
                         origin: Origin::Module(name.clone()),
@@ -179,6 +193,69 @@ impl Merge<'_> {
                     });
                 }
             }
+        }
+        for conflict in &conflicts {
+            self.conflict(conflict);
+        }
+        let agreed: Vec<Arc<str>> = self.out.by_name.keys().cloned().collect();
+        for variable in agreed.iter().filter(|v| !conflicts.iter().any(|c| c.variable == **v)) {
+            self.unfit_defaults(variable);
+        }
+    }
+
+    fn module_place(&self, module: &Arc<str>, variable: &str) -> Option<Place> {
+        let file = *index(self.db, self.project).modules.get(module)?;
+        module_variable(self.db, file, variable)
+    }
+
+    /// Two modules give one variable types that exclude each other.
+    fn conflict(&mut self, conflict: &Conflict) {
+        let Conflict { variable, first: (first, known), second: (module, ty) } = conflict;
+        let (Some(place), Some(other)) =
+            (self.module_place(module, variable), self.module_place(first, variable))
+        else {
+            return;
+        };
+        let message = format!(
+            "`{variable}` is {} in module `{module}`, but {} in module `{first}`",
+            article(&ty.to_string()),
+            article(&known.to_string())
+        );
+        let finding = Diagnostic::new(&TYPE_MISMATCH, place, message)
+            .label(ty.to_string())
+            .also(other, known.to_string())
+            .also(self.place.clone(), "this entry gets both modules")
+            .help(
+                "all variables of an envoy stand in one space; give the two the same type, or different names",
+            );
+        self.out.found.push(finding);
+    }
+
+    /// Defaults that the type which another module declares does not allow.
+    fn unfit_defaults(&mut self, variable: &Arc<str>) {
+        let Some(known) = self.out.by_name.get(variable) else { return };
+        let several = known.steps.iter().any(|s| known.declared.as_ref() != s.origin.module());
+        if !several {
+            return;
+        }
+        let unfit = known.steps.iter().filter(|s| !known.ty.admits(&s.value));
+        let modules: Vec<Arc<str>> = unfit.filter_map(|s| s.origin.module().cloned()).collect();
+        let (ty, declaring) = (article(&known.ty.to_string()), known.declared.clone());
+        if let (Some(known), false) = (self.out.by_name.get_mut(variable), modules.is_empty()) {
+            // nothing follows from a value that was reported
+            known.value = VarValue::Undecided;
+        }
+        for module in modules {
+            let Some(place) = self.module_place(&module, variable) else { continue };
+            let message = format!("the default that module `{module}` gives `{variable}` is not {ty}");
+            let mut finding = Diagnostic::new(&TYPE_MISMATCH, place, message)
+                .label(format!("not {ty}"))
+                .help("give it a default of that type, or another name");
+            let declared = declaring.as_ref().filter(|m| **m != module);
+            if let Some(place) = declared.and_then(|m| self.module_place(m, variable)) {
+                finding = finding.also(place, "declared here");
+            }
+            self.out.found.push(finding.also(self.place.clone(), "this entry gets both modules"));
         }
     }
 
@@ -217,12 +294,12 @@ impl Merge<'_> {
                 Type::Record(_) if *value != Value::Null => {
                     known.ty = known.ty.clone().join(Type::of(&value));
                 }
-                Type::Str if matches!(*value, Value::Secret(_)) => known.ty = Type::Secret,
                 Type::List(element) if **element == Type::Any && *value != Value::Null => {
                     known.ty = Type::of(&value);
                 }
                 _ => {}
             }
+            known.ty = known.ty.clone().holding(&value);
             apply(&mut known.value, &value, state);
             known.steps.push(Step {
                 origin: origin.clone(),
@@ -247,22 +324,21 @@ impl Merge<'_> {
     fn ambiguous(&mut self) {
         let index = index(self.db, self.project);
         for (name, variable) in &self.out.by_name {
-            let mut defaults = variable.steps.iter().filter_map(|s| match &s.origin {
-                Origin::Module(m) => Some((m, s)),
-                _ => None,
-            });
-            let Some((first_module, first)) = defaults.next() else { continue };
-            let Some((other_module, other)) = defaults.find(|(_, s)| s.value != first.value) else {
-                continue;
-            };
-            if variable.steps.iter().any(|s| !matches!(s.origin, Origin::Module(_))) {
-                continue;
-            }
+            let defaults: Vec<(&Arc<str>, &Step)> =
+                variable.steps.iter().filter_map(|s| Some((s.origin.module()?, s))).collect();
+            let above: Vec<&Value> =
+                variable.steps.iter().filter(|s| s.origin.module().is_none()).map(|s| &*s.value).collect();
+            let Some(((first_module, first), others)) = defaults.split_first() else { continue };
+            let undecided = others
+                .iter()
+                .find_map(|(m, s)| Some((m, s, ambiguity(name, &first.value, &s.value, &above)?)));
+            let Some((other_module, other, name)) = undecided else { continue };
+            let variable_name = name.split('.').next().unwrap_or_default();
             let at = |m: &Arc<str>, s: &Step| {
                 index
                     .modules
                     .get(m)
-                    .and_then(|f| module_variable(self.db, *f, name))
+                    .and_then(|f| module_variable(self.db, *f, variable_name))
                     .unwrap_or(Place { file: s.file.clone(), span: grammar::Span::new(0, 0) })
             };
             let message = format!(
@@ -329,6 +405,7 @@ impl Merge<'_> {
             changed: false,
         };
         let lowered = when::lower(condition, &scope, &mut sink);
+        unknown_names(self.db, self.project, &lowered, &mut sink);
         self.out.found.append(&mut sink.found);
         shared_traits(&lowered.expr, &mut self.out.footprint);
         let vars = self
@@ -409,6 +486,24 @@ fn apply(known: &mut VarValue, value: &Arc<Value>, state: StepState) {
             (known, Value::Map(_)) => *known = VarValue::Set(Arc::new(without_nulls(Value::clone(value)))),
             (known, _) => *known = VarValue::Set(value.clone()),
         },
+    }
+}
+
+/// The part of a variable that two defaults disagree about and that no layer above decides.
+fn ambiguity(path: &str, a: &Value, b: &Value, above: &[&Value]) -> Option<String> {
+    if a == b {
+        return None;
+    }
+    let replaced = |v: &&&Value| !matches!(**v, Value::Map(_));
+    if above.iter().any(|v| replaced(&v)) {
+        return None;
+    }
+    match (a, b) {
+        (Value::Map(a), Value::Map(b)) if !above.is_empty() => a.iter().find_map(|(key, value)| {
+            let above: Vec<&Value> = above.iter().filter_map(|v| v.at(std::slice::from_ref(key))).collect();
+            ambiguity(&format!("{path}.{key}"), value, b.get(key)?, &above)
+        }),
+        _ => Some(path.to_owned()),
     }
 }
 

@@ -43,6 +43,15 @@ impl Target {
     }
 }
 
+impl Target {
+    /// Whether it may mean an instance that is not there: one that facts which are not known yet may bring about, or,
+    /// with a `*`, one that the list of a `foreach` might have held.
+    pub fn may_be_of(&self, templated: &[Arc<str>], listed: &[Arc<str>]) -> bool {
+        let pattern = matches!(self, Target::Pattern(..));
+        templated.iter().chain(listed.iter().filter(|_| pattern)).any(|t| self.may_mean(t))
+    }
+}
+
 /// A matcher for text in which only `*` is special.
 fn pattern(text: &str) -> Option<GlobMatcher> {
     let escaped: String = text

@@ -55,7 +55,7 @@ pub fn evaluated<'db>(
         }
     }
     let names = work.out.instances.iter().map(|(number, i)| (*number, i.name.clone())).collect();
-    work.out.names = Arc::new(Names::new(names, work.templated));
+    work.out.names = Arc::new(Names::new(names, work.templated, work.listed));
     work.out.found = work.sink.found;
     work.out
 }
@@ -97,6 +97,8 @@ struct Work {
     out: Evaluated,
     /// Names of resources that may exist under facts that are not known yet, as patterns.
     templated: Vec<Arc<str>>,
+    /// Names of instances of a `foreach` whose list is known, as patterns.
+    listed: Vec<Arc<str>>,
     /// Number of the resource being evaluated.
     number: usize,
 }
@@ -120,6 +122,7 @@ impl Work {
             sink: Sink::new(file.path(db).clone()),
             out: Evaluated::default(),
             templated: Vec::new(),
+            listed: Vec::new(),
             number: 0,
         }
     }
@@ -163,13 +166,17 @@ impl Work {
                     self.sink.push(finding);
                     return;
                 }
-                self.templated(r);
+                self.listed.push(pattern(r));
                 let before = self.sink.found.len();
                 for item in items {
                     self.facts.item = Some(item);
                     self.instance(r);
                 }
                 self.facts.item = None;
+                if self.sink.found.len() > before {
+                    // an instance that was reported may be the one that is looked for
+                    self.templated(r);
+                }
                 // one mistake in the resource, not one for every item
                 let mut seen = BTreeSet::new();
                 let mut at = 0;
@@ -198,21 +205,7 @@ impl Work {
 
     /// Remembers what names the instances of a resource may have.
     fn templated(&mut self, r: &TypedResource) {
-        let pattern = match &r.name {
-            NameForm::Literal(name) => name.text.to_string(),
-            NameForm::Key => format!("{}:*", r.kind.name),
-            NameForm::Template(lowered) => match &lowered.expr {
-                Expr::Template(pieces) => pieces
-                    .iter()
-                    .map(|p| match p {
-                        Piece::Text(t) => t.to_string(),
-                        _ => "*".to_owned(),
-                    })
-                    .collect(),
-                _ => "*".to_owned(),
-            },
-        };
-        self.templated.push(pattern.into());
+        self.templated.push(pattern(r));
     }
 
     fn instance(&mut self, r: &TypedResource) {
@@ -425,6 +418,25 @@ impl Work {
             }
         }
     }
+}
+
+/// The names that the instances of a resource may have, as a pattern.
+fn pattern(r: &TypedResource) -> Arc<str> {
+    let pattern = match &r.name {
+        NameForm::Literal(name) => name.text.to_string(),
+        NameForm::Key => format!("{}:*", r.kind.name),
+        NameForm::Template(lowered) => match &lowered.expr {
+            Expr::Template(pieces) => pieces
+                .iter()
+                .map(|p| match p {
+                    Piece::Text(t) => t.to_string(),
+                    _ => "*".to_owned(),
+                })
+                .collect(),
+            _ => "*".to_owned(),
+        },
+    };
+    pattern.into()
 }
 
 fn type_defaults(kind: &ResourceType, written: &[(Arc<str>, Expr)]) -> Vec<(Arc<str>, Expr)> {

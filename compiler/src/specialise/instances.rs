@@ -62,6 +62,8 @@ pub struct Specialised {
     pub shape: Arc<Shape>,
     /// Names of resources that may exist under facts that are not known yet, as patterns.
     pub templated: Vec<Arc<str>>,
+    /// Names of instances of a `foreach` whose list is known, as patterns.
+    pub listed: Vec<Arc<str>>,
     /// What could not be decided without more traits: for each the place and what it is.
     pub undecided: Vec<(Place, String)>,
     /// Findings.
@@ -215,6 +217,7 @@ pub(super) fn composed<'db>(
         instances.extend(part.instances.iter().cloned());
         names.push(Arc::clone(&part.names));
         out.templated.extend(part.names.templated.iter().cloned());
+        out.listed.extend(part.names.listed.iter().cloned());
         out.undecided.extend(part.undecided.iter().cloned());
         out.found.extend(part.found.iter().cloned());
     }

@@ -2,9 +2,9 @@
 
 use super::edges::Target;
 use super::instances::{Encoded, ExtraEdges, FactsKey, ModuleFacts, encode, encoded, specialised};
-use super::order::order;
+use super::order::{drawn, order, steps};
 use super::outline::{Outline, ResourceOutline, outline};
-use super::shape::{External, useless_notify, waiting};
+use super::shape::{External, useless_notify};
 use super::typed::{Depth, EdgeKind, TypedResource, TypesKey, needs, typed};
 use crate::db::{Db, Project, SourceFile};
 use crate::diagnostic::codes::{
@@ -13,14 +13,17 @@ use crate::diagnostic::codes::{
 };
 use crate::diagnostic::nearest::{listed, suggest};
 use crate::diagnostic::{Diagnostic, Place, Severity};
-use crate::expr::{VarType, VarTypes};
+use crate::expr::{VarType, VarTypes, truth};
 use crate::resolve::class::{Class, resolved_class};
 use crate::resolve::index::index;
 use crate::resolve::interface::{Reads, interface, module, reads};
 use crate::resolve::vars::{TraitFacts, VarValue, Variables, all_variables, class_vars};
+use crate::schema::schema;
 use grammar::Span;
-use ir::{Hash, Value};
+use ir::{Expr, Hash, Root, Value};
 use rustc_hash::FxHashMap;
+use std::borrow::Cow;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -369,7 +372,7 @@ impl<'db> Linking<'_, 'db> {
                     .filter(|(_, i)| target.means(&i.name))
                     .map(|(at, _)| at)
                     .collect();
-                if found.is_empty() && !outline.templated.iter().any(|t| target.may_mean(t)) {
+                if found.is_empty() && !target.may_be_of(&outline.templated, &outline.listed) {
                     let mut known: Vec<&str> = outline.resources.iter().map(|i| &*i.name).collect();
                     known.sort_unstable();
                     let message = format!(
@@ -409,7 +412,7 @@ impl<'db> Linking<'_, 'db> {
             .filter(|at| {
                 let outline = self.parts[*at].outline;
                 outline.resources.iter().any(|i| target.means(&i.name))
-                    || outline.templated.iter().any(|t| target.may_mean(t))
+                    || target.may_be_of(&outline.templated, &outline.listed)
             })
             .collect();
         let place = self.place_of_reference(from, external.reference);
@@ -503,19 +506,32 @@ impl<'db> Linking<'_, 'db> {
     /// Two resources of a unique type with one key on one envoy.
     fn unique_targets(&mut self) {
         let count = self.parts.iter().map(|p| p.outline.unique.len()).sum();
-        let mut seen: FxHashMap<(&str, &str), (usize, usize)> = FxHashMap::default();
+        let types = &schema().types;
+        let mut seen: FxHashMap<(&str, Cow<'_, str>), (usize, usize)> = FxHashMap::default();
+        // where several may be there, each under its own condition
+        let mut more: FxHashMap<(usize, usize), Vec<(usize, usize)>> = FxHashMap::default();
         seen.reserve(count);
         for (part, p) in self.parts.iter().enumerate().filter(|(_, p)| !p.outline.gated) {
             for at in p.outline.unique.iter().copied() {
                 let Some(i) = p.outline.resources.get(at) else { continue };
-                let Some(key) = &i.key else { continue };
-                let Some((other_part, other)) = seen.insert((&i.kind, key), (part, at)) else { continue };
+                let (Some(key), Some(kind)) = (&i.key, types.get(&i.kind)) else { continue };
+                let key = kind.canonical(key);
+                let leader = match seen.entry((&kind.domain, key.clone())) {
+                    Entry::Vacant(free) => {
+                        free.insert((part, at));
+                        continue;
+                    }
+                    Entry::Occupied(taken) => *taken.get(),
+                };
+                let others = more.entry(leader).or_insert_with(|| vec![leader]);
+                let clash = others.iter().copied().find(|other| self.clash((part, at), *other));
+                others.push((part, at));
+                let Some((other_part, other)) = clash else { continue };
                 let Some(first) = self.resources(other_part).get(other) else { continue };
-                // two of one name are reported as such
-                if other_part == part && first.name == i.name {
-                    continue;
-                }
-                let message = format!("two resources manage the {} `{key}` of one envoy", i.kind);
+                let message = match first.kind == i.kind {
+                    true => format!("two resources manage the {} `{key}` of one envoy", i.kind),
+                    false => format!("a {} and a {} manage `{key}` of one envoy", first.kind, i.kind),
+                };
                 let mut finding =
                     Diagnostic::new(&DUPLICATE_TARGET, self.place_of_resource(part, i), message)
                         .label(format!("`{}.{}`", p.part.name, i.name))
@@ -529,6 +545,32 @@ impl<'db> Linking<'_, 'db> {
                 }
                 self.out.found.push(finding);
             }
+        }
+    }
+
+    /// Whether two resources with one key may both be there.
+    fn clash(&self, this: (usize, usize), other: (usize, usize)) -> bool {
+        let outlined = |at: (usize, usize)| self.resources(at.0).get(at.1);
+        let (Some(i), Some(first)) = (outlined(this), outlined(other)) else { return false };
+        // two of one name are reported as such
+        if this.0 == other.0 && first.name == i.name {
+            return false;
+        }
+        let (typed_i, typed_first) = (self.typed(this.0, i.number), self.typed(other.0, first.number));
+        // what is taken away may make room for something of another type
+        if i.kind != first.kind && [typed_i, typed_first].into_iter().flatten().any(TypedResource::is_absent)
+        {
+            return false;
+        }
+        match (typed_i.and_then(|r| r.when.as_ref()), typed_first.and_then(|r| r.when.as_ref())) {
+            (Some(ours), Some(theirs)) => {
+                let mut of_item = false;
+                let mut look = |e: &Expr| of_item |= matches!(e, Expr::Path(Root::Item, _));
+                ours.expr.walk(&mut look);
+                theirs.expr.walk(&mut look);
+                of_item || !truth::exclude(&ours.expr, &theirs.expr)
+            }
+            _ => true,
         }
     }
 
@@ -561,8 +603,12 @@ impl<'db> Linking<'_, 'db> {
         let edges: Vec<(usize, usize)> = self.module_edges.iter().map(|(e, _)| *e).collect();
         let order = match order(self.parts.len(), &edges) {
             Ok(order) => order,
-            Err(circle) => {
-                self.report_circle(&circle);
+            Err(circles) => {
+                let mut causes: FxHashMap<(usize, usize), Cause> = FxHashMap::default();
+                for (edge, cause) in &self.module_edges {
+                    causes.entry(*edge).or_insert(*cause);
+                }
+                circles.iter().for_each(|circle| self.report_circle(circle, &causes));
                 (0..self.parts.len()).collect()
             }
         };
@@ -601,26 +647,21 @@ impl<'db> Linking<'_, 'db> {
         }
     }
 
-    fn report_circle(&mut self, circle: &[usize]) {
-        let circle = waiting(circle);
-        let next = circle.iter().copied().cycle().skip(1);
-        let steps: Vec<(usize, usize)> = next.zip(circle.iter().copied()).collect();
-        let mut places: Vec<(Place, String)> = Vec::new();
-        for step in steps {
-            let Some((_, cause)) = self.module_edges.iter().find(|(e, _)| *e == step) else { continue };
-            places.push(self.reason(step, *cause));
-        }
+    fn report_circle(&mut self, circle: &[usize], causes: &FxHashMap<(usize, usize), Cause>) {
+        let places: Vec<(Place, String)> =
+            steps(circle).filter_map(|step| Some(self.reason(step, *causes.get(&step)?))).collect();
         let mut places = places.into_iter();
         let Some((place, text)) = places.next() else { return };
-        let shown: Vec<String> =
-            circle.iter().chain(circle.first()).map(|at| format!("`{}`", self.name(*at))).collect();
-        let mut finding = Diagnostic::new(
-            &DEPENDENCY_CYCLE,
-            place,
-            format!("modules wait for each other: {}", shown.join(" → ")),
-        )
-        .label(text)
-        .help("modules run one after the other, so an edge between their resources orders the modules; take one of these edges out");
+        let name = |at: usize| format!("`{}`", self.name(at));
+        let (message, help) = match *circle {
+            [one] => (format!("module {} waits for itself", name(one)), "take this edge out"),
+            _ => (
+                format!("modules wait for each other: {}", drawn(circle, name)),
+                "modules run one after the other, so an edge between their resources orders the modules; take one of \
+                 these edges out",
+            ),
+        };
+        let mut finding = Diagnostic::new(&DEPENDENCY_CYCLE, place, message).label(text).help(help);
         for (place, text) in places {
             finding = finding.also(place, text);
         }

@@ -5,8 +5,9 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet, VecDeque};
 
-/// `edges` are (first, then). `Err` holds a circle: each node, followed by the next, the last by the first.
-pub fn order(count: usize, edges: &[(usize, usize)]) -> Result<Vec<usize>, Vec<usize>> {
+/// `edges` are (first, then). `Err` holds circles that share no node, one for each knot of nodes that wait for each
+/// other: each node, followed by one that waits for it, the last by the first.
+pub fn order(count: usize, edges: &[(usize, usize)]) -> Result<Vec<usize>, Vec<Vec<usize>>> {
     let mut next: Vec<Vec<usize>> = vec![Vec::new(); count];
     let mut waiting = vec![0usize; count];
     for (first, then) in edges.iter().copied().collect::<HashSet<_>>() {
@@ -25,11 +26,37 @@ pub fn order(count: usize, edges: &[(usize, usize)]) -> Result<Vec<usize>, Vec<u
             }
         }
     }
-    if out.len() == count { Ok(out) } else { Err(circle(count, edges)) }
+    if out.len() == count { Ok(out) } else { Err(circles(count, edges)) }
 }
 
-/// The shortest circle through the first node that is in one.
-fn circle(count: usize, edges: &[(usize, usize)]) -> Vec<usize> {
+/// Steps of a circle that a finding shows; nobody reads more.
+const MAX_SHOWN: usize = 50;
+
+/// The edges of a circle as (first, then), in the order in which people read them: each node waits for the next.
+pub fn steps(circle: &[usize]) -> impl Iterator<Item = (usize, usize)> {
+    let circle = waiting(circle);
+    (0..circle.len().min(MAX_SHOWN)).map(move |n| (circle[(n + 1) % circle.len()], circle[n]))
+}
+
+/// A circle in words: `a` → `b` → `a`.
+pub fn drawn(circle: &[usize], name: impl Fn(usize) -> String) -> String {
+    let circle = waiting(circle);
+    let mut shown: Vec<String> = circle.iter().take(MAX_SHOWN).map(|n| name(*n)).collect();
+    if circle.len() > MAX_SHOWN {
+        shown.push(format!("... ({} more)", circle.len() - MAX_SHOWN));
+    }
+    shown.extend(circle.first().map(|n| name(*n)));
+    shown.join(" → ")
+}
+
+/// A circle of (first, then) the way people read it: each waits for the next.
+fn waiting(circle: &[usize]) -> Vec<usize> {
+    let first = circle.first().copied();
+    first.into_iter().chain(circle.iter().skip(1).rev().copied()).collect()
+}
+
+/// For each knot the shortest circle through its first node.
+fn circles(count: usize, edges: &[(usize, usize)]) -> Vec<Vec<usize>> {
     let graph: DiGraph<(), (), usize> = {
         let mut graph = DiGraph::with_capacity(count, edges.len());
         for _ in 0..count {
@@ -44,12 +71,23 @@ fn circle(count: usize, edges: &[(usize, usize)]) -> Vec<usize> {
         part.len() > 1 || part.first().is_some_and(|n| graph.contains_edge(*n, *n))
     };
     // not `tarjan_scc`, which recurses: a policy may have long chains
-    let first = kosaraju_scc(&graph).into_iter().filter(in_circle).flatten().map(|n| n.index()).min();
-    let Some(start) = first else { return Vec::new() };
+    let mut knot = vec![usize::MAX; count];
+    let mut begins = Vec::new();
+    for (number, part) in kosaraju_scc(&graph).into_iter().filter(in_circle).enumerate() {
+        part.iter().for_each(|node| knot[node.index()] = number);
+        begins.extend(part.iter().map(|node| node.index()).min());
+    }
+    begins.sort_unstable();
     let mut from = vec![usize::MAX; count];
+    begins.into_iter().map(|start| shortest(&graph, start, &knot, &mut from)).collect()
+}
+
+/// The shortest circle through `start` inside its knot.
+fn shortest(graph: &DiGraph<(), (), usize>, start: usize, knot: &[usize], from: &mut [usize]) -> Vec<usize> {
     let mut queue = VecDeque::from([start]);
     while let Some(node) = queue.pop_front() {
         let mut targets: Vec<usize> = graph.neighbors(NodeIndex::new(node)).map(|n| n.index()).collect();
+        targets.retain(|target| knot[*target] == knot[start]);
         targets.sort_unstable();
         for target in targets {
             if target == start {
@@ -82,8 +120,23 @@ mod tests {
 
     #[test]
     fn a_circle_is_named_edge_by_edge() {
-        assert_eq!(order(4, &[(1, 2), (2, 3), (3, 1), (0, 1)]), Err(vec![1, 2, 3]));
-        assert_eq!(order(2, &[(1, 1)]), Err(vec![1]));
+        assert_eq!(order(4, &[(1, 2), (2, 3), (3, 1), (0, 1)]), Err(vec![vec![1, 2, 3]]));
+        assert_eq!(order(2, &[(1, 1)]), Err(vec![vec![1]]));
+    }
+
+    #[test]
+    fn each_knot_gives_a_circle() {
+        let edges = [(0, 1), (1, 0), (1, 2), (2, 3), (3, 4), (4, 2), (3, 2), (6, 6), (5, 0)];
+        assert_eq!(order(7, &edges), Err(vec![vec![0, 1], vec![2, 3], vec![6]]));
+    }
+
+    #[test]
+    fn a_long_circle_is_cut_short() {
+        let circle: Vec<usize> = (0..1000).collect();
+        assert_eq!(steps(&circle).count(), MAX_SHOWN);
+        assert!(drawn(&circle, |n| n.to_string()).ends_with("→ 951 → ... (950 more) → 0"));
+        assert_eq!(drawn(&[0, 1, 2], |n| n.to_string()), "0 → 2 → 1 → 0");
+        assert_eq!(steps(&[0, 1, 2]).collect::<Vec<_>>(), [(2, 0), (1, 2), (0, 1)]);
     }
 
     #[test]
@@ -92,6 +145,6 @@ mod tests {
         assert_eq!(order(100_001, &edges).map(|o| o[0]), Ok(100_000));
         let mut ring = edges;
         ring.push((0, 100_000));
-        assert_eq!(order(100_001, &ring).map_err(|c| c.len()), Err(100_001));
+        assert_eq!(order(100_001, &ring).map_err(|c| c[0].len()), Err(100_001));
     }
 }

@@ -26,6 +26,8 @@ pub struct Outline {
     pub shape: Arc<Shape>,
     /// Names of resources that may exist under facts that are not known yet, as patterns.
     pub templated: Vec<Arc<str>>,
+    /// Names of instances of a `foreach` whose list is known, as patterns.
+    pub listed: Vec<Arc<str>>,
     /// What could not be decided without more traits: for each the place and what it is.
     pub undecided: Vec<(Place, String)>,
     /// Findings of evaluating it.
@@ -90,6 +92,7 @@ pub fn outline<'db>(
             .collect(),
         shape: all.shape,
         templated: all.templated,
+        listed: all.listed,
         undecided: all.undecided,
         found: all.found,
     }

@@ -3,16 +3,21 @@
 #![allow(missing_docs, reason = "salsa generates constructors and getters without docs")]
 
 use super::edges::Target;
-use super::order::order;
+use super::order::{drawn, order, steps};
 use super::typed::{EdgeKind, Reference, TypedResource, TypesKey, tied, typed};
 use crate::db::{Db, Project, SourceFile};
-use crate::diagnostic::codes::{DEPENDENCY_CYCLE, DUPLICATE_RESOURCE, UNKNOWN_RESOURCE, USELESS_NOTIFY};
+use crate::diagnostic::codes::{
+    DEPENDENCY_CYCLE, DUPLICATE_RESOURCE, LIMIT_EXCEEDED, UNKNOWN_RESOURCE, USELESS_NOTIFY,
+};
 use crate::diagnostic::nearest::suggest;
 use crate::diagnostic::{Diagnostic, Place, Sink};
 use grammar::Span;
 use ir::Hash;
 use std::collections::HashMap;
 use std::sync::Arc;
+
+/// Edges inside one module: patterns on both sides multiply.
+const MAX_EDGES: usize = 1_000_000;
 
 /// Names of the instances of one group. Compared by a hash made once, since every variant of a module asks for the
 /// shape of its names.
@@ -23,11 +28,13 @@ pub struct Names {
     pub names: Vec<(usize, Arc<str>)>,
     /// Patterns of names that may exist under facts that are not known yet.
     pub templated: Vec<Arc<str>>,
+    /// Patterns of the names of a `foreach` whose list is known: a reference with a `*` may mean none of them.
+    pub listed: Vec<Arc<str>>,
 }
 
 impl Names {
     /// Names and patterns.
-    pub fn new(names: Vec<(usize, Arc<str>)>, templated: Vec<Arc<str>>) -> Self {
+    pub fn new(names: Vec<(usize, Arc<str>)>, templated: Vec<Arc<str>>, listed: Vec<Arc<str>>) -> Self {
         let mut bytes = Vec::new();
         let mut add = |number: usize, name: &str| {
             bytes.extend_from_slice(&(number as u64).to_be_bytes());
@@ -36,7 +43,8 @@ impl Names {
         };
         names.iter().for_each(|(number, name)| add(*number, name));
         templated.iter().for_each(|name| add(usize::MAX, name));
-        Names { hash: Hash::of(&bytes), names, templated }
+        listed.iter().for_each(|name| add(usize::MAX - 1, name));
+        Names { hash: Hash::of(&bytes), names, templated, listed }
     }
 }
 
@@ -105,10 +113,12 @@ pub fn shape<'db>(
     // stable: the instances of one foreach keep their order
     names.sort_by_key(|(number, _)| *number);
     let templated: Vec<Arc<str>> = groups.iter().flat_map(|g| g.templated.iter().cloned()).collect();
+    let listed: Vec<Arc<str>> = groups.iter().flat_map(|g| g.listed.iter().cloned()).collect();
     let count = names.len();
     let mut work = Shaping {
         names: &names,
         templated: &templated,
+        listed: &listed,
         resources: &module.resources,
         sink: Sink::new(file.path(db).clone()),
         out: Shape {
@@ -127,6 +137,7 @@ pub fn shape<'db>(
 struct Shaping<'a> {
     names: &'a [(usize, Arc<str>)],
     templated: &'a [Arc<str>],
+    listed: &'a [Arc<str>],
     resources: &'a [TypedResource],
     sink: Sink,
     out: Shape,
@@ -167,6 +178,10 @@ impl Shaping<'_> {
             for (nth, reference) in resource.edges.iter().enumerate() {
                 match self.local(module, reference, &names) {
                     Some(targets) => {
+                        if edges.len() + targets.len() > MAX_EDGES {
+                            self.too_many_edges(reference.to.span);
+                            return;
+                        }
                         self.told(at, &targets, reference);
                         for to in targets {
                             self.edge(at, to, reference, &mut edges);
@@ -184,8 +199,20 @@ impl Shaping<'_> {
         let plain: Vec<(usize, usize)> = edges.iter().map(|(e, ..)| *e).collect();
         match order(count, &plain) {
             Ok(order) => self.reorder(&order),
-            Err(circle) => self.report_circle(&circle, &edges),
+            Err(circles) => {
+                let mut places: HashMap<(usize, usize), (Span, EdgeKind)> = HashMap::new();
+                for (edge, span, kind) in &edges {
+                    places.entry(*edge).or_insert((*span, *kind));
+                }
+                circles.iter().for_each(|circle| self.report_circle(circle, &places));
+            }
         }
+    }
+
+    fn too_many_edges(&mut self, span: Span) {
+        let message = format!("the resources of a module refer to each other at most {MAX_EDGES} times");
+        let finding = self.sink.say(&LIMIT_EXCEEDED, span, message).label("too many");
+        self.sink.push(finding.help("name a single resource that all of them wait for"));
     }
 
     /// Whether a resource that is told asks for it.
@@ -249,7 +276,7 @@ impl Shaping<'_> {
         let names_of = self.names.iter().enumerate();
         let found: Vec<usize> =
             names_of.filter(|(_, (_, name))| target.means(name)).map(|(at, _)| at).collect();
-        if !found.is_empty() || self.templated.iter().any(|t| target.may_mean(t)) {
+        if !found.is_empty() || target.may_be_of(self.templated, self.listed) {
             return Some(found);
         }
         if qualified.is_some() {
@@ -296,30 +323,25 @@ impl Shaping<'_> {
         self.out.order = order.to_vec();
     }
 
-    fn report_circle(&mut self, circle: &[usize], edges: &[((usize, usize), Span, EdgeKind)]) {
-        let name = |at: usize| self.names[at].1.clone();
-        let circle = waiting(circle);
-        let next = circle.iter().copied().cycle().skip(1);
-        let steps: Vec<(usize, usize)> = next.zip(circle.iter().copied()).collect();
-        let mut places = steps.iter().filter_map(|step| {
-            let (_, span, kind) = edges.iter().find(|(e, ..)| e == step)?;
+    fn report_circle(&mut self, circle: &[usize], edges: &HashMap<(usize, usize), (Span, EdgeKind)>) {
+        let name = |at: usize| format!("`{}`", self.names[at].1);
+        let mut places = steps(circle).filter_map(|step| {
+            let (span, kind) = edges.get(&step)?;
             let text = match kind {
                 EdgeKind::DependsOn | EdgeKind::Subscribes => {
-                    format!("`{}` waits for `{}`", name(step.1), name(step.0))
+                    format!("{} waits for {}", name(step.1), name(step.0))
                 }
                 EdgeKind::Before | EdgeKind::Notify => {
-                    format!("`{}` comes before `{}`", name(step.0), name(step.1))
+                    format!("{} comes before {}", name(step.0), name(step.1))
                 }
             };
             Some((*span, text))
         });
         let Some((span, text)) = places.next() else { return };
-        let shown: Vec<String> =
-            circle.iter().chain(circle.first()).map(|at| format!("`{}`", name(*at))).collect();
-        let (message, help) = match shown.len() {
-            2 => (format!("resource {} waits for itself", shown[0]), "take this edge out"),
+        let (message, help) = match *circle {
+            [one] => (format!("resource {} waits for itself", name(one)), "take this edge out"),
             _ => (
-                format!("resources wait for each other: {}", shown.join(" → ")),
+                format!("resources wait for each other: {}", drawn(circle, name)),
                 "take one of these edges out",
             ),
         };
@@ -339,10 +361,4 @@ pub(super) fn useless_notify(kind: EdgeKind, told: &str, place: Place) -> Diagno
          matters"
     );
     Diagnostic::new(&USELESS_NOTIFY, place, message).label("nothing is triggered").help(help)
-}
-
-/// A circle of (first, then) the way people read it: each waits for the next.
-pub(crate) fn waiting(circle: &[usize]) -> Vec<usize> {
-    let first = circle.first().copied();
-    first.into_iter().chain(circle.iter().skip(1).rev().copied()).collect()
 }

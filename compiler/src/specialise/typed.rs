@@ -10,21 +10,22 @@ pub use total::is_small;
 
 use crate::db::{Content, Db, Project, SourceFile};
 use crate::diagnostic::codes::{
-    ITEM_NOT_NAMED, MISSING_KEY, TYPE_MISMATCH, UNCOVERED_CASE, UNKNOWN_KEY, UNKNOWN_RESOURCE_TYPE,
-    WRONG_KIND,
+    ITEM_NOT_NAMED, MISSING_KEY, SECRET_FLOW, TYPE_MISMATCH, UNCOVERED_CASE, UNKNOWN_KEY,
+    UNKNOWN_RESOURCE_TYPE, WRONG_KIND,
 };
 use crate::diagnostic::nearest::{listed, nearest, suggest};
 use crate::diagnostic::{Diagnostic, Sink};
 use crate::expr::attribute::Shape;
 use crate::expr::{Lowered, Scope, Spans, VarType, VarTypes, template, when};
 use crate::resolve::interface::module;
+use crate::resolve::names::unknown_names;
 use crate::resolve::vars::shared_traits;
 use crate::schema::{ResourceType, Stage, schema};
 use crate::syntax::{AttributeAst, ModuleAst, Name, ResourceAst, Syn, SynKind};
 use crate::types::{Refinement, Type};
 use crate::values::{self, article};
 use grammar::Span;
-use ir::{Builtin, Expr, Root};
+use ir::{Builtin, Expr, Root, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -78,6 +79,16 @@ pub struct TypedResource {
     pub attributes: Vec<TypedAttribute>,
     /// References as written.
     pub edges: Vec<Reference>,
+}
+
+impl TypedResource {
+    /// Whether it takes something away, whatever its case.
+    pub fn is_absent(&self) -> bool {
+        self.attributes.iter().filter(|a| &*a.name.text == "state").any(|a| match &a.shape {
+            Shape::Leaf(l) => matches!(&l.expr, Expr::Const(Value::Str(state)) if &**state == "absent"),
+            Shape::List(_) | Shape::Map(_) => false,
+        })
+    }
 }
 
 /// How a resource is named.
@@ -171,6 +182,7 @@ pub fn typed<'db>(
     let when = module.when.as_ref().map(|w| {
         let scope = typing.scope(None, Stage::Converge, "a condition", false);
         let lowered = when::lower(w, &scope, &mut typing.sink);
+        unknown_names(db, project, &lowered, &mut typing.sink);
         shared_traits(&lowered.expr, &mut typing.footprint);
         lowered
     });
@@ -266,7 +278,9 @@ impl<'db> Typing<'db> {
         let item = item.as_ref();
         let when = r.when.as_ref().map(|w| {
             let scope = self.scope(item, Stage::Converge, "a condition", true);
-            when::lower(w, &scope, &mut self.sink)
+            let lowered = when::lower(w, &scope, &mut self.sink);
+            unknown_names(self.db, self.project, &lowered, &mut self.sink);
+            lowered
         });
         let case = self.case(r, item);
         let mut attributes = Vec::new();
@@ -300,7 +314,7 @@ impl<'db> Typing<'db> {
             case,
             branches,
             attributes,
-            edges: references(r),
+            edges: self.references(r),
         })
     }
 
@@ -396,6 +410,15 @@ impl<'db> Typing<'db> {
                 return None;
             }
         };
+        if lowered.secret {
+            let finding = self
+                .sink
+                .say(&SECRET_FLOW, lowered.spans.span, "a `case:` cannot look at a secret")
+                .label("a secret")
+                .help("secrets may flow only into file content and attributes that are marked sensitive");
+            self.sink.push(finding);
+            return None;
+        }
         let has_default = r.branches.iter().any(|(l, _)| &*l.text == "default");
         if let Type::Refined(Refinement::Enum(values)) = &lowered.ty {
             for (label, _) in r.branches.iter().filter(|(l, _)| &*l.text != "default") {
@@ -479,11 +502,7 @@ impl<'db> Typing<'db> {
                     if lowered.secret {
                         let finding = self
                             .sink
-                            .say(
-                                &crate::diagnostic::codes::SECRET_FLOW,
-                                *span,
-                                "a secret cannot flow into a name",
-                            )
+                            .say(&SECRET_FLOW, *span, "a secret cannot flow into a name")
                             .label("a secret flows in here");
                         self.sink.push(finding);
                     }
@@ -515,6 +534,29 @@ impl<'db> Typing<'db> {
         Some(form)
     }
 
+    fn references(&mut self, r: &ResourceAst) -> Vec<Reference> {
+        let all = [
+            (EdgeKind::DependsOn, &r.depends_on),
+            (EdgeKind::Before, &r.before),
+            (EdgeKind::Notify, &r.notify),
+            (EdgeKind::Subscribes, &r.subscribes),
+        ];
+        let mut out = Vec::new();
+        for (kind, to) in all.into_iter().flat_map(|(kind, names)| names.iter().map(move |to| (kind, to))) {
+            if to.text.contains("{{") {
+                let finding = self
+                    .sink
+                    .say(&WRONG_KIND, to.span, format!("`{}:` takes no template", kind.key()))
+                    .label("not a name")
+                    .help("name the resource as it is called in the end, or all of them: `user-*`");
+                self.sink.push(finding);
+            } else {
+                out.push(Reference { kind, to: to.clone() });
+            }
+        }
+        out
+    }
+
     /// Defaults of the module that no resource of it can take.
     fn defaults(&mut self, resources: &[TypedResource]) {
         for default in &self.module.defaults {
@@ -539,17 +581,4 @@ pub fn tied(when: &Lowered) -> bool {
     let mut tied = when.is_broken();
     when.expr.walk(&mut |e| tied |= matches!(e, Expr::Call(Builtin::Changed, _)));
     tied
-}
-
-fn references(r: &ResourceAst) -> Vec<Reference> {
-    let of = |kind: EdgeKind, names: &[Name]| {
-        names.iter().map(move |to| Reference { kind, to: to.clone() }).collect::<Vec<_>>()
-    };
-    [
-        of(EdgeKind::DependsOn, &r.depends_on),
-        of(EdgeKind::Before, &r.before),
-        of(EdgeKind::Notify, &r.notify),
-        of(EdgeKind::Subscribes, &r.subscribes),
-    ]
-    .concat()
 }

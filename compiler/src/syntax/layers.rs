@@ -33,11 +33,21 @@ pub struct EnvironmentAst {
 impl LayerAst {
     /// Takes the keys that layers share.
     pub fn take(fields: &mut Fields<'_>, sink: &mut Sink) -> LayerAst {
+        let layer = LayerAst::take_without_roles(fields, sink);
+        let roles = fields.take("roles").map(|e| names(e.value, "`roles:`", true, sink)).unwrap_or_default();
+        LayerAst { roles, ..layer }
+    }
+
+    fn take_without_roles(fields: &mut Fields<'_>, sink: &mut Sink) -> LayerAst {
         let mut list = |key: &str, sink: &mut Sink| {
-            fields.take(key).map(|e| names(e.value, &format!("`{key}:`"), true, sink)).unwrap_or_default()
+            let older: &[&str] = if key == "modules" { &["configcrates"] } else { &[] };
+            fields
+                .take_older(key, older, sink)
+                .map(|e| names(e.value, &format!("`{key}:`"), true, sink))
+                .unwrap_or_default()
         };
         LayerAst {
-            roles: list("roles", sink),
+            roles: Vec::new(),
             modules: list("modules", sink),
             exclude_modules: list("exclude_modules", sink),
             vars: fields.take("vars").map(|e| variables(e.value, "`vars:`", sink)).unwrap_or_default(),
@@ -69,18 +79,7 @@ pub fn read_environments(root: Node, sink: &mut Sink) -> Vec<EnvironmentAst> {
         }
         let known = ["modules", "exclude_modules", "vars"];
         if let Some(mut fields) = Fields::of(entry.value, "an environment", &known, sink) {
-            let mut layer = LayerAst {
-                modules: fields
-                    .take("modules")
-                    .map(|e| names(e.value, "`modules:`", true, sink))
-                    .unwrap_or_default(),
-                ..LayerAst::default()
-            };
-            layer.exclude_modules = fields
-                .take("exclude_modules")
-                .map(|e| names(e.value, "`exclude_modules:`", true, sink))
-                .unwrap_or_default();
-            layer.vars = fields.take("vars").map(|e| variables(e.value, "`vars:`", sink)).unwrap_or_default();
+            let layer = LayerAst::take_without_roles(&mut fields, sink);
             fields.finish(sink);
             out.push(EnvironmentAst { name, layer });
         }

@@ -19,6 +19,7 @@ use crate::db::{Content, Db, SourceFile};
 use crate::diagnostic::codes::{FILE_TOO_LARGE, LINK_LEAVES_ROOT, NOT_UTF8, OLDER_SPELLING, UNREADABLE_FILE};
 use crate::diagnostic::{Diagnostic, Sink};
 use grammar::Span;
+use grammar::document::{Core, Node, Value};
 use std::sync::Arc;
 
 /// Text with its place.
@@ -122,7 +123,8 @@ pub fn ast(db: &dyn Db, file: SourceFile) -> FileAst {
         let path = sink.file.clone();
         sink.push(Diagnostic::from_syntax(&path, error, &|s| s));
     }
-    let root = parsed.root;
+    let mut root = parsed.root;
+    nulls(&mut root);
     let body = match kind {
         Kind::Module => Body::Module(module::read(root, &mut sink).map(Box::new)),
         Kind::Roles => Body::Roles(roles::read(root, &mut sink)),
@@ -140,6 +142,16 @@ pub fn ast(db: &dyn Db, file: SourceFile) -> FileAst {
         Kind::Template | Kind::Test => Body::Other,
     };
     FileAst { found: sink.found, body }
+}
+
+/// A plain `null` or `~` is nothing, wherever it stands.
+fn nulls(node: &mut Node) {
+    match &mut node.value {
+        Value::Scalar(scalar) if scalar.core() == Core::Null => node.value = Value::Null,
+        Value::Seq(items) => items.iter_mut().for_each(nulls),
+        Value::Map(entries) => entries.iter_mut().for_each(|e| nulls(&mut e.value)),
+        Value::Scalar(_) | Value::Null | Value::Error => {}
+    }
 }
 
 fn empty(kind: Kind) -> Body {

@@ -152,7 +152,12 @@ fn params(node: Node, sink: &mut Sink) -> Vec<ParamAst> {
                 let finding = sink
                     .say(&UNKNOWN_TYPE_NAME, t.span, format!("`{}` is not a type", t.text))
                     .label("unknown type")
-                    .maybe_help(suggest(&t.text, Type::NAMES));
+                    .maybe_help(match t.text.split_once('(') {
+                        Some(("enum", rest)) if !rest.contains(')') => Some(
+                            "in a flow mapping a comma ends the value: write `type: \"enum(a, b)\"`".into(),
+                        ),
+                        _ => suggest(&t.text, Type::NAMES),
+                    });
                 sink.push(finding);
             }
             parsed

@@ -83,20 +83,7 @@ fn entry(node: Node, sink: &mut Sink) -> Option<EntryAst> {
         .collect();
     let environment =
         fields.take("environment").and_then(|e| name(&e.value, "the name of an environment", sink));
-    let older = fields.take("configcrates");
-    let mut layer = LayerAst::take(&mut fields, sink);
-    if let Some(entry) = older {
-        let hint = sink
-            .say(
-                &crate::diagnostic::codes::OLDER_SPELLING,
-                entry.key.span,
-                "`configcrates:` is an older spelling of `modules:`",
-            )
-            .help("write `modules:`")
-            .fix(entry.key.span, "modules");
-        sink.push(hint);
-        layer.modules.extend(names(entry.value, "`configcrates:`", true, sink));
-    }
+    let layer = LayerAst::take(&mut fields, sink);
     let overrides =
         fields.take("environment_overrides").map(|e| overrides(e.value, sink)).unwrap_or_default();
     let conditional = fields.take("conditional_vars").map(|e| conditional(e.value, sink)).unwrap_or_default();

@@ -43,21 +43,6 @@ fn role(node: Node, sink: &mut Sink) -> Option<RoleAst> {
     fields.take("doc");
     let includes =
         fields.take("includes").map(|e| names(e.value, "`includes:`", true, sink)).unwrap_or_default();
-    if let Some(entry) = fields.take("configcrates") {
-        let finding = sink
-            .say(
-                &crate::diagnostic::codes::OLDER_SPELLING,
-                entry.key.span,
-                "`configcrates:` is an older spelling of `modules:`",
-            )
-            .help("write `modules:`")
-            .fix(entry.key.span, "modules");
-        sink.push(finding);
-        let mut layer = LayerAst::take(&mut fields, sink);
-        layer.modules.extend(names(entry.value, "`configcrates:`", true, sink));
-        fields.finish(sink);
-        return declared.map(|name| RoleAst { name, includes, layer });
-    }
     let layer = LayerAst::take(&mut fields, sink);
     fields.finish(sink);
     declared.map(|name| RoleAst { name, includes, layer })

@@ -13,8 +13,8 @@ pub fn encode_module(module: &Module) -> Result<Vec<u8>, WireError> {
     let mut pool = Pool::default();
     let resources = module.resources.iter().map(|r| pool.resource(r)).collect::<Result<_, _>>()?;
     let message = pb::Module {
-        name: module.name.to_string(),
-        depends_on: module.depends_on.iter().map(|m| m.to_string()).collect(),
+        name: owned(&module.name),
+        depends_on: module.depends_on.iter().map(|m| owned(m)).collect(),
         nodes: pool.nodes,
         resources,
     };
@@ -48,11 +48,11 @@ impl Pool {
         let attributes = r
             .attributes
             .iter()
-            .map(|(name, e)| Ok(pb::Attribute { name: name.to_string(), node: self.expr(e, 0)? }))
+            .map(|(name, e)| Ok(pb::Attribute { name: owned(name), node: self.expr(e, 0)? }))
             .collect::<Result<_, _>>()?;
         Ok(pb::Resource {
-            name: r.name.to_string(),
-            r#type: r.kind.to_string(),
+            name: owned(&r.name),
+            r#type: owned(&r.kind),
             when,
             attributes,
             depends_on: r.depends_on.iter().map(target).collect(),
@@ -67,16 +67,16 @@ impl Pool {
             Value::Bool(b) => Kind::Bool(*b),
             Value::Int(i) => Kind::Int(*i),
             Value::Float(f) => Kind::Float(f.get()),
-            Value::Str(s) => Kind::Text(s.to_string()),
+            Value::Str(s) => Kind::Text(owned(s)),
             Value::Bytes(b) => Kind::Bytes(b.to_vec()),
-            Value::Secret(p) => Kind::Secret(p.to_string()),
+            Value::Secret(p) => Kind::Secret(owned(p)),
             Value::List(items) => {
                 let nodes = items.iter().map(|v| self.value(v, depth)).collect::<Result<_, _>>()?;
                 Kind::List(pb::Children { nodes })
             }
             Value::Map(map) => {
                 let values = map.values().map(|v| self.value(v, depth)).collect::<Result<_, _>>()?;
-                Kind::Map(pb::Map { keys: map.keys().map(|k| k.to_string()).collect(), values })
+                Kind::Map(pb::Map { keys: map.keys().map(|k| owned(k)).collect(), values })
             }
         };
         Ok(self.push(kind))
@@ -88,15 +88,15 @@ impl Pool {
             Expr::Const(v) => return self.value(v, depth),
             Expr::Path(root, segments) => Kind::Path(pb::Path {
                 root: root.name().to_owned(),
-                segments: segments.iter().map(|s| s.to_string()).collect(),
+                segments: segments.iter().map(|s| owned(s)).collect(),
             }),
             Expr::Local(slot) => Kind::Local(*slot),
             Expr::Field(base, name) => {
-                Kind::Field(pb::Field { base: self.expr(base, depth)?, name: name.to_string() })
+                Kind::Field(pb::Field { base: self.expr(base, depth)?, name: owned(name) })
             }
             Expr::List(items) => Kind::List(pb::Children { nodes: self.exprs(items, depth)? }),
             Expr::Map(keys, values) => Kind::Map(pb::Map {
-                keys: keys.iter().map(|k| k.to_string()).collect(),
+                keys: keys.iter().map(|k| owned(k)).collect(),
                 values: self.exprs(values, depth)?,
             }),
             Expr::Call(f, args) => {
@@ -129,7 +129,7 @@ impl Pool {
 
     fn piece(&mut self, piece: &Piece, depth: u32) -> Result<u32, WireError> {
         let kind = match piece {
-            Piece::Text(t) => Kind::Text(t.to_string()),
+            Piece::Text(t) => Kind::Text(owned(t)),
             Piece::Emit(e) => Kind::Emit(self.expr(e, depth)?),
             Piece::If { condition, then, otherwise } => Kind::If(pb::Branch {
                 condition: self.expr(condition, depth)?,
@@ -158,6 +158,11 @@ impl Pool {
     }
 }
 
+/// `to_string` of an `Arc<str>` goes through a formatter, at five times the cost.
+fn owned(text: &str) -> String {
+    text.to_owned()
+}
+
 fn deeper(depth: u32) -> Result<u32, WireError> {
     if depth >= MAX_DEPTH { Err(WireError::TooDeep) } else { Ok(depth + 1) }
 }
@@ -167,7 +172,7 @@ fn target(t: &Target) -> pb::Target {
     let target = match t {
         Target::Local(index) => Wire::Index(*index),
         Target::Other { module, resource } => {
-            Wire::Other(Other { module: module.to_string(), resource: resource.to_string() })
+            Wire::Other(Other { module: owned(module), resource: owned(resource) })
         }
     };
     pb::Target { target: Some(target) }

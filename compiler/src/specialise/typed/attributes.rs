@@ -55,6 +55,15 @@ impl Typing<'_> {
             let known = ty.attributes.keys().map(|k| &**k);
             let language =
                 ["when", "foreach", "case", "match", "depends_on", "before", "notify", "subscribes", "doc"];
+            if matches!(&*a.name.text, "name" | "type") || language.contains(&&*a.name.text) {
+                let finding = self
+                    .sink
+                    .say(&UNKNOWN_ATTRIBUTE, a.name.span, format!("`{}` is not an attribute", a.name.text))
+                    .label("a key of the resource")
+                    .help("only attributes can stand here; write it in the resource itself");
+                self.sink.push(finding);
+                return None;
+            }
             let message = format!("type `{}` has no attribute `{}`", ty.name, a.name.text);
             let finding = self.sink.say(&UNKNOWN_ATTRIBUTE, a.name.span, message).label("unknown attribute");
             let by_source: &[&str] = match ty.attributes.values().any(|a| a.source) {
@@ -110,6 +119,15 @@ impl Typing<'_> {
         let path = text.scalar.text.as_str();
         let templates = &index(self.db, self.project).templates;
         let Some(file) = templates.get(path) else {
+            if text.template.is_some() {
+                let finding = self
+                    .sink
+                    .say(&WRONG_KIND, a.value.span, "`source:` takes no template")
+                    .label("not a path")
+                    .help("choose between files with `case:` and `match:`");
+                self.sink.push(finding);
+                return None;
+            }
             let finding = self
                 .sink
                 .say(&UNKNOWN_TEMPLATE, a.value.span, format!("there is no file `templates/{path}`"))
