@@ -9,6 +9,8 @@ mod build;
 mod check;
 #[path = "cli/explain.rs"]
 mod explain;
+#[path = "cli/fix.rs"]
+mod fix;
 #[path = "cli/fmt.rs"]
 mod fmt;
 #[path = "cli/graph.rs"]
@@ -21,6 +23,8 @@ mod lone_files;
 mod plan;
 #[path = "cli/resolve.rs"]
 mod resolve;
+#[path = "cli/rule.rs"]
+mod rule;
 
 #[path = "cli/test.rs"]
 mod test;
@@ -145,8 +149,8 @@ fn small() -> TempDir {
 #[test]
 fn help_has_examples_and_usage_errors_are_64() {
     for command in [
-        "check", "resolve", "explain", "parse", "eval", "build", "graph", "inspect", "plan", "rdeps",
-        "search", "test", "init",
+        "check", "resolve", "explain", "parse", "eval", "build", "fix", "graph", "inspect", "plan", "rdeps",
+        "rule", "search", "test", "init",
     ] {
         vigoc(&[command, "--help"]).exits(0).prints("Examples:");
         vigoc(&[command, "--no-such-flag"]).exits(64);
