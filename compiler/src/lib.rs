@@ -16,6 +16,7 @@ pub mod diagnostic;
 pub mod expr;
 pub mod facts;
 pub mod policy;
+pub mod reference;
 pub mod resolve;
 pub mod schema;
 pub mod specialise;

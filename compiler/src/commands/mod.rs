@@ -2,6 +2,7 @@
 
 mod build;
 mod check;
+mod doc;
 mod eval;
 mod explain;
 mod failure;
@@ -56,6 +57,8 @@ enum Command {
     Eval(eval::Args),
     /// Lays files out in the one way.
     Fmt(fmt::Args),
+    /// Prints reference pages in Markdown.
+    Doc(doc::Args),
     /// Compiles the policy for a fleet.
     Build(build::Args),
     /// Writes a small working policy.
@@ -74,6 +77,7 @@ impl Command {
             Command::Eval(a) => a.json().then_some("eval"),
             Command::Parse(_)
             | Command::Fmt(_)
+            | Command::Doc(_)
             | Command::Build(_)
             | Command::Init(_)
             | Command::Manual(_) => None,
@@ -88,6 +92,7 @@ impl Command {
             Command::Parse(a) => parse::run(a),
             Command::Eval(a) => eval::run(a),
             Command::Fmt(a) => fmt::run(a, directory),
+            Command::Doc(a) => doc::run(a, directory),
             Command::Build(a) => build::run(a, directory),
             Command::Init(a) => init::run(a, directory),
             Command::Manual(a) => a.run(Cli::command()).map(|()| Exit::Done).map_err(Failure::from),
