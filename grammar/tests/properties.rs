@@ -1,10 +1,11 @@
 //! What holds for every text.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod promises;
+
 use grammar::document::{Node, Style, Value};
-use grammar::{SyntaxError, document, template, when};
+use grammar::{document, template, when};
 use proptest::prelude::*;
-use std::collections::BTreeSet;
 
 const POLICY: &str = r#"# A module
 name: nginx
@@ -34,69 +35,10 @@ resources:
       escaped\tand so on"
 "#;
 
-/// Errors are in order, inside the text, on character boundaries, and registered.
-fn check(text: &str, errors: &[SyntaxError]) {
-    assert!(errors.len() <= 101);
-    for pair in errors.windows(2) {
-        assert!(pair[0].span.start <= pair[1].span.start || pair[1].slug == "too-many-errors");
-    }
-    for error in errors {
-        assert!(grammar::SLUGS.iter().any(|(slug, _)| *slug == error.slug), "{}", error.slug);
-        assert!(text.get(error.span.range()).is_some(), "{error:?}");
-        for (span, _) in &error.related {
-            assert!(text.get(span.range()).is_some(), "{error:?}");
-        }
-        if let Some(fix) = &error.fix {
-            assert!(text.get(fix.span.range()).is_some(), "{error:?}");
-        }
-    }
-}
-
-fn check_node(text: &str, node: &Node) {
-    assert!(text.get(node.span.range()).is_some(), "{node:?}");
-    match &node.value {
-        Value::Null | Value::Error => {}
-        Value::Scalar(scalar) => {
-            for (at, c) in scalar.text.char_indices() {
-                let (start, end) = (u32::try_from(at).unwrap(), u32::try_from(at + c.len_utf8()).unwrap());
-                let span = scalar.map.to_file(grammar::Span::new(start, end));
-                let written = text.get(span.range()).unwrap_or_else(|| panic!("{scalar:?} {span:?}"));
-                let verbatim = written.starts_with(c);
-                let folded = matches!(c, ' ' | '\n') || written.contains('\\') || written == "''";
-                assert!(verbatim || folded, "{c:?} from {written:?}");
-            }
-        }
-        Value::Seq(items) => items.iter().for_each(|item| {
-            assert!(node.span.start <= item.span.start && item.span.end <= node.span.end);
-            check_node(text, item);
-        }),
-        Value::Map(entries) => {
-            let mut keys = BTreeSet::new();
-            for entry in entries {
-                assert!(keys.insert(&entry.key.text), "duplicate key left in the tree");
-                assert!(text.get(entry.key.span.range()).is_some());
-                assert!(node.span.start <= entry.key.span.start && entry.span().end <= node.span.end);
-                check_node(text, &entry.value);
-            }
-        }
-    }
-}
-
 fn parse_all(text: &str) {
-    let parsed = document::parse(text);
-    check(text, &parsed.errors);
-    check_node(text, &parsed.root);
-    assert!(
-        parsed.errors.iter().all(|e| e.slug != "syntax-error"),
-        "the layout let something through: {text:?}"
-    );
-    for comment in &parsed.comments {
-        assert!(text[comment.span.range()].starts_with('#'));
-    }
-    let (_, errors) = when::parse(text);
-    check(text, &errors);
-    let (_, errors) = template::parse(text);
-    check(text, &errors);
+    promises::document(text);
+    promises::expression(text);
+    promises::template(text);
 }
 
 /// Text that is likely to be nearly right.
@@ -155,6 +97,20 @@ fn near() -> impl Strategy<Value = String> {
     proptest::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
 }
 
+thread_local! {
+    /// What the fuzz targets begin with.
+    static SEEDS: Vec<String> = {
+        let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds");
+        let mut paths: Vec<_> = ["document", "expression", "template"]
+            .iter()
+            .flat_map(|kind| std::fs::read_dir(dir.join(kind)).unwrap())
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        paths.sort();
+        paths.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect()
+    };
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -166,6 +122,35 @@ proptest! {
     #[test]
     fn nearly_right_text(text in near()) {
         parse_all(&text);
+    }
+
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// What the fuzz targets do, for a moment.
+    #[test]
+    fn damaged_seeds(
+        seed in any::<prop::sample::Index>(),
+        other in any::<prop::sample::Index>(),
+        cuts in proptest::collection::vec((any::<prop::sample::Index>(), 0usize..8, near()), 0..4),
+        splice in any::<Option<prop::sample::Index>>(),
+    ) {
+        SEEDS.with(|seeds| {
+            let mut text = seeds[seed.index(seeds.len())].clone();
+            if let Some(at) = splice {
+                let other = &seeds[other.index(seeds.len())];
+                let at = other.floor_char_boundary(at.index(other.len() + 1));
+                text.push_str(&other[at..]);
+            }
+            for (at, length, insert) in cuts {
+                let start = text.floor_char_boundary(at.index(text.len() + 1));
+                let end = text.ceil_char_boundary((start + length).min(text.len()));
+                text.replace_range(start..end, &insert);
+            }
+            parse_all(&text);
+        });
     }
 
     #[test]

@@ -175,6 +175,14 @@ impl Reader<'_> {
             return Some((Line::Blank, end, next));
         }
         if col < self.indent {
+            let tab = start + col;
+            if self.source.as_bytes()[tab] == b'\t' && at_end(self.source, skip_blanks(self.source, tab)) {
+                // Neither an empty line (8.1.1.2) nor one of the text.
+                let span = Span::of(tab..end);
+                sink.push(super::values::tab_on_blank_line(span));
+                self.next = next;
+                return Some((Line::Blank, end, next));
+            }
             if col < self.floor
                 || self.source.as_bytes()[start + col] == b'#'
                 || is_marker(self.source, start)

@@ -153,7 +153,7 @@ impl Layout<'_> {
                 continue;
             }
             let floor = self.floor();
-            let closer = matches!(byte, b']' | b'}') && col + 1 >= floor;
+            let closer = matches!(byte, b']' | b'}') && col + 1 >= floor && text == next + col;
             if is_marker(self.source, next) || (col < floor && !closer) {
                 if col < floor && text > next + col && !is_marker(self.source, next) {
                     // A tab where spaces are due.
@@ -237,6 +237,7 @@ impl Layout<'_> {
     fn flow_plain(&mut self, at: usize, end: usize) {
         self.begin_item(at);
         let scanned = plain::flow(self.source, at, end, self.floor());
+        self.blank_line_tab(scanned.tab);
         self.value(scanned.scalar, at, scanned.end);
         self.at = scanned.end;
         self.end_item(false);
@@ -249,6 +250,7 @@ impl Layout<'_> {
         self.begin_item(at);
         let floor = self.floor();
         let scanned = quoted::scan(self.source, at, floor, &mut self.sink);
+        self.blank_line_tab(scanned.tab);
         self.value(scanned.scalar, at, scanned.end);
         self.at = scanned.end;
         self.end_item(true);
@@ -334,6 +336,9 @@ impl Layout<'_> {
                 self.set(|level| level.quiet = true);
                 return;
             }
+        }
+        if !level.json && !level.quiet && matches!(self.source.as_bytes().get(end), Some(b'[' | b'{')) {
+            self.sink.push(super::keys::missing_space(Span::of(at..end)));
         }
         self.put(Tok::Colon(Span::of(at..end).end), at, end);
         self.set(|level| {

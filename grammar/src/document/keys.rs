@@ -169,7 +169,7 @@ impl Layout<'_> {
     }
 }
 
-fn missing_space(colon: Span) -> SyntaxError {
+pub(super) fn missing_space(colon: Span) -> SyntaxError {
     SyntaxError::new(
         "missing-space-after-colon",
         colon,

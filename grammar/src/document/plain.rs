@@ -11,6 +11,8 @@ pub(super) struct Plain {
     pub(super) scalar: Scalar,
     pub(super) end: usize,
     pub(super) colon: Option<usize>,
+    /// Tabs on a blank line within it, where only spaces may stand.
+    pub(super) tab: Option<Span>,
 }
 
 /// A scalar of one line.
@@ -56,9 +58,11 @@ fn lines(
 ) -> Plain {
     let mut folded: Option<TextBuilder> = None;
     let mut colon = None;
+    let mut tab = None;
     while colon.is_none() {
         let Some((blank, next)) = next_text(source, end, floor) else { break };
         let Some((text_end, found)) = more(next) else { break };
+        tab = tab.or_else(|| tab_on_blank_line(source, end, next, floor));
         let out = folded.get_or_insert_with(|| {
             let mut out = TextBuilder::new(source);
             out.copy(start..end);
@@ -75,7 +79,25 @@ fn lines(
         Some(out) => out.finish(Style::Plain, start),
         None => single(source, start, end),
     };
-    Plain { scalar, end, colon }
+    Plain { scalar, end, colon, tab }
+}
+
+/// A tab in the indentation of the blank lines after the one that holds `end` (6.4 of the specification: an empty line has
+/// the indentation of its text, or spaces that are fewer).
+pub(super) fn tab_on_blank_line(source: &str, end: usize, next: usize, floor: usize) -> Option<Span> {
+    let (_, mut start) = line_end(source, end);
+    while start < next {
+        let at = start + spaces(source, start);
+        let (text, following) = line_end(source, at);
+        if following > next {
+            return None;
+        }
+        if at < text && at - start < floor {
+            return Some(Span::of(at..text));
+        }
+        start = following;
+    }
+    None
 }
 
 /// Where the scalar goes on after the line that holds `end`, and how many blank lines are between.

@@ -1,6 +1,7 @@
 //! Single- and double-quoted scalars, on one line or several.
 
 use super::lines::{BLANK, is_marker, line_end, skip_blanks, spaces};
+use super::plain::tab_on_blank_line;
 use super::scalar::{Scalar, TextBuilder};
 use super::tree::Style;
 use crate::Span;
@@ -12,6 +13,8 @@ pub(super) struct Quoted {
     pub(super) end: usize,
     /// Whether the closing quote was found. If not, the text is the rest of the first line.
     pub(super) closed: bool,
+    /// Tabs on a blank line within it, where only spaces may stand.
+    pub(super) tab: Option<Span>,
 }
 
 /// Reads the quoted scalar at `at`. Further lines have to be indented by `floor` columns: a quote that is never closed
@@ -19,7 +22,7 @@ pub(super) struct Quoted {
 pub(super) fn scan(source: &str, at: usize, floor: usize, sink: &mut Sink) -> Quoted {
     let double = source.as_bytes().get(at) == Some(&b'"');
     let mut found = Sink::default();
-    let mut reader = Reader { source, floor, out: TextBuilder::new(source), from: at + 1 };
+    let mut reader = Reader { source, floor, out: TextBuilder::new(source), from: at + 1, tab: None };
     let end = if double { reader.double(at + 1, &mut found) } else { reader.single(at + 1) };
     let style = if double { Style::DoubleQuoted } else { Style::SingleQuoted };
     let Some(end) = end else {
@@ -39,10 +42,10 @@ pub(super) fn scan(source: &str, at: usize, floor: usize, sink: &mut Sink) -> Qu
         );
         let mut out = TextBuilder::new(source);
         out.copy(at + 1..at + 1 + text.len());
-        return Quoted { scalar: out.finish(style, at + 1), end: line, closed: false };
+        return Quoted { scalar: out.finish(style, at + 1), end: line, closed: false, tab: None };
     };
     sink.append(found);
-    Quoted { scalar: reader.out.finish(style, at + 1), end, closed: true }
+    Quoted { scalar: reader.out.finish(style, at + 1), end, closed: true, tab: reader.tab }
 }
 
 /// The end of the quoted scalar at `at`, if it is on the same line.
@@ -53,7 +56,7 @@ pub(super) fn end_on_line(source: &str, at: usize) -> Option<usize> {
     loop {
         match *bytes.get(i)? {
             b'\n' => return None,
-            b'\\' if quote == b'"' => i += 2,
+            b'\\' if quote == b'"' && bytes.get(i + 1) != Some(&b'\n') => i += 2,
             b if b == quote => {
                 if quote == b'\'' && bytes.get(i + 1) == Some(&b'\'') {
                     i += 2;
@@ -72,6 +75,7 @@ struct Reader<'s> {
     out: TextBuilder<'s>,
     /// Where the text that is not yet copied begins.
     from: usize,
+    tab: Option<Span>,
 }
 
 impl Reader<'_> {
@@ -126,15 +130,18 @@ impl Reader<'_> {
     }
 
     /// From the start of a line to the next text, over blank lines, which are counted.
-    fn next_line(&self, mut start: usize) -> Option<(usize, usize)> {
-        let mut blank = 0;
+    fn next_line(&mut self, mut start: usize) -> Option<(usize, usize)> {
+        let (newline, mut blank) = (start - 1, 0);
         loop {
             let at = skip_blanks(self.source, start);
             match self.source.as_bytes().get(at)? {
                 b'\n' => start = at + 1,
                 b'\r' => start = at + 2,
                 _ if spaces(self.source, start) < self.floor || is_marker(self.source, start) => return None,
-                _ => return Some((blank, at)),
+                _ => {
+                    self.tab = self.tab.or_else(|| tab_on_blank_line(self.source, newline, at, self.floor));
+                    return Some((blank, at));
+                }
             }
             blank += 1;
         }

@@ -1,6 +1,6 @@
 //! Values that begin in the middle of a line or alone on one.
 
-use super::indent::Place;
+use super::indent::{Place, tab_error};
 use super::layout::{Kind, Layout, State};
 use super::lexer::{BlockRaw, token};
 use super::lines::{before_comment, skip_blanks};
@@ -10,6 +10,13 @@ use super::words::{quoted as requote, shorten, tick};
 use super::{Comment, block_text, plain, quoted};
 use crate::Span;
 use crate::error::SyntaxError;
+
+/// A line of a text with nothing but blanks, among them a tab where its indentation belongs.
+pub(super) fn tab_on_blank_line(span: Span) -> SyntaxError {
+    tab_error(span, "a blank line within a text cannot begin with a tab")
+        .help("leave the blank line empty")
+        .fix(span, "")
+}
 
 impl Layout<'_> {
     /// A value that begins at `self.at`, on the line of its key or dash or on its own.
@@ -23,6 +30,7 @@ impl Layout<'_> {
         match raw {
             BlockRaw::Plain => {
                 let scanned = plain::block(self.source, start, end, floor);
+                self.blank_line_tab(scanned.tab);
                 self.value(scanned.scalar, start, scanned.end);
                 self.at = scanned.end;
                 self.state = State::Tail;
@@ -58,9 +66,16 @@ impl Layout<'_> {
         }
     }
 
+    pub(super) fn blank_line_tab(&mut self, tab: Option<Span>) {
+        if let Some(span) = tab {
+            self.sink.push(tab_on_blank_line(span));
+        }
+    }
+
     pub(super) fn quoted(&mut self, floor: usize) {
         let start = self.at;
         let scanned = quoted::scan(self.source, start, floor, &mut self.sink);
+        self.blank_line_tab(scanned.tab);
         self.value(scanned.scalar, start, scanned.end);
         self.at = scanned.end;
         self.state = State::Tail;
@@ -69,7 +84,25 @@ impl Layout<'_> {
         }
         let after = skip_blanks(self.source, self.at);
         if self.source.as_bytes().get(after) == Some(&b':') {
-            let end = before_comment(self.source, start);
+            let on_one_line = !self.source[start..self.at].contains('\n');
+            let end = before_comment(self.source, if on_one_line { start } else { after });
+            if !on_one_line {
+                self.sink.push(
+                    SyntaxError::new(
+                        "key-too-long",
+                        Span::of(start..self.at),
+                        "a key has to be on one line, with its `:`",
+                        "more than one line",
+                    )
+                    .help("write the key on one line; is a quote missing at the end of the first one?"),
+                );
+                self.at = end.max(after + 1);
+                // The mapping that this was to begin.
+                if self.deeper_follows(after) {
+                    self.skip_deeper();
+                }
+                return;
+            }
             self.report_second_mapping(start, end.max(after + 1));
             self.at = end.max(after + 1);
         }
