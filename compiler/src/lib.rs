@@ -19,6 +19,7 @@ pub mod facts;
 pub mod fix;
 pub mod plan;
 pub mod policy;
+pub mod reference;
 pub mod resolve;
 pub mod rules;
 pub mod schema;

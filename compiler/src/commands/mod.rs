@@ -3,6 +3,7 @@
 
 mod build;
 mod check;
+mod doc;
 mod eval;
 mod explain;
 mod failure;
@@ -72,6 +73,8 @@ enum Command {
     Eval(eval::Args),
     /// Lays files out in the one way.
     Fmt(fmt::Args),
+    /// Prints reference pages in Markdown.
+    Doc(doc::Args),
     /// Compiles the policy for a fleet.
     Build(build::Args),
     /// Draws the order and the triggers of one host.
@@ -109,6 +112,7 @@ impl Command {
             Command::Plan(a) => a.json().then_some("plan"),
             Command::Fix(_)
             | Command::Fmt(_)
+            | Command::Doc(_)
             | Command::Parse(_)
             | Command::Build(_)
             | Command::Init(_)
@@ -126,6 +130,7 @@ impl Command {
             Command::Parse(a) => parse::run(a),
             Command::Eval(a) => eval::run(a),
             Command::Fmt(a) => fmt::run(a, directory),
+            Command::Doc(a) => doc::run(a, directory),
             Command::Build(a) => build::run(a, directory),
             Command::Graph(a) => graph::run(a, directory),
             Command::Inspect(a) => inspect::run(a),
