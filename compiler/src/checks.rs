@@ -205,7 +205,7 @@ pub(crate) fn role_findings(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
             .maybe_help(suggest(&name.text, modules.keys().map(|k| &**k)));
             if let Some(near) = crate::diagnostic::nearest::nearest(&name.text, modules.keys().map(|k| &**k))
             {
-                finding = finding.fix(name.span, near);
+                finding = finding.guess(name.span, near);
             }
             out.push(finding);
         }

@@ -12,6 +12,7 @@ use crate::resolve::index::index;
 use crate::resolve::interface::interface;
 use crate::resolve::vars::class_vars;
 use crate::specialise::{assembled, linked};
+use crate::suppress::{Allowed, suppress};
 use crate::syntax::ast;
 use crate::tree::{self, OpenError, Snapshot};
 use ir::{Hash, Value};
@@ -21,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Trees of a policy are walked by recursion, to a limited depth; this is enough for the deepest.
 pub(crate) const STACK: usize = 256 << 20;
@@ -55,6 +57,8 @@ pub struct ClassKey {
 pub struct Report {
     /// Sorted by place.
     pub diagnostics: Vec<Diagnostic>,
+    /// What `# vigo: allow` comments take out of account.
+    pub allowed: Vec<Allowed>,
     /// Counts.
     pub summary: Summary,
 }
@@ -285,9 +289,33 @@ impl Policy {
     /// Checks everything that can be known without a host.
     pub fn check(&self) -> Report {
         if !self.warm.replace(true) {
-            self.warm_up();
+            let threads = threads();
+            if threads > 1 && self.files.len() >= WORTH_THREADS {
+                self.warm_up(threads, &mut |_| {});
+            }
         }
-        let diagnostics = check(&self.db, self.project);
+        self.report()
+    }
+
+    /// [`Policy::check`], and how long each of its steps took. Only the first check of a policy has much to do in any.
+    pub fn check_timed(&self) -> (Report, Vec<(&'static str, Duration)>) {
+        let mut steps = Vec::new();
+        let mut since = Instant::now();
+        let mut done = |step: &'static str| {
+            let now = Instant::now();
+            steps.push((step, now - since));
+            since = now;
+        };
+        self.warm.set(true);
+        let threads = if self.files.len() >= WORTH_THREADS { threads() } else { 1 };
+        self.warm_up(threads, &mut done);
+        let report = self.report();
+        done("collect");
+        (report, steps)
+    }
+
+    fn report(&self) -> Report {
+        let (diagnostics, allowed) = suppress(&self.db, self.project, check(&self.db, self.project));
         let count = |s| diagnostics.iter().filter(|d| d.severity == s).count();
         let summary = Summary {
             errors: count(Severity::Error),
@@ -296,34 +324,39 @@ impl Policy {
             modules: index(&self.db, self.project).modules.len(),
             classes: classes(&self.db, self.project).len(),
         };
-        Report { diagnostics, summary }
+        Report { diagnostics, allowed, summary }
     }
 
-    /// Computes the costly queries on every core. What fails here fails again, and is said, in the check.
-    fn warm_up(&self) {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
-        if threads < 2 || self.files.len() < 20 {
-            return;
-        }
+    /// Computes the costly queries on every core; `done` is told after each step. What fails here fails again, and is
+    /// said, in the report.
+    fn warm_up(&self, threads: usize, done: &mut dyn FnMut(&'static str)) {
         let files: Vec<SourceFile> = self.files.values().copied().collect();
         self.on_every_core(threads, |db, _, number| {
             for file in files.iter().skip(number).step_by(threads) {
                 ast(db, *file);
+            }
+        });
+        done("parse");
+        self.on_every_core(threads, |db, _, number| {
+            for file in files.iter().skip(number).step_by(threads) {
                 interface(db, *file);
             }
         });
+        done("types");
         self.on_every_core(threads, |db, project, number| {
             let none = TraitFacts::new(db, Vec::new());
             for class in classes(db, project).into_iter().skip(number).step_by(threads) {
                 class_vars(db, project, class, none);
             }
         });
+        done("resolve");
         self.on_every_core(threads, |db, project, number| {
             let none = TraitFacts::new(db, Vec::new());
             for class in classes(db, project).into_iter().skip(number).step_by(threads) {
                 class_findings(db, project, class, none);
             }
         });
+        done("specialise");
     }
 
     fn on_every_core(&self, threads: usize, work: impl Fn(&RootDb, Project, usize) + Sync) {
@@ -387,7 +420,7 @@ impl Policy {
 
     /// The variants of many classes, made on every core; in the order in which they were asked for.
     pub fn variants(&self, asked: &[(ClassKey, Value)]) -> Vec<Result<Arc<Variant>, VariantError>> {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8).min(asked.len());
+        let threads = threads().min(asked.len());
         if threads < 2 {
             return asked.iter().map(|(key, traits)| self.variant(key, traits)).collect();
         }
@@ -414,6 +447,13 @@ impl Policy {
     ) -> Result<Arc<Variant>, VariantError> {
         variant_of_class(&self.db, self.project, &self.files, key, traits)
     }
+}
+
+/// Fewer files than this are done before the threads have started.
+const WORTH_THREADS: usize = 20;
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(8)
 }
 
 fn class_of_key<'db>(

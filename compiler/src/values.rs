@@ -223,7 +223,7 @@ pub fn check_refinement(value: &Value, span: Span, ty: &Type, what: What<'_>, si
         })
         .help(why);
     if let Some(near) = near {
-        finding = finding.fix(span, near);
+        finding = finding.guess(span, near);
     }
     sink.push(finding);
     false

@@ -9,12 +9,16 @@ mod build;
 mod check;
 #[path = "cli/explain.rs"]
 mod explain;
+#[path = "cli/fix.rs"]
+mod fix;
 #[path = "cli/fmt.rs"]
 mod fmt;
 #[path = "cli/lone_files.rs"]
 mod lone_files;
 #[path = "cli/resolve.rs"]
 mod resolve;
+#[path = "cli/rule.rs"]
+mod rule;
 
 use serde_json::Value as Json;
 use std::io::Write;
@@ -133,7 +137,7 @@ fn small() -> TempDir {
 
 #[test]
 fn help_has_examples_and_usage_errors_are_64() {
-    for command in ["check", "resolve", "explain", "parse", "eval", "build", "init"] {
+    for command in ["check", "resolve", "explain", "parse", "eval", "build", "init", "fix", "rule"] {
         vigoc(&[command, "--help"]).exits(0).prints("Examples:");
         vigoc(&[command, "--no-such-flag"]).exits(64);
     }

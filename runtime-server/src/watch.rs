@@ -1,20 +1,18 @@
 //! Tells when a directory changed: at once where the system says so, and every now and then in any case, for
 //! network file systems that say nothing.
 
-use notify::{EventKind, RecursiveMode, Watcher};
+use compiler::watch::{QUIET, Watcher, watch};
 use std::path::Path;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// An editor saves in several steps; they are taken as one.
-const QUIET: Duration = Duration::from_millis(80);
 /// When the system says nothing.
 const POLL: Duration = Duration::from_secs(60);
 
 /// Watches a directory tree.
 pub struct Watch {
     changes: mpsc::Receiver<()>,
-    _watcher: Option<notify::RecommendedWatcher>,
+    _watcher: Option<Watcher>,
 }
 
 impl std::fmt::Debug for Watch {
@@ -27,15 +25,11 @@ impl Watch {
     /// Starts to watch. Where that is not possible, polling is left.
     pub fn start(dir: &Path) -> Self {
         let (tell, changes) = mpsc::channel(1);
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            let reading = |e: &notify::Event| matches!(e.kind, EventKind::Access(_));
-            if !event.as_ref().is_ok_and(reading) {
-                // Full: somebody was told already.
-                let _ = tell.try_send(());
-            }
-        });
-        let watching = watcher.and_then(|mut w| w.watch(dir, RecursiveMode::Recursive).map(|()| w));
-        let watcher = match watching {
+        let tell = move || {
+            // Full: somebody was told already.
+            let _ = tell.try_send(());
+        };
+        let watcher = match watch(dir, tell) {
             Ok(watcher) => Some(watcher),
             Err(e) => {
                 tracing::warn!(dir = %dir.display(), error = %e, "cannot watch the directory; looking every minute");

@@ -1,13 +1,14 @@
 //! `vigoc fmt`: one layout for all files.
 
 use super::failure::{Exit, Failure};
+use super::replace::replace;
 use super::{input, output};
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::json::Texts;
 use grammar::format::{Unformatted, format};
 use similar::TextDiff;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -137,7 +138,7 @@ impl Work<'_> {
             output::data(&format!("{shown}\n"))?;
         }
         if !quiet {
-            replace(path, &new).map_err(|source| Failure::Write { what: format!("`{shown}`"), source })?;
+            replace(path, &new)?;
             output::data(&format!("{shown}\n"))?;
         }
         Ok(())
@@ -173,31 +174,4 @@ impl Work<'_> {
 fn diff(path: &str, old: &str, new: &str) -> String {
     let diff = TextDiff::from_lines(old, new);
     diff.unified_diff().context_radius(3).header(path, &format!("{path} (laid out)")).to_string()
-}
-
-/// Replaces a file as a whole or not at all. A link stays a link; owner and permissions stay.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let path = path.canonicalize()?;
-    let before = fs::metadata(&path)?;
-    if before.permissions().readonly() {
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the file is read-only"));
-    }
-    let dir = path.parent().unwrap_or(Path::new("/"));
-    let mut file = tempfile::Builder::new().prefix(".vigoc-fmt-").tempfile_in(dir)?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().set_permissions(before.permissions())?;
-    keep_owner(file.as_file(), &before)?;
-    file.as_file().sync_all()?;
-    file.persist(&path).map_err(|e| e.error)?;
-    Ok(())
-}
-
-/// A file of somebody else stays theirs; who may not give it back must not replace it.
-fn keep_owner(file: &File, before: &fs::Metadata) -> io::Result<()> {
-    use std::os::unix::fs::{MetadataExt, fchown};
-    let now = file.metadata()?;
-    if (now.uid(), now.gid()) != (before.uid(), before.gid()) {
-        fchown(file, Some(before.uid()), Some(before.gid()))?;
-    }
-    Ok(())
 }

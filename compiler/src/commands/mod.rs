@@ -1,10 +1,12 @@
-//! The `vigoc` command line. One command a file; what they share stands in [`failure`], [`input`], [`output`], [`host`].
+//! The `vigoc` command line. One command a file; what they share stands in [`failure`], [`input`], [`output`],
+//! [`replace`], [`host`].
 
 mod build;
 mod check;
 mod eval;
 mod explain;
 mod failure;
+mod fix;
 mod fleet;
 mod fmt;
 mod host;
@@ -13,8 +15,10 @@ mod input;
 mod needs;
 mod output;
 mod parse;
+mod replace;
 mod residual;
 mod resolve;
+mod rule;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use failure::{Exit, Failure};
@@ -37,6 +41,7 @@ struct Cli {
 const EXAMPLES: &str = "Examples:
   vigoc init policy                                  a small working policy
   vigoc check policy                                 is everything right?
+  vigoc rule needs-quotes                            what does a finding mean?
   vigoc resolve web-01.example.com policy            what does this host get?
   vigoc explain web-01.example.com policy --var port     why?
 
@@ -46,6 +51,10 @@ Exit codes: 0 success, 1 findings, 64 wrong usage, 65 input that cannot be read,
 enum Command {
     /// Finds everything that can be known to be wrong without a host.
     Check(check::Args),
+    /// Applies what findings offer to change.
+    Fix(fix::Args),
+    /// Explains a kind of finding.
+    Rule(rule::Args),
     /// Prints the desired state of one host.
     Resolve(resolve::Args),
     /// Says why a host gets something, and why not.
@@ -69,11 +78,13 @@ impl Command {
     fn json(&self) -> Option<&'static str> {
         match self {
             Command::Check(a) => a.json().then_some("check"),
+            Command::Rule(a) => a.json().then_some("rule"),
             Command::Resolve(a) => a.json().then_some("resolve"),
             Command::Explain(a) => a.json().then_some("explain"),
             Command::Eval(a) => a.json().then_some("eval"),
-            Command::Parse(_)
+            Command::Fix(_)
             | Command::Fmt(_)
+            | Command::Parse(_)
             | Command::Build(_)
             | Command::Init(_)
             | Command::Manual(_) => None,
@@ -83,6 +94,8 @@ impl Command {
     fn run(&self, directory: Option<PathBuf>) -> Result<Exit, Failure> {
         match self {
             Command::Check(a) => check::run(a, directory),
+            Command::Fix(a) => fix::run(a, directory),
+            Command::Rule(a) => rule::run(a),
             Command::Resolve(a) => resolve::run(a, directory),
             Command::Explain(a) => explain::run(a, directory),
             Command::Parse(a) => parse::run(a),

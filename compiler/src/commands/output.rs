@@ -12,7 +12,12 @@ pub(super) const FORMAT_VERSION: &str = "1.0";
 
 /// Writes data to stdout.
 pub(super) fn data(text: &str) -> Result<(), Failure> {
-    stream(|out| out.write_all(text.as_bytes()))
+    data_if_read(text).map(drop)
+}
+
+/// Writes data to stdout; whether anybody still reads it.
+pub(super) fn data_if_read(text: &str) -> Result<bool, Failure> {
+    stream_if_read(|out| out.write_all(text.as_bytes()))
 }
 
 /// Buffered, so that a document can be written in small pieces.
@@ -20,11 +25,15 @@ pub(super) type Stdout = io::BufWriter<io::StdoutLock<'static>>;
 
 /// Writes data to stdout piece by piece.
 pub(super) fn stream(write: impl FnOnce(&mut Stdout) -> io::Result<()>) -> Result<(), Failure> {
+    stream_if_read(write).map(drop)
+}
+
+fn stream_if_read(write: impl FnOnce(&mut Stdout) -> io::Result<()>) -> Result<bool, Failure> {
     let mut out = io::BufWriter::with_capacity(64 << 10, io::stdout().lock());
     match write(&mut out).and_then(|()| out.flush()) {
-        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(source) => Err(Failure::Write { what: "to stdout".into(), source }),
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(true),
     }
 }
 

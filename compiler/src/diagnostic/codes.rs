@@ -22,6 +22,18 @@ pub fn code(slug: &str) -> Option<&'static Code> {
     BY_SLUG.get(slug).copied()
 }
 
+/// Every slug there is with its severity and a line on what it means: those of [`CODES`] and of the grammar, sorted.
+pub fn slugs() -> impl Iterator<Item = (&'static str, Severity, &'static str)> {
+    static ALL: LazyLock<Vec<(&'static str, Severity, &'static str)>> = LazyLock::new(|| {
+        let ours = CODES.iter().map(|c| (c.slug, c.severity, c.summary));
+        let syntax = grammar::SLUGS.iter().map(|(slug, summary)| (*slug, Severity::Error, *summary));
+        let mut all: Vec<_> = ours.chain(syntax).collect();
+        all.sort_by_key(|(slug, ..)| *slug);
+        all
+    });
+    ALL.iter().copied()
+}
+
 macro_rules! codes {
     ($($name:ident = $slug:literal, $severity:ident, $summary:literal;)*) => {
         $(#[doc = $summary] pub static $name: Code =
@@ -102,6 +114,11 @@ codes! {
     UNUSED_VARIABLE = "unused-variable", Warning, "a variable that nothing reads";
     UNUSED_MODULE = "unused-module", Warning, "a module that no node entry gets";
     UNUSED_ROLE = "unused-role", Warning, "a role that nothing names";
+
+    MALFORMED_ALLOW = "malformed-allow", Error, "a `# vigo:` comment that is not `allow(SLUG) REASON`";
+    UNKNOWN_SLUG = "unknown-slug", Error, "a `# vigo: allow` of a kind of finding that does not exist";
+    ALLOW_WITHOUT_REASON = "allow-without-reason", Error, "a `# vigo: allow` that does not say why";
+    UNUSED_ALLOW = "unused-allow", Warning, "a `# vigo: allow` with nothing to allow";
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ pub fn github(d: &Diagnostic, text: &dyn Fn(&str) -> Option<Arc<str>>, prefix: &
     let file = property(&format!("{prefix}{}", d.place.file));
     let columns =
         if line == end_line { format!(",col={column},endColumn={end_column}") } else { String::new() };
-    let mut said = d.message.clone();
+    let mut said = d.message_with_classes();
     if let Some(help) = &d.help {
         said.push_str("\nhelp: ");
         said.push_str(help);

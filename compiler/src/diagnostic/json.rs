@@ -1,9 +1,11 @@
 //! Diagnostics as JSON, for programs.
 
+use super::findings::{Findings, Standing};
+use super::lines::{Lines, Position};
 use super::render::line_column;
-use super::{Diagnostic, Place};
+use super::{Diagnostic, Place, Severity};
 use ir::Hash;
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -13,60 +15,89 @@ pub type Texts = BTreeMap<Arc<str>, Arc<str>>;
 /// Findings in the form of `check --format json`.
 pub fn diagnostics(found: &[Diagnostic], texts: &Texts) -> Json {
     let fingerprints = fingerprints(found, texts);
-    let mut lines = Lines { texts, starts: HashMap::new() };
-    found.iter().zip(fingerprints).map(|(d, fingerprint)| diagnostic(d, fingerprint, &mut lines)).collect()
+    let mut lines = Lines::new(texts);
+    found.iter().zip(&fingerprints).map(|(d, print)| Json::Object(diagnostic(d, print, &mut lines))).collect()
 }
 
-fn diagnostic(d: &Diagnostic, fingerprint: String, lines: &mut Lines<'_>) -> Json {
+/// The fields of `check --format json` beside the head that all documents have.
+pub fn report(findings: &Findings) -> Json {
+    let mut lines = Lines::new(&findings.texts);
+    let mut open = Vec::new();
+    let mut suppressed = Vec::new();
+    for f in &findings.all {
+        let mut fields = diagnostic(&f.diagnostic, &f.fingerprint, &mut lines);
+        match &f.standing {
+            Standing::Open => open.push(Json::Object(fields)),
+            Standing::Allowed { reason } => {
+                fields.insert("suppressed_by".into(), "comment".into());
+                fields.insert("reason".into(), (&**reason).into());
+                suppressed.push(Json::Object(fields));
+            }
+            Standing::Known => {
+                fields.insert("suppressed_by".into(), "baseline".into());
+                suppressed.push(Json::Object(fields));
+            }
+        }
+    }
+    let gone: Vec<Json> = findings
+        .gone
+        .iter()
+        .flatten()
+        .map(
+            |e| json!({ "code": e.code, "file": e.file, "message": e.message, "fingerprint": e.fingerprint }),
+        )
+        .collect();
+    let size = findings.size;
+    json!({
+        "diagnostics": open,
+        "suppressed": suppressed,
+        "baseline_gone": gone,
+        "summary": {
+            "errors": findings.count(Severity::Error), "warnings": findings.count(Severity::Warning),
+            "hints": findings.count(Severity::Hint), "allowed": findings.allowed(), "known": findings.known(),
+            "files": size.files, "modules": size.modules, "classes": size.classes,
+        },
+    })
+}
+
+fn diagnostic(d: &Diagnostic, fingerprint: &str, lines: &mut Lines<'_>) -> Map<String, Json> {
+    let mut span = |place: &Place| {
+        let (start, end) = lines.span(place);
+        json!({ "start": position(start), "end": position(end) })
+    };
     let primary = (!d.label.is_empty()).then_some((&d.place, &d.label));
     let labels: Vec<Json> = primary
         .into_iter()
         .chain(d.labels.iter().map(|(place, text)| (place, text)))
-        .map(|(place, text)| json!({ "file": &*place.file, "span": lines.span(place), "text": text }))
+        .map(|(place, text)| json!({ "file": &*place.file, "span": span(place), "text": text }))
         .collect();
     let fixes: Vec<Json> = d
         .fixes
         .iter()
         .map(|edit| {
             let place = &edit.place;
-            json!({ "file": &*place.file, "span": lines.span(place), "replacement": edit.replacement })
+            json!({
+                "file": &*place.file, "span": span(place), "replacement": edit.replacement, "guess": edit.guess,
+            })
         })
         .collect();
-    json!({
-        "code": d.code,
-        "severity": d.severity.name(),
-        "message": d.message,
-        "help": d.help,
-        "file": &*d.place.file,
-        "span": lines.span(&d.place),
-        "labels": labels,
-        "fixes": fixes,
-        "classes": d.classes.iter().map(|c| &**c).collect::<Vec<_>>(),
-        "fingerprint": fingerprint,
-    })
+    let mut out = Map::new();
+    let mut put = |name: &str, value: Json| out.insert(name.to_owned(), value);
+    put("code", d.code.into());
+    put("severity", d.severity.name().into());
+    put("message", d.message.as_str().into());
+    put("help", d.help.as_deref().into());
+    put("file", (&*d.place.file).into());
+    put("span", span(&d.place));
+    put("labels", labels.into());
+    put("fixes", fixes.into());
+    put("classes", d.classes.iter().map(|c| &**c).collect::<Vec<_>>().into());
+    put("fingerprint", fingerprint.into());
+    out
 }
 
-/// Finds lines without counting them anew for each place.
-struct Lines<'a> {
-    texts: &'a Texts,
-    starts: HashMap<Arc<str>, Vec<usize>>,
-}
-
-impl Lines<'_> {
-    fn span(&mut self, place: &Place) -> Json {
-        json!({ "start": self.at(place, place.span.start), "end": self.at(place, place.span.end) })
-    }
-
-    fn at(&mut self, place: &Place, offset: u32) -> Json {
-        let Some(text) = self.texts.get(&place.file) else { return json!({ "line": 1, "column": 1 }) };
-        let starts = self.starts.entry(place.file.clone()).or_insert_with(|| {
-            std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect()
-        });
-        let offset = text.floor_char_boundary((offset as usize).min(text.len()));
-        let line = starts.partition_point(|start| *start <= offset).max(1);
-        let start = starts.get(line - 1).copied().unwrap_or(0);
-        json!({ "line": line, "column": text[start..offset].chars().count() + 1 })
-    }
+fn position(p: Position) -> Json {
+    json!({ "line": p.line, "column": p.column })
 }
 
 /// For each finding a name that stays the same when lines move: a hash over code, file, message and the text of its

@@ -1,12 +1,19 @@
-//! What the compiler says: plain data. [`render`] and the JSON form are renderers of it.
+//! What the compiler says: plain data. [`findings`] is what a report is about; [`render`] and the files named after a
+//! format draw one.
 
+pub mod baseline;
+pub mod codes;
 pub mod cut;
+pub mod findings;
 pub mod github;
+pub mod gitlab;
 pub mod json;
+pub mod junit;
+pub mod lines;
+pub mod markdown;
 pub mod nearest;
 pub mod render;
-
-pub mod codes;
+pub mod sarif;
 
 pub use codes::{CODES, Code, code};
 
@@ -74,6 +81,8 @@ pub struct Edit {
     pub place: Place,
     /// What comes instead.
     pub replacement: String,
+    /// Only the nearest name that there is: a person has to say whether it is the one that was meant.
+    pub guess: bool,
 }
 
 impl Diagnostic {
@@ -118,11 +127,35 @@ impl Diagnostic {
         self
     }
 
-    /// Adds an edit of the primary file.
-    pub fn fix(mut self, span: Span, replacement: impl Into<String>) -> Self {
+    /// Adds an edit of the primary file that is right whatever the author had in mind.
+    pub fn fix(self, span: Span, replacement: impl Into<String>) -> Self {
+        self.edit(span, replacement.into(), false)
+    }
+
+    /// Adds an edit of the primary file that is right if the author meant the nearest name.
+    pub fn guess(self, span: Span, replacement: impl Into<String>) -> Self {
+        self.edit(span, replacement.into(), true)
+    }
+
+    fn edit(mut self, span: Span, replacement: String, guess: bool) -> Self {
         let place = Place { file: self.place.file.clone(), span };
-        self.fixes.push(Edit { place, replacement: replacement.into() });
+        self.fixes.push(Edit { place, replacement, guess });
         self
+    }
+
+    /// The message, and the first classes that it was found in.
+    pub fn message_with_classes(&self) -> String {
+        match &self.classes[..] {
+            [] => self.message.clone(),
+            classes => {
+                let shown: Vec<&str> = classes.iter().take(3).map(|c| &**c).collect();
+                let more = match classes.len() - shown.len() {
+                    0 => String::new(),
+                    n => format!(" and {n} more"),
+                };
+                format!("{} (for {}{more})", self.message, shown.join("; "))
+            }
+        }
     }
 
     /// A syntax error of a file; `to_file` moves its spans from where the text was parsed to the file.
@@ -139,7 +172,7 @@ impl Diagnostic {
             fixes: error
                 .fix
                 .into_iter()
-                .map(|f| Edit { place: at(f.span), replacement: f.replacement })
+                .map(|f| Edit { place: at(f.span), replacement: f.replacement, guess: false })
                 .collect(),
             classes: Vec::new(),
         }
@@ -198,8 +231,13 @@ pub fn merged(all: impl IntoIterator<Item = Diagnostic>) -> Vec<Diagnostic> {
             d
         })
         .collect();
-    out.sort_by(|a, b| {
+    sort(&mut out);
+    out
+}
+
+/// Brings findings into the order of the text.
+pub fn sort(found: &mut [Diagnostic]) {
+    found.sort_by(|a, b| {
         (&a.place, a.code, &a.message, &a.classes).cmp(&(&b.place, b.code, &b.message, &b.classes))
     });
-    out
 }

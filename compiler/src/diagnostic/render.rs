@@ -31,7 +31,8 @@ pub fn human(d: &Diagnostic, text: &dyn Fn(&str) -> Option<Arc<str>>, style: Sty
     let same_file = |p: &&(Place, String)| p.0.file == d.place.file;
     let mut labels = vec![label(&d.place, &d.label, text, true)];
     labels.extend(d.labels.iter().filter(same_file).map(|(p, t)| label(p, t, text, false)));
-    let mut main = MietteDiagnostic::new(message(d)).with_code(d.code).with_severity(severity(d.severity));
+    let mut main =
+        MietteDiagnostic::new(d.message_with_classes()).with_code(d.code).with_severity(severity(d.severity));
     let others: Vec<_> = d.labels.iter().filter(|l| !same_file(l)).collect();
     // miette draws the help right under its source; here it comes last
     if others.is_empty() {
@@ -47,20 +48,6 @@ pub fn human(d: &Diagnostic, text: &dyn Fn(&str) -> Option<Arc<str>>, style: Sty
         draw(&handler, other, &place.file, vec![label(place, said, text, false)], text, &mut out);
     }
     out
-}
-
-fn message(d: &Diagnostic) -> String {
-    match &d.classes[..] {
-        [] => d.message.clone(),
-        classes => {
-            let shown: Vec<&str> = classes.iter().take(3).map(|c| &**c).collect();
-            let more = match classes.len() - shown.len() {
-                0 => String::new(),
-                n => format!(" and {n} more"),
-            };
-            format!("{} (for {}{more})", d.message, shown.join("; "))
-        }
-    }
 }
 
 fn severity(s: Severity) -> miette::Severity {
@@ -132,5 +119,11 @@ pub fn line_column(text: &str, at: usize) -> (usize, usize) {
 /// `file:line:column: severity: message [code]`
 pub fn short(d: &Diagnostic, text: &dyn Fn(&str) -> Option<Arc<str>>) -> String {
     let (line, column) = text(&d.place.file).map_or((1, 1), |t| line_column(&t, d.place.span.start as usize));
-    format!("{}:{line}:{column}: {}: {} [{}]", d.place.file, d.severity.name(), message(d), d.code)
+    format!(
+        "{}:{line}:{column}: {}: {} [{}]",
+        d.place.file,
+        d.severity.name(),
+        d.message_with_classes(),
+        d.code
+    )
 }

@@ -40,9 +40,9 @@ impl Lowering<'_> {
         let mut finding = self.sink.say(&UNKNOWN_FUNCTION, at, message).label("unknown function");
         let known_path = if within == Within::When { self.meant(name) } else { None };
         if let Some(path) = known_path {
-            finding = finding.help(format!("write `{path}`")).fix(at, path);
+            finding = finding.help(format!("write `{path}`")).guess(at, path);
         } else if let Some(near) = nearest(name, known) {
-            finding = finding.help(format!("did you mean `{near}`?")).fix(at, near);
+            finding = finding.help(format!("did you mean `{near}`?")).guess(at, near);
         } else if within == Within::When && matches!(name, "traits" | "vars") {
             finding = finding.help(format!("name a field: `{name}.something`"));
         }

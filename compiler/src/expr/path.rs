@@ -74,7 +74,7 @@ impl Lowering<'_> {
                 let at = self.at(first.span);
                 let mut finding = self.sink.say(&UNKNOWN_VARIABLE, at, message).label("no layer sets this");
                 finding = match help {
-                    Some((near, help)) => finding.help(help).fix(at, near),
+                    Some((near, help)) => finding.help(help).guess(at, near),
                     None => finding.help(format!(
                         "declare it under `vars:` or `params:` of the module: `{}: ...`",
                         first.text

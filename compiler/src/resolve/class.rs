@@ -289,7 +289,7 @@ impl<'db> Build<'db> {
             .label("unknown module")
             .maybe_help(suggest(&name.text, modules.keys().map(|k| &**k)));
         let finding = match crate::diagnostic::nearest::nearest(&name.text, modules.keys().map(|k| &**k)) {
-            Some(near) => finding.fix(name.span, near),
+            Some(near) => finding.guess(name.span, near),
             None => finding,
         };
         self.out.found.push(finding);

@@ -263,7 +263,7 @@ impl<'db> Typing<'db> {
                 .label("unknown type")
                 .maybe_help(suggest(&kind.text, known.clone()));
             if let Some(near) = nearest(&kind.text, known) {
-                finding = finding.fix(kind.span, near);
+                finding = finding.guess(kind.span, near);
             }
             self.sink.push(finding);
             return None;

@@ -86,7 +86,7 @@ impl<'a> Fields<'a> {
                 .say(&UNKNOWN_KEY, entry.key.span, format!("{} has no key `{}`", self.what, entry.key.text))
                 .label("unknown key");
             let finding = match nearest(&entry.key.text, self.known.iter().copied()) {
-                Some(near) => finding.help(format!("did you mean `{near}`?")).fix(entry.key.span, near),
+                Some(near) => finding.help(format!("did you mean `{near}`?")).guess(entry.key.span, near),
                 None => finding.help(format!("known keys: {}", listed(self.known.iter().copied()))),
             };
             sink.push(finding);

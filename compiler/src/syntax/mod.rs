@@ -1,5 +1,6 @@
 //! One file: from text to what it declares, with spans. Nothing here looks at another file.
 
+pub mod allow;
 pub mod condition;
 pub mod fields;
 pub mod layers;
@@ -83,6 +84,8 @@ pub struct FileAst {
     pub found: Vec<Diagnostic>,
     /// What it declares.
     pub body: Body,
+    /// What its comments allow.
+    pub allows: Vec<allow::Allow>,
 }
 
 /// What a file declares, by its kind.
@@ -110,12 +113,12 @@ pub fn ast(db: &dyn Db, file: SourceFile) -> FileAst {
     let mut sink = Sink::new(path.clone());
     let text = match (kind, file.content(db)) {
         (Kind::Template, Content::Text(_) | Content::Bytes(_)) | (Kind::Test, _) => {
-            return FileAst { found: Vec::new(), body: Body::Other };
+            return FileAst { found: Vec::new(), body: Body::Other, allows: Vec::new() };
         }
         (_, Content::Text(text)) => text,
         (_, content) => {
             sink.push(unusable(&sink, content));
-            return FileAst { found: sink.found, body: empty(kind) };
+            return FileAst { found: sink.found, body: empty(kind), allows: Vec::new() };
         }
     };
     let parsed = grammar::document::parse(text);
@@ -124,6 +127,7 @@ pub fn ast(db: &dyn Db, file: SourceFile) -> FileAst {
         sink.push(Diagnostic::from_syntax(&path, error, &|s| s));
     }
     let mut root = parsed.root;
+    let allows = allow::read(text, &parsed.comments, &root, &mut sink);
     nulls(&mut root);
     let body = match kind {
         Kind::Module => Body::Module(module::read(root, &mut sink).map(Box::new)),
@@ -141,7 +145,7 @@ pub fn ast(db: &dyn Db, file: SourceFile) -> FileAst {
         Kind::Nodes => Body::Nodes(nodes::read(root, &mut sink)),
         Kind::Template | Kind::Test => Body::Other,
     };
-    FileAst { found: sink.found, body }
+    FileAst { found: sink.found, body, allows }
 }
 
 /// A plain `null` or `~` is nothing, wherever it stands.

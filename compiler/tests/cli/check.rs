@@ -73,18 +73,139 @@ fn warnings_can_be_denied_and_allowed() {
 
 #[test]
 fn an_unknown_format_lists_the_known_ones() {
-    vigoc(&["check", "--format", "sarif"]).exits(64).says("human, short, json, github");
-    vigoc(&["check", "--report", "sarif:x"]).exits(64).says("human, short, json, github");
+    let known = "human, short, json, sarif, github, gitlab, junit, markdown";
+    vigoc(&["check", "--format", "xml"]).exits(64).says(known);
+    vigoc(&["check", "--report", "xml:x"]).exits(64).says(known);
+    vigoc(&["check", "--report", "sarf:x"]).exits(64).says("did you mean `sarif`?");
+    vigoc(&["check", "--report", "sarif"]).exits(64).says("FORMAT:PATH");
 }
 
 #[test]
-fn a_second_report_goes_to_a_file() {
-    let dir = small();
+fn second_reports_go_to_files() {
+    let dir = noisy("");
     let out = tempfile::tempdir().unwrap();
-    vigoc_in(out.path(), &["check", text(dir.path()), "--report", "json:a.json", "--timings"], "")
+    let root = text(dir.path());
+    let mut args = vec!["check", root, "--format", "short", "--timings"];
+    let formats = ["json", "sarif", "github", "gitlab", "junit", "markdown", "human", "short"];
+    let targets: Vec<String> = formats.iter().map(|f| format!("{f}:out.{f}")).collect();
+    for target in &targets {
+        args.extend(["--report", target]);
+    }
+    let ran = vigoc_in(out.path(), &args, "").exits(0);
+    for step in ["read ", "parse ", "types ", "resolve ", "specialise ", "collect ", "report "] {
+        assert!(ran.err.contains(step), "{step}: {}", ran.err);
+    }
+    for format in formats {
+        let report = std::fs::read_to_string(out.path().join(format!("out.{format}"))).unwrap();
+        assert!(report.contains("unguarded-exec"), "{format}: {report}");
+        assert!(!report.contains('\x1b'), "{format}");
+        let printed = vigoc_in(out.path(), &["check", root, "--format", format], "").exits(0).out;
+        let steady = |text: &str| {
+            let lines = text.lines().filter(|l| !l.contains(" warning in 3 files"));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(steady(&report), steady(&printed), "the same renderer");
+    }
+    vigoc(&["check", root, "--report", "json:/nonexistent/x.json"])
+        .exits(1)
+        .says("cannot write `/nonexistent/x.json`");
+}
+
+/// A policy with a command that runs at every check, with a comment above it.
+fn noisy(comment: &str) -> tempfile::TempDir {
+    let app = format!("{APP}  - name: again\n{comment}    type: exec\n    command: date\n");
+    policy(&[("nodes.vgo", NODES), ("environments.vgo", ENVIRONMENTS), ("modules/app.vgo", &app)])
+}
+
+#[test]
+fn a_comment_with_a_reason_allows_a_warning() {
+    let dir = noisy("    # vigo: allow(unguarded-exec) prints only\n");
+    let root = text(dir.path());
+    vigoc(&["check", root, "--deny", "warnings"])
         .exits(0)
-        .says("ms");
-    let json: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(out.path().join("a.json")).unwrap()).unwrap();
-    assert_eq!(json["command"], "check");
+        .prints("no problems in 3 files")
+        .prints("; 1 allowed by comments");
+    let json = vigoc(&["check", root, "--format", "json"]).exits(0).json();
+    assert_eq!(json["diagnostics"].as_array().unwrap().len(), 0);
+    assert_eq!(json["suppressed"][0]["code"], "unguarded-exec");
+    assert_eq!(json["suppressed"][0]["reason"], "prints only");
+    assert_eq!(json["summary"]["allowed"], 1);
+    let sarif = vigoc(&["check", root, "--format", "sarif"]).exits(0).json();
+    let suppression = &sarif["runs"][0]["results"][0]["suppressions"][0];
+    assert_eq!(
+        (&suppression["kind"], &suppression["justification"]),
+        (&"inSource".into(), &"prints only".into())
+    );
+
+    vigoc(&["check", text(noisy("    # vigo: allow(unguarded-exec)\n").path())])
+        .exits(1)
+        .prints("allow-without-reason");
+    vigoc(&["check", text(noisy("    # vigo: allow(unused-role) x\n").path())])
+        .exits(0)
+        .prints("unused-allow");
+}
+
+#[test]
+fn a_baseline_leaves_old_findings_out_and_names_lost_ones() {
+    let dir = noisy("");
+    let (root, file) = (text(dir.path()), dir.path().join("baseline.json"));
+    let file = text(&file);
+    vigoc(&["check", root, "--deny", "warnings", "--write-baseline", file])
+        .exits(0)
+        .says("wrote 1 finding to");
+    vigoc(&["check", root, "--deny", "warnings", "--baseline", file]).exits(0).prints("; 1 in the baseline");
+
+    // a second one is new; lines that moved are not
+    let app = dir.path().join("modules/app.vgo");
+    let before = std::fs::read_to_string(&app).unwrap();
+    let second = format!("# moved\n\n{before}  - name: more\n    type: exec\n    command: ls\n");
+    std::fs::write(&app, second).unwrap();
+    let ran = vigoc(&["check", root, "--deny", "warnings", "--baseline", file]).exits(1).prints("1 error in");
+    assert!(!ran.err.contains("warning"), "{}", ran.err);
+
+    std::fs::write(&app, APP).unwrap();
+    let gone = vigoc(&["check", root, "--baseline", file]).exits(0);
+    assert!(gone.err.contains("lists 1 finding that nothing brings about any more"), "{}", gone.err);
+    assert!(gone.err.contains("modules/app.vgo: this command runs at every check"), "{}", gone.err);
+    let sarif = vigoc(&["check", root, "--baseline", file, "--format", "sarif"]).exits(0).json();
+    assert_eq!(sarif["runs"][0]["results"][0]["baselineState"], "absent");
+
+    vigoc(&["check", root, "--baseline", file, "--write-baseline", file]).exits(64);
+    vigoc(&["check", root, "--baseline", "/nonexistent"]).exits(65);
+    std::fs::write(file, "{}").unwrap();
+    vigoc(&["check", root, "--baseline", file]).exits(65).says("is no baseline");
+}
+
+#[test]
+fn an_error_is_never_in_a_baseline() {
+    let broken = APP.replace(".Vars.workers", ".Vars.wokers");
+    let dir =
+        policy(&[("nodes.vgo", NODES), ("environments.vgo", ENVIRONMENTS), ("modules/app.vgo", &broken)]);
+    let file = dir.path().join("baseline.json");
+    vigoc(&["check", text(dir.path()), "--write-baseline", text(&file)]).exits(1).says("wrote 0 findings");
+    vigoc(&["check", text(dir.path()), "--baseline", text(&file)]).exits(1);
+}
+
+#[test]
+fn watching_checks_again_after_a_save() {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+    let dir = small();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_vigoc"))
+        .args(["check", text(dir.path()), "--watch", "--format", "short"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.next().unwrap().unwrap().starts_with("no problems in 3 files"));
+    std::fs::write(dir.path().join("modules/app.vgo"), APP.replace(".Vars.workers", ".Vars.wokers")).unwrap();
+    let mut next = || lines.find(|l| !l.as_ref().unwrap().is_empty()).unwrap().unwrap();
+    assert_eq!(next(), "-- modules/app.vgo changed");
+    assert!(next().starts_with("modules/app.vgo:13:"));
+    // what Ctrl-C in a terminal sends
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    vigoc(&["check", text(dir.path()), "--watch", "--format", "json"]).exits(64).says("--watch");
 }

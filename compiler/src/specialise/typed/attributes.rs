@@ -76,7 +76,7 @@ impl Typing<'_> {
             };
             let known = known.chain(by_source.iter().copied());
             let finding = match nearest(&a.name.text, known.clone().chain(language)) {
-                Some(near) => finding.help(format!("did you mean `{near}`?")).fix(a.name.span, near),
+                Some(near) => finding.help(format!("did you mean `{near}`?")).guess(a.name.span, near),
                 None => finding.help(format!("`{}` has {}", ty.name, listed(known))),
             };
             self.sink.push(finding);
