@@ -102,8 +102,17 @@ pub fn shared_traits(traits: &Value) -> Vec<(Arc<str>, Value)> {
 /// [`shared_traits`] of a host that has said everything about itself: an optional trait that is missing is absent,
 /// which a null stands for.
 pub fn traits_of_host(traits: &Value) -> Vec<(Arc<str>, Value)> {
-    let mut out = shared_traits(traits);
-    let optional = schema().traits.iter().filter(|(_, t)| t.shared && t.optional);
+    complete(traits, |t| t.shared)
+}
+
+/// The same of all known traits, those of a single host too.
+pub fn all_traits_of_host(traits: &Value) -> Vec<(Arc<str>, Value)> {
+    complete(traits, |_| true)
+}
+
+fn complete(traits: &Value, keep: impl Fn(&crate::schema::Trait) -> bool) -> Vec<(Arc<str>, Value)> {
+    let mut out = known_traits(traits, &keep);
+    let optional = schema().traits.iter().filter(|(_, t)| keep(t) && t.optional);
     let absent: Vec<_> = optional
         .filter(|(path, _)| !out.iter().any(|(given, _)| given == *path))
         .map(|(path, _)| (path.clone(), Value::Null))

@@ -2,8 +2,8 @@
 //!
 //! The stages, in the order in which a policy goes through them: [`tree`] reads files, [`syntax`] says what
 //! each declares, [`resolve`] finds roles, modules and variables of a class, [`expr`] types conditions and
-//! templates, [`specialise`] makes the modules of a variant, [`checks`] collects what is wrong, [`suppress`] leaves out what comments allow.
-//! [`policy`] is the door.
+//! templates, [`specialise`] makes the modules of a variant, [`checks`] collects what is wrong, [`suppress`] leaves out
+//! what comments allow, [`plan`] compares two policies for a fleet. [`policy`] is the door.
 #![cfg_attr(
     test,
     allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing test may panic")
@@ -17,7 +17,9 @@ pub mod diagnostic;
 pub mod expr;
 pub mod facts;
 pub mod fix;
+pub mod plan;
 pub mod policy;
+pub mod reference;
 pub mod resolve;
 pub mod rules;
 pub mod schema;
@@ -26,5 +28,6 @@ pub mod suppress;
 pub mod syntax;
 pub mod tree;
 pub mod types;
+pub mod uses;
 pub mod values;
 pub mod watch;

@@ -212,6 +212,27 @@ impl Policy {
         Ok(changed)
     }
 
+    /// Goes on with the policy in another directory: what the two have in common is not computed again.
+    pub fn switch_to(&mut self, root: &Path) -> Result<Vec<String>, OpenError> {
+        self.root = root.to_owned();
+        // a stamp says nothing about a file elsewhere
+        self.snapshot.forget_all();
+        self.refresh()
+    }
+
+    /// A second handle on the same policy, for another thread. A change waits until all handles are gone.
+    pub fn handle(&self) -> Policy {
+        Policy {
+            db: self.db.clone(),
+            project: self.project,
+            root: self.root.clone(),
+            snapshot: self.snapshot.clone(),
+            files: self.files.clone(),
+            edited: self.edited.clone(),
+            warm: self.warm.clone(),
+        }
+    }
+
     /// Replaces the text of one file in memory (an editor's buffer). A new path joins the policy.
     pub fn set_text(&mut self, path: &str, text: &str) {
         let content = Content::Text(text.into());
@@ -403,7 +424,12 @@ impl Policy {
 
     /// The class behind a key.
     pub fn class(&self, key: &ClassKey) -> Option<Class<'_>> {
-        class_of_key(&self.db, &self.files, key)
+        class_of_key(&self.db, &self.files, key, Vec::new())
+    }
+
+    /// [`Policy::class`] with variables laid over all others, as a policy test has them.
+    pub fn class_with(&self, key: &ClassKey, vars: Vec<(Arc<str>, Value)>) -> Option<Class<'_>> {
+        class_of_key(&self.db, &self.files, key, vars)
     }
 
     /// The variant of a class for some traits (`{"os": {"family": ...}}`); traits that it does not look at make no
@@ -460,10 +486,11 @@ fn class_of_key<'db>(
     db: &'db RootDb,
     files: &BTreeMap<Arc<str>, SourceFile>,
     key: &ClassKey,
+    laid_over: Vec<(Arc<str>, Value)>,
 ) -> Option<Class<'db>> {
     let file = *files.get(&key.file)?;
     entries(db, file).get(key.entry)?;
-    Some(Class::new(db, file, key.entry, key.environment.clone()))
+    Some(Class::new(db, file, key.entry, key.environment.clone(), laid_over))
 }
 
 /// The next of a list that several threads work on.
@@ -479,7 +506,7 @@ fn variant_of_class(
     key: &ClassKey,
     traits: Vec<(Arc<str>, Value)>,
 ) -> Result<Arc<Variant>, VariantError> {
-    let class = class_of_key(db, files, key).ok_or(VariantError::NoSuchClass)?;
+    let class = class_of_key(db, files, key, Vec::new()).ok_or(VariantError::NoSuchClass)?;
     let facts = TraitFacts::new(db, traits);
     let resolved = resolved_class(db, project, class);
     let linked = linked(db, project, class, facts);

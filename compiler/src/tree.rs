@@ -61,7 +61,7 @@ pub struct Stamp {
 }
 
 /// What was read, with stamps for the next time.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// Contents.
     pub files: Files,
@@ -72,6 +72,11 @@ impl Snapshot {
     /// Makes the next [`read`] read this file again.
     pub fn forget(&mut self, path: &str) {
         self.stamps.remove(path);
+    }
+
+    /// Makes the next [`read`] read every file again.
+    pub fn forget_all(&mut self) {
+        self.stamps.clear();
     }
 }
 

@@ -13,12 +13,23 @@ mod explain;
 mod fix;
 #[path = "cli/fmt.rs"]
 mod fmt;
+#[path = "cli/graph.rs"]
+mod graph;
+#[path = "cli/inspect.rs"]
+mod inspect;
 #[path = "cli/lone_files.rs"]
 mod lone_files;
+#[path = "cli/plan.rs"]
+mod plan;
 #[path = "cli/resolve.rs"]
 mod resolve;
 #[path = "cli/rule.rs"]
 mod rule;
+
+#[path = "cli/test.rs"]
+mod test;
+#[path = "cli/uses.rs"]
+mod uses;
 
 use serde_json::Value as Json;
 use std::io::Write;
@@ -137,7 +148,10 @@ fn small() -> TempDir {
 
 #[test]
 fn help_has_examples_and_usage_errors_are_64() {
-    for command in ["check", "resolve", "explain", "parse", "eval", "build", "init", "fix", "rule"] {
+    for command in [
+        "check", "resolve", "explain", "parse", "eval", "build", "fix", "graph", "inspect", "plan", "rdeps",
+        "rule", "search", "test", "init",
+    ] {
         vigoc(&[command, "--help"]).exits(0).prints("Examples:");
         vigoc(&[command, "--no-such-flag"]).exits(64);
     }

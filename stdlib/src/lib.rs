@@ -1,4 +1,5 @@
-//! The resource types, traits and functions of Vigo: `.vgo` text, embedded in the compiler.
+//! The resource types, traits and functions of Vigo: `.vgo` text, embedded in the compiler. Besides, fixtures: the traits
+//! of hosts of the usual distributions, for policy tests.
 
 use include_dir::{Dir, File, include_dir};
 
@@ -11,6 +12,18 @@ pub fn files() -> impl Iterator<Item = (&'static str, &'static str)> {
     let mut files: Vec<_> = LIBRARY.dirs().flat_map(Dir::files).filter_map(policy_text).collect();
     files.sort_unstable();
     files.into_iter()
+}
+
+/// Every fixture as (name, text), sorted by name. The text is a JSON object of nested traits; those of a single host that
+/// its name decides (`network.hostname`, `network.fqdn`) are not in it.
+pub fn fixtures() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let fixture = |file: &'static File<'static>| {
+        let name = file.path().to_str()?.strip_prefix("fixtures/")?.strip_suffix(".json")?;
+        Some((name, file.contents_utf8()?))
+    };
+    let mut all: Vec<_> = LIBRARY.dirs().flat_map(Dir::files).filter_map(fixture).collect();
+    all.sort_unstable();
+    all.into_iter()
 }
 
 fn policy_text(file: &'static File<'static>) -> Option<(&'static str, &'static str)> {

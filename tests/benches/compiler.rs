@@ -1,13 +1,14 @@
 //! What compiling costs, on a generated policy of 200 modules with 20 resources each and 100 node entries.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failing benchmark may panic")]
 
+use compiler::plan::{Fleet, Member, Plan};
 use compiler::policy::{ClassKey, Policy};
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
 use ir::Value;
 use std::fs;
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use vigo_tests::generator::generate;
 use vigo_tests::golden::traits;
 
@@ -114,4 +115,24 @@ fn every_variant(bencher: Bencher) {
             assert!(black_box(policy.variants(&asked)).iter().all(Result::is_ok));
             policy
         });
+}
+
+/// What an edit of one module does to 10,000 hosts of 100 entries, from two directories.
+#[divan::bench(sample_count = 5)]
+fn plan_of_10_000_hosts(bencher: Bencher) {
+    let edited = tempfile::tempdir().unwrap();
+    generate(edited.path(), 200, 20, 100).unwrap();
+    let path = edited.path().join("modules/m0100.vgo");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replacen("0644", "0600", 1)).unwrap();
+    let hosts = hosts().map(Arc::new);
+    let member = |host: usize| Member {
+        hostname: format!("h{:05}-{:05}.gen.test", host % 100, host / 100),
+        traits: hosts[host / 100 % 2].clone(),
+    };
+    let fleet = Fleet::new((0..10_000).map(member).collect());
+    bencher.bench_local(|| {
+        let plan = Plan::of(POLICY.path(), edited.path(), &fleet).unwrap();
+        assert_eq!((plan.touched(), plan.groups.len()), (2_000, 1));
+    });
 }

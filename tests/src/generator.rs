@@ -43,6 +43,17 @@ pub fn fleet(entries: usize) -> String {
         .collect()
 }
 
+/// A fleet file (JSON Lines) with `hosts` hosts spread over the `entries`, of both systems each.
+pub fn large_fleet(entries: usize, hosts: usize) -> String {
+    (0..hosts)
+        .map(|host| {
+            let (entry, number) = (host % entries.max(1), host / entries.max(1));
+            let traits = traits(number);
+            format!("{{\"hostname\": \"h{entry:05}-{number:05}.gen.test\", \"traits\": {traits}}}\n")
+        })
+        .collect()
+}
+
 /// The host that gets the node entry with this number.
 pub fn hostname(entry: usize) -> String {
     format!("h{entry:05}.gen.test")

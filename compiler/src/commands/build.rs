@@ -4,10 +4,11 @@ use super::failure::{Exit, Failure};
 use super::host::{Host, class_key};
 use super::{fleet, input, output};
 use crate::facts::shared_traits;
-use crate::policy::{ClassKey, Policy, Variant};
-use ir::Value;
+use crate::plan::Member;
+use crate::plan::survey::Variants;
+use crate::policy::{Policy, Variant};
 use serde_json::json;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -63,12 +64,12 @@ struct Built {
 }
 
 impl Built {
-    fn of(policy: &Policy, members: &[fleet::Member]) -> Result<Built, Failure> {
+    fn of(policy: &Policy, members: &[Member]) -> Result<Built, Failure> {
         let mut out = Built::default();
         let mut variants = Variants::default();
         let (mut problems, mut failures) = (Vec::new(), Vec::new());
         for member in members {
-            match variants.of(policy, member) {
+            match variant(policy, &mut variants, member) {
                 Ok(variant) => out.add(&member.hostname, &variant),
                 Err(failure) => {
                     problems.push(format!("  {}: {failure}", member.hostname));
@@ -190,38 +191,16 @@ fn is_index(path: &Path) -> bool {
     input::json(path).is_ok_and(|j| j.get("format_version").is_some() && j.get("envoys").is_some())
 }
 
-/// Variants by class, each made once for the traits that it looks at.
-#[derive(Default)]
-struct Variants {
-    known: HashMap<ClassKey, Vec<Made>>,
-    count: usize,
-}
-
-struct Made {
-    looked_at: Vec<(Arc<str>, Option<Value>)>,
-    variant: Arc<Variant>,
-}
-
-impl Variants {
-    fn of(&mut self, policy: &Policy, member: &fleet::Member) -> Result<Arc<Variant>, Failure> {
-        let key = class_key(policy, &member.hostname, None)?;
-        let given: HashMap<Arc<str>, Value> = shared_traits(&member.traits).into_iter().collect();
-        let made = self.known.entry(key.clone()).or_default();
-        let fits = |m: &&Made| m.looked_at.iter().all(|(path, value)| given.get(path) == value.as_ref());
-        if let Some(m) = made.iter().find(fits) {
-            return Ok(m.variant.clone());
-        }
+fn variant(policy: &Policy, variants: &mut Variants, member: &Member) -> Result<Arc<Variant>, Failure> {
+    let key = class_key(policy, &member.hostname, None)?;
+    let shared = shared_traits(&member.traits);
+    variants.of(policy, &key, &member.traits, &shared).or_else(|error| {
+        // says more about what is wrong, and about which traits are missing
         let host = Host::find(policy, &member.hostname, None, &member.traits)?;
         host.need_no_errors()?;
         host.need_traits()?;
-        let variant =
-            policy.variant(&key, &member.traits).map_err(|e| Failure::no_answer(e.to_string(), None))?;
-        let looked_at =
-            host.linked.footprint.iter().map(|path| (path.clone(), given.get(path).cloned())).collect();
-        made.push(Made { looked_at, variant: variant.clone() });
-        self.count += 1;
-        Ok(variant)
-    }
+        Err(Failure::no_answer(error.to_string(), None))
+    })
 }
 
 /// All hosts that cannot be built, and each finding once.

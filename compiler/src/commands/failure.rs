@@ -19,6 +19,10 @@ pub(super) enum Exit {
     Done,
     /// It found what it was asked to look for.
     Findings,
+    /// All is well, and there are differences.
+    Differences,
+    /// A limit that was given is exceeded.
+    Exceeded,
 }
 
 impl Exit {
@@ -26,6 +30,8 @@ impl Exit {
         match self {
             Exit::Done => 0,
             Exit::Findings => 1,
+            Exit::Differences => 2,
+            Exit::Exceeded => 3,
         }
     }
 }

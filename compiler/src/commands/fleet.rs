@@ -2,20 +2,13 @@
 
 use super::failure::Failure;
 use super::input;
+use crate::plan::Member;
 use crate::resolve::glob::normal;
 use ir::Value;
 use serde_json::Value as Json;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
-
-/// One host of a fleet.
-#[derive(Debug)]
-pub(super) struct Member {
-    /// Lower case, no trailing dot.
-    pub(super) hostname: String,
-    /// Nested.
-    pub(super) traits: Value,
-}
+use std::sync::Arc;
 
 /// Reads a fleet, sorted by host name.
 pub(super) fn read(path: &Path) -> Result<Vec<Member>, Failure> {
@@ -38,9 +31,10 @@ pub(super) fn read(path: &Path) -> Result<Vec<Member>, Failure> {
     }
     input::integers_fit(path, &text)?;
     let mut out = Vec::with_capacity(rows.len());
-    let mut seen = BTreeSet::new();
+    let mut seen = HashSet::new();
+    let mut known = HashMap::new();
     for (place, row) in rows {
-        let member = member(&row).map_err(|why| failed(format!("{place}: {why}")))?;
+        let member = member(row, &mut known).map_err(|why| failed(format!("{place}: {why}")))?;
         if !seen.insert(member.hostname.clone()) {
             return Err(failed(format!("{place}: `{}` is there already", member.hostname)));
         }
@@ -50,8 +44,11 @@ pub(super) fn read(path: &Path) -> Result<Vec<Member>, Failure> {
     Ok(out)
 }
 
-fn member(row: &Json) -> Result<Member, String> {
-    let Json::Object(fields) = row else {
+/// Traits that were read already: most hosts have what others have.
+type Known = HashMap<Json, Arc<Value>>;
+
+fn member(row: Json, known: &mut Known) -> Result<Member, String> {
+    let Json::Object(mut fields) = row else {
         return Err("a host is {\"hostname\": \"...\", \"traits\": {...}}".into());
     };
     if let Some(key) = fields.keys().find(|k| !matches!(k.as_str(), "hostname" | "traits")) {
@@ -68,11 +65,16 @@ fn member(row: &Json) -> Result<Member, String> {
     {
         return Err(format!("`{hostname}` is not a host name"));
     }
-    let traits = match fields.get("traits") {
-        None | Some(Json::Null) => Value::Map(BTreeMap::new()),
-        Some(json @ Json::Object(_)) => input::value(json)?,
+    let traits = match fields.remove("traits") {
+        None | Some(Json::Null) => Json::Object(serde_json::Map::new()),
+        Some(json @ Json::Object(_)) => json,
         Some(_) => return Err("`traits` is not an object".into()),
     };
-    input::check_traits(&traits)?;
-    Ok(Member { hostname, traits })
+    if let Some(traits) = known.get(&traits) {
+        return Ok(Member { hostname, traits: traits.clone() });
+    }
+    let value = Arc::new(input::value(&traits)?);
+    input::check_traits(&value)?;
+    known.insert(traits, value.clone());
+    Ok(Member { hostname, traits: value })
 }

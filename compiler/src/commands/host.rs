@@ -71,20 +71,31 @@ impl<'a> Host<'a> {
     ) -> Result<Host<'a>, Failure> {
         let key = class_key(policy, hostname, environment)?;
         let class = policy.class(&key).ok_or_else(|| no_entry(policy, &normal(hostname)))?;
+        Ok(Host::of(policy, hostname, class, shared_traits(traits), known_traits(traits, |_| true)))
+    }
+
+    /// A host of a class, with the shared traits and all the traits that are known of it.
+    pub(super) fn of(
+        policy: &'a Policy,
+        hostname: &str,
+        class: Class<'a>,
+        shared: Vec<(Arc<str>, Value)>,
+        given: Vec<(Arc<str>, Value)>,
+    ) -> Host<'a> {
         let (db, project) = policy.queries();
-        let facts = TraitFacts::new(db, shared_traits(traits));
-        Ok(Host {
+        let traits = TraitFacts::new(db, shared);
+        Host {
             policy,
             db,
             project,
             name: normal(hostname).into(),
             class,
             resolved: resolved_class(db, project, class),
-            vars: class_vars(db, project, class, facts),
-            linked: linked(db, project, class, facts),
-            traits: facts,
-            given: known_traits(traits, |_| true),
-        })
+            vars: class_vars(db, project, class, traits),
+            linked: linked(db, project, class, traits),
+            traits,
+            given,
+        }
     }
 
     /// Errors that concern this host.

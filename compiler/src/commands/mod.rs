@@ -3,22 +3,29 @@
 
 mod build;
 mod check;
+mod doc;
 mod eval;
 mod explain;
 mod failure;
 mod fix;
 mod fleet;
 mod fmt;
+mod graph;
 mod host;
 mod init;
 mod input;
+mod inspect;
 mod needs;
 mod output;
 mod parse;
+mod plan;
+mod rdeps;
 mod replace;
 mod residual;
 mod resolve;
 mod rule;
+mod search;
+mod test;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use failure::{Exit, Failure};
@@ -44,6 +51,7 @@ const EXAMPLES: &str = "Examples:
   vigoc rule needs-quotes                            what does a finding mean?
   vigoc resolve web-01.example.com policy            what does this host get?
   vigoc explain web-01.example.com policy --var port     why?
+  vigoc plan HEAD policy --fleet fleet.jsonl         what do my edits do, and where?
 
 Exit codes: 0 success, 1 findings, 64 wrong usage, 65 input that cannot be read, 70 a bug of vigoc.";
 
@@ -65,8 +73,22 @@ enum Command {
     Eval(eval::Args),
     /// Lays files out in the one way.
     Fmt(fmt::Args),
+    /// Prints reference pages in Markdown.
+    Doc(doc::Args),
     /// Compiles the policy for a fleet.
     Build(build::Args),
+    /// Draws the order and the triggers of one host.
+    Graph(graph::Args),
+    /// Prints a blob, the bundle of an envoy or a whole build as JSON.
+    Inspect(inspect::Args),
+    /// Says what a change of policy does to a fleet.
+    Plan(plan::Args),
+    /// Says where a module, variable, role, template or trait is used.
+    Rdeps(rdeps::Args),
+    /// Finds things by a part of their name or description.
+    Search(search::Args),
+    /// Runs the tests of a policy.
+    Test(test::Args),
     /// Writes a small working policy.
     Init(init::Args),
     #[command(flatten)]
@@ -82,8 +104,15 @@ impl Command {
             Command::Resolve(a) => a.json().then_some("resolve"),
             Command::Explain(a) => a.json().then_some("explain"),
             Command::Eval(a) => a.json().then_some("eval"),
+            Command::Graph(a) => a.json().then_some("graph"),
+            Command::Inspect(_) => Some("inspect"),
+            Command::Rdeps(a) => a.json().then_some("rdeps"),
+            Command::Search(a) => a.json().then_some("search"),
+            Command::Test(a) => a.json().then_some("test"),
+            Command::Plan(a) => a.json().then_some("plan"),
             Command::Fix(_)
             | Command::Fmt(_)
+            | Command::Doc(_)
             | Command::Parse(_)
             | Command::Build(_)
             | Command::Init(_)
@@ -101,7 +130,14 @@ impl Command {
             Command::Parse(a) => parse::run(a),
             Command::Eval(a) => eval::run(a),
             Command::Fmt(a) => fmt::run(a, directory),
+            Command::Doc(a) => doc::run(a, directory),
             Command::Build(a) => build::run(a, directory),
+            Command::Graph(a) => graph::run(a, directory),
+            Command::Inspect(a) => inspect::run(a),
+            Command::Rdeps(a) => rdeps::run(a, directory),
+            Command::Search(a) => search::run(a, directory),
+            Command::Test(a) => test::run(a, directory),
+            Command::Plan(a) => plan::run(a, directory),
             Command::Init(a) => init::run(a, directory),
             Command::Manual(a) => a.run(Cli::command()).map(|()| Exit::Done).map_err(Failure::from),
         }

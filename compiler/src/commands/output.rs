@@ -129,12 +129,14 @@ pub(super) fn count(n: usize, noun: &str) -> String {
     let plural = match noun {
         _ if n == 1 => noun.to_owned(),
         _ if noun.ends_with("ss") => format!("{noun}es"),
+        _ if noun.ends_with("ry") => format!("{}ies", noun.strip_suffix('y').unwrap_or(noun)),
         _ => format!("{noun}s"),
     };
     format!("{} {plural}", thousands(n))
 }
 
-fn thousands(n: usize) -> String {
+/// `1,240`
+pub(super) fn thousands(n: usize) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -169,6 +171,7 @@ mod tests {
         assert_eq!(count(1, "class"), "1 class");
         assert_eq!(count(2, "class"), "2 classes");
         assert_eq!(count(0, "error"), "0 errors");
+        assert_eq!(count(3, "entry"), "3 entries");
         assert_eq!(count(1240, "file"), "1,240 files");
     }
 }

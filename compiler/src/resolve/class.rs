@@ -25,6 +25,9 @@ pub struct Class<'db> {
     /// The environment: the entry's own, unless another one was asked for.
     #[returns(ref)]
     pub environment: Option<Arc<str>>,
+    /// Variables that a policy test lays over everything else.
+    #[returns(ref)]
+    pub laid_over: Vec<(Arc<str>, ir::Value)>,
 }
 
 /// What a class is, without variables.
@@ -139,7 +142,7 @@ pub fn classes(db: &dyn Db, project: Project) -> Vec<Class<'_>> {
     for file in &index(db, project).nodes {
         for (at, entry) in entries(db, *file).iter().enumerate() {
             let environment = entry.environment.as_ref().map(|e| e.text.clone());
-            out.push(Class::new(db, *file, at, environment));
+            out.push(Class::new(db, *file, at, environment, Vec::new()));
         }
     }
     out

@@ -21,6 +21,8 @@ pub enum Origin {
     Override(Arc<str>),
     /// `conditional_vars` of the entry, by number.
     Conditional(usize),
+    /// `vars:` of a policy test.
+    Test,
 }
 
 impl Origin {
@@ -43,6 +45,7 @@ impl fmt::Display for Origin {
             Origin::Environment(e) => write!(f, "environment {e}"),
             Origin::Override(e) => write!(f, "environment_overrides {e}"),
             Origin::Conditional(n) => write!(f, "conditional_vars {}", n + 1),
+            Origin::Test => f.write_str("policy test"),
         }
     }
 }

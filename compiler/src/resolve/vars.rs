@@ -128,6 +128,7 @@ pub fn class_vars<'db>(
         let state = merge.decide(condition, path, resolved, traits.values(db));
         merge.layer(&Origin::Conditional(at), path, vars, state);
     }
+    merge.laid_over(class.laid_over(db));
     merge.parameters(&resolved.modules);
     for variable in merge.out.by_name.values_mut() {
         variable.small = match &variable.value {
@@ -307,6 +308,22 @@ impl Merge<'_> {
                 span: Some(syn.span),
                 value,
                 state,
+            });
+        }
+    }
+
+    /// Variables of a policy test, whose names and types were checked.
+    fn laid_over(&mut self, vars: &[(Arc<str>, Value)]) {
+        for (name, value) in vars {
+            let Some(known) = self.out.by_name.get_mut(name) else { continue };
+            let value = Arc::new(value.clone());
+            apply(&mut known.value, &value, StepState::Applied);
+            known.steps.push(Step {
+                origin: Origin::Test,
+                file: self.place.file.clone(),
+                span: None,
+                value,
+                state: StepState::Applied,
             });
         }
     }

@@ -24,6 +24,14 @@ impl Target {
         }
     }
 
+    /// The name, if it is one of a single resource.
+    pub fn exact(&self) -> Option<&str> {
+        match self {
+            Target::Exact(name) => Some(name),
+            Target::Pattern(..) => None,
+        }
+    }
+
     /// Whether it means the resource of this name.
     pub fn means(&self, name: &str) -> bool {
         match self {

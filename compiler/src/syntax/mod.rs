@@ -7,6 +7,7 @@ pub mod layers;
 pub mod module;
 pub mod nodes;
 pub mod roles;
+pub mod test;
 pub mod text;
 
 pub use condition::Condition;
@@ -14,6 +15,7 @@ pub use layers::{EnvironmentAst, LayerAst};
 pub use module::{AttributeAst, ModuleAst, ParamAst, ResourceAst};
 pub use nodes::EntryAst;
 pub use roles::RoleAst;
+pub use test::TestAst;
 pub use text::{Syn, SynKind, Text};
 
 use crate::db::{Content, Db, SourceFile};
@@ -101,6 +103,8 @@ pub enum Body {
     Common(Box<LayerAst>),
     /// An `environments.vgo`.
     Environments(Vec<EnvironmentAst>),
+    /// Policy tests.
+    Tests(Vec<TestAst>),
     /// Not looked at here.
     Other,
 }
@@ -112,7 +116,7 @@ pub fn ast(db: &dyn Db, file: SourceFile) -> FileAst {
     let kind = Kind::of(path);
     let mut sink = Sink::new(path.clone());
     let text = match (kind, file.content(db)) {
-        (Kind::Template, Content::Text(_) | Content::Bytes(_)) | (Kind::Test, _) => {
+        (Kind::Template, Content::Text(_) | Content::Bytes(_)) => {
             return FileAst { found: Vec::new(), body: Body::Other, allows: Vec::new() };
         }
         (_, Content::Text(text)) => text,
@@ -143,7 +147,8 @@ pub fn ast(db: &dyn Db, file: SourceFile) -> FileAst {
             Body::Environments(layers::read_environments(root, &mut sink))
         }
         Kind::Nodes => Body::Nodes(nodes::read(root, &mut sink)),
-        Kind::Template | Kind::Test => Body::Other,
+        Kind::Test => Body::Tests(test::read(root, &mut sink)),
+        Kind::Template => Body::Other,
     };
     FileAst { found: sink.found, body, allows }
 }

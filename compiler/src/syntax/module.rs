@@ -45,6 +45,8 @@ pub struct ParamAst {
     pub type_span: Span,
     /// Its default.
     pub default: Option<Syn>,
+    /// For people.
+    pub doc: Option<Arc<str>>,
 }
 
 /// An attribute.
@@ -144,7 +146,7 @@ fn params(node: Node, sink: &mut Sink) -> Vec<ParamAst> {
         };
         let type_name = fields.take("type").and_then(|e| text(&e.value, "`type:`", sink));
         let default = fields.take("default").map(|e| Syn::new(e.value, false, sink));
-        fields.take("doc");
+        let doc = fields.take("doc").and_then(|e| text(&e.value, "`doc:`", sink)).map(|n| n.text);
         fields.finish(sink);
         let declared = type_name.as_ref().and_then(|t| {
             let parsed = Type::parse(&t.text);
@@ -163,7 +165,7 @@ fn params(node: Node, sink: &mut Sink) -> Vec<ParamAst> {
             parsed
         });
         let type_span = type_name.map_or(name.span, |t| t.span);
-        out.push(ParamAst { name, declared, type_span, default });
+        out.push(ParamAst { name, declared, type_span, default, doc });
     }
     out
 }

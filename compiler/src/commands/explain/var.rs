@@ -189,5 +189,6 @@ fn kind(origin: &Origin) -> &'static str {
         Origin::Environment(_) => "environment",
         Origin::Override(_) => "environment_overrides",
         Origin::Conditional(_) => "conditional_vars",
+        Origin::Test => "test",
     }
 }

@@ -74,7 +74,8 @@ pub(super) fn run(args: &Args, directory: Option<PathBuf>) -> Result<Exit, Failu
     Ok(Exit::Done)
 }
 
-fn json(host: &Host<'_>, state: &State) -> Json {
+/// The state of a host as JSON.
+pub(super) fn json(host: &Host<'_>, state: &State) -> Json {
     let (file, line) = host.entry();
     let vars: Map<String, Json> = host.vars.known().map(|(n, v)| (n.to_string(), value_json(v))).collect();
     let resources: Vec<Json> = state

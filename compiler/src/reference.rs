@@ -1,0 +1,164 @@
+//! Reference pages in Markdown: of the standard library, and of the modules of a policy.
+
+use crate::policy::Policy;
+use crate::resolve::index::index;
+use crate::resolve::interface::{interface, module};
+use crate::schema::{Function, Param, Stage, schema};
+use std::fmt::Write as _;
+
+/// Types, traits and functions of the standard library.
+pub fn library() -> String {
+    let mut out = String::from("# Reference of the standard library\n\nMade by `vigoc doc`.\n");
+    out.push_str("\n## Resource types\n");
+    for (name, ty) in &schema().types {
+        _ = write!(out, "\n### {name}\n\n{}\n\n", ty.doc);
+        out.push_str("| attribute | type | default | |\n| --- | --- | --- | --- |\n");
+        for (attribute, a) in &ty.attributes {
+            let default = match &a.default {
+                Some(value) => format!("`{}`", ir::render(value).unwrap_or_default()),
+                None if a.required => "required".to_owned(),
+                None => String::new(),
+            };
+            let mut doc = a.doc.clone();
+            if *attribute == ty.key {
+                doc.push_str(" The key.");
+            }
+            if a.sensitive {
+                doc.push_str(" May hold secrets.");
+            }
+            row(&mut out, &[&format!("`{attribute}`"), &format!("`{}`", a.ty), &default, &doc]);
+        }
+        if ty.unique {
+            out.push_str("\nOne envoy may have only one with the same key.\n");
+        }
+        for set in &ty.exclusive {
+            _ = writeln!(out, "\nAt most one of {}.", ticked(set.iter().map(|a| &**a)));
+        }
+        for (this, needs) in &ty.requires {
+            _ = writeln!(out, "\n`{this}` needs `{needs}`.");
+        }
+        if !ty.guards.is_empty() {
+            let guards = ticked(ty.guards.iter().map(|a| &**a));
+            _ = writeln!(out, "\nGive one of {guards}, or `when: changed`.");
+        }
+    }
+    out.push_str("\n## Traits\n\n`shared` traits are known when the server makes the program of a host, `host` traits to \
+                  the agent only.\n\n| trait | type | known | |\n| --- | --- | --- | --- |\n");
+    for (path, t) in &schema().traits {
+        let doc = if t.optional { format!("{} May be absent.", t.doc) } else { t.doc.clone() };
+        let scope = if t.shared { "shared" } else { "host" };
+        row(&mut out, &[&format!("`{path}`"), &format!("`{}`", t.ty), scope, &doc]);
+    }
+    for (title, wanted) in [("conditions", true), ("templates", false)] {
+        _ = write!(
+            out,
+            "\n## Functions of {title}\n\n| function | gives | known | |\n| --- | --- | --- | --- |\n"
+        );
+        for (name, f) in
+            schema().functions.iter().filter(|(_, f)| if wanted { f.in_when } else { f.in_template })
+        {
+            let known = match f.stage {
+                Stage::Publish => "at publish",
+                Stage::Specialise => "with the shared traits",
+                Stage::Converge => "on the host",
+            };
+            row(
+                &mut out,
+                &[&format!("`{}`", call(name, f, wanted)), &format!("`{}`", f.returns), known, &f.doc],
+            );
+        }
+    }
+    out
+}
+
+/// The modules of a policy with their parameters and variables.
+pub fn modules(policy: &Policy) -> String {
+    let (db, project) = policy.queries();
+    let mut out = String::from("# Modules\n");
+    for (name, file) in &index(db, project).modules {
+        let (Some(ast), Some(seen)) = (module(db, *file), interface(db, *file)) else { continue };
+        _ = write!(out, "\n## {name}\n\n");
+        if let Some(doc) = &ast.doc {
+            _ = write!(out, "{}\n\n", doc.trim());
+        }
+        _ = writeln!(out, "Declared in `{}`.", file.path(db));
+        if !seen.depends_on.is_empty() {
+            _ = writeln!(out, "\nNeeds {}.", ticked(seen.depends_on.iter().map(|m| &**m)));
+        }
+        if seen.variables.is_empty() {
+            continue;
+        }
+        out.push_str("\n| variable | type | default | |\n| --- | --- | --- | --- |\n");
+        for v in &seen.variables {
+            let param = ast.params.iter().find(|p| p.name.text == v.name);
+            let default = match &v.default {
+                // the path of a secret is no secret, but nobody needs it here
+                Some(value) if value.holds_secret() => "a secret".to_owned(),
+                Some(value) => format!("`{}`", ir::render(value).unwrap_or_default()),
+                None if v.parameter => "has to be set".to_owned(),
+                None => String::new(),
+            };
+            let doc = param.and_then(|p| p.doc.as_deref()).unwrap_or_default();
+            row(&mut out, &[&format!("`{}`", v.name), &format!("`{}`", v.ty), &default, doc]);
+        }
+    }
+    out
+}
+
+/// A call as it is written; `...` stands for more of the same, `[...]` for what may be left out.
+fn call(name: &str, f: &Function, condition: bool) -> String {
+    let mut params: Vec<String> = f.params.iter().map(param).collect();
+    for optional in params.iter_mut().rev().take(f.optional) {
+        *optional = format!("[{optional}]");
+    }
+    params.extend(f.variadic.as_ref().map(|p| format!("{}...", param(p))));
+    match (condition, params.is_empty()) {
+        (_, true) => name.to_owned(),
+        (true, _) => format!("{name}({})", params.join(", ")),
+        (false, _) => format!("{name} {}", params.join(" ")),
+    }
+}
+
+fn param(p: &Param) -> String {
+    match p {
+        Param::Of(ty) => ty.to_string(),
+        Param::Number => "number".into(),
+        Param::TraitPath => "'path.of.trait'".into(),
+        Param::Time => "'HH:MM'".into(),
+        Param::Weekday => "'day'".into(),
+        Param::Within(low, high) => format!("{low} to {high}"),
+    }
+}
+
+fn ticked<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    crate::diagnostic::nearest::listed(names)
+}
+
+/// A row of a table: a line break or a bar inside would end it.
+fn row(out: &mut String, cells: &[&str]) {
+    let cells: Vec<String> = cells
+        .iter()
+        .map(|c| c.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|"))
+        .collect();
+    _ = writeln!(out, "| {} |", cells.join(" | "));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `vigoc doc > docs/reference.md` makes the page anew.
+    #[test]
+    fn the_committed_page_is_what_the_library_says() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        assert_eq!(page, library(), "docs/reference.md is stale: `vigoc doc > docs/reference.md`");
+    }
+
+    #[test]
+    fn a_cell_stays_in_its_row() {
+        let mut out = String::new();
+        row(&mut out, &["a|b", "c\nd"]);
+        assert_eq!(out, "| a\\|b | c d |\n");
+    }
+}
