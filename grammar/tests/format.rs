@@ -105,14 +105,15 @@ fn examples_of_pages_keep_what_they_say() {
     for (path, page) in house(&["tests/golden", "docs"], ".md") {
         for block in page.split("\n```").skip(1).step_by(2) {
             let (kind, text) = block.split_once('\n').unwrap_or((block, ""));
+            let text = &format!("{text}\n");
             if kind != "yaml" && !kind.ends_with(".vgo") {
                 continue;
             }
             let right = check(text);
             laid_out += u32::from(right);
             // An excerpt of a file is indented like there, and some blocks hold several files.
-            if kind == "yaml" && right && !text.starts_with(' ') {
-                assert_eq!(format(text), Ok(format!("{text}\n")), "{path}");
+            if path.ends_with("language.md") && right && !text.starts_with(' ') {
+                assert_eq!(format(text).as_ref(), Ok(text), "{path}");
             }
         }
     }

@@ -80,7 +80,8 @@ impl<'a> Fields<'a> {
 
     /// Reports what is left.
     pub fn finish(self, sink: &mut Sink) {
-        for entry in &self.entries {
+        // A line that was no `key: value` at all has been reported as that.
+        for entry in self.entries.iter().filter(|entry| !entry.value.is_error()) {
             let finding = sink
                 .say(&UNKNOWN_KEY, entry.key.span, format!("{} has no key `{}`", self.what, entry.key.text))
                 .label("unknown key");

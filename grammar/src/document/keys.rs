@@ -97,6 +97,11 @@ impl Layout<'_> {
             self.state = State::AfterKey;
             return Place::Done;
         }
+        // `mode 0644` is `mode: 0644`, unless more of it follows.
+        let pair = text
+            .split_once([' ', '\t'])
+            .filter(|(key, rest)| is_word(key) && !rest.trim().contains([' ', '\t']))
+            .filter(|_| !self.deeper_follows(start));
         if !quiet {
             let mut error = SyntaxError::new(
                 "missing-colon",
@@ -104,13 +109,26 @@ impl Layout<'_> {
                 format!("`{}` has no `:`", shorten(text)),
                 "expected `key: value`",
             );
-            error = match text.split_once([' ', '\t']) {
-                Some((key, rest)) if !rest.trim().contains([' ', '\t']) => {
-                    error.help(format!("write `{}: {}`", shorten(key), shorten(rest.trim())))
+            error = match pair {
+                Some((key, rest)) => {
+                    let colon = Span::of(start + key.len()..start + key.len());
+                    error.help(format!("write `{}: {}`", shorten(key), shorten(rest.trim()))).fix(colon, ":")
                 }
-                _ => error.help("write `key: value`; a text of several lines goes below `key: |`"),
+                None => error.help("write `key: value`; a text of several lines goes below `key: |`"),
             };
             self.sink.push(error);
+        }
+        if let Some((key, _)) = pair {
+            let end = start + key.len();
+            let span = Span::of(start..end);
+            self.put(
+                Tok::Key((Key { text: key.to_owned(), span, style: Style::Plain }, span.end)),
+                start,
+                end,
+            );
+            self.at = end;
+            self.state = State::AfterKey;
+            return Place::Done;
         }
         // What is below it is most likely its value.
         let key = Key { text: text.to_owned(), span, style: Style::Plain };
@@ -180,11 +198,13 @@ pub(super) fn missing_space(colon: Span) -> SyntaxError {
     .fix(Span::new(colon.end, colon.end), " ")
 }
 
+/// What people use as a key.
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.'))
+}
+
 /// The `:` of `key:value`, if that is what the text looks like.
 fn joined_colon(text: &str) -> Option<usize> {
     let colon = text.find(':')?;
-    let key = &text[..colon];
-    let word =
-        !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-' || c == '.');
-    (word && !text[colon + 1..].starts_with(['/', ':'])).then_some(colon)
+    (is_word(&text[..colon]) && !text[colon + 1..].starts_with(['/', ':'])).then_some(colon)
 }

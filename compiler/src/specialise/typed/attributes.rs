@@ -64,6 +64,10 @@ impl Typing<'_> {
                 self.sink.push(finding);
                 return None;
             }
+            // A line that was no `key: value` at all has been reported as that.
+            if matches!(a.value.kind, SynKind::Error) {
+                return None;
+            }
             let message = format!("type `{}` has no attribute `{}`", ty.name, a.name.text);
             let finding = self.sink.say(&UNKNOWN_ATTRIBUTE, a.name.span, message).label("unknown attribute");
             let by_source: &[&str] = match ty.attributes.values().any(|a| a.source) {
