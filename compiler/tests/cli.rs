@@ -25,6 +25,8 @@ mod plan;
 mod resolve;
 #[path = "cli/rule.rs"]
 mod rule;
+#[path = "cli/schema.rs"]
+mod schema;
 
 #[path = "cli/test.rs"]
 mod test;

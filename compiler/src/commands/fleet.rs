@@ -10,6 +10,9 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
+/// Keys of a host.
+pub(super) const KEYS: [&str; 2] = ["hostname", "traits"];
+
 /// Reads a fleet, sorted by host name.
 pub(super) fn read(path: &Path) -> Result<Vec<Member>, Failure> {
     let text = input::text(path)?;
@@ -51,7 +54,7 @@ fn member(row: Json, known: &mut Known) -> Result<Member, String> {
     let Json::Object(mut fields) = row else {
         return Err("a host is {\"hostname\": \"...\", \"traits\": {...}}".into());
     };
-    if let Some(key) = fields.keys().find(|k| !matches!(k.as_str(), "hostname" | "traits")) {
+    if let Some(key) = fields.keys().find(|k| !KEYS.contains(&k.as_str())) {
         return Err(format!("a host has `hostname` and `traits`, not `{key}`"));
     }
     let hostname = match fields.get("hostname") {

@@ -24,6 +24,7 @@ mod replace;
 mod residual;
 mod resolve;
 mod rule;
+mod schema;
 mod search;
 mod test;
 
@@ -85,6 +86,8 @@ enum Command {
     Plan(plan::Args),
     /// Says where a module, variable, role, template or trait is used.
     Rdeps(rdeps::Args),
+    /// Prints the JSON Schema of a kind of file or output.
+    Schema(schema::Args),
     /// Finds things by a part of their name or description.
     Search(search::Args),
     /// Runs the tests of a policy.
@@ -116,6 +119,7 @@ impl Command {
             | Command::Parse(_)
             | Command::Build(_)
             | Command::Init(_)
+            | Command::Schema(_)
             | Command::Manual(_) => None,
         }
     }
@@ -135,6 +139,7 @@ impl Command {
             Command::Graph(a) => graph::run(a, directory),
             Command::Inspect(a) => inspect::run(a),
             Command::Rdeps(a) => rdeps::run(a, directory),
+            Command::Schema(a) => schema::run(a),
             Command::Search(a) => search::run(a, directory),
             Command::Test(a) => test::run(a, directory),
             Command::Plan(a) => plan::run(a, directory),

@@ -55,10 +55,16 @@ impl LayerAst {
     }
 }
 
+/// Keys of a `common.vgo`.
+pub const COMMON_KEYS: [&str; 4] = ["modules", "exclude_modules", "roles", "vars"];
+/// Keys of one environment.
+pub const ENVIRONMENT_KEYS: [&str; 3] = ["modules", "exclude_modules", "vars"];
+
 /// Reads a `common.vgo`.
 pub fn read_common(root: Node, sink: &mut Sink) -> LayerAst {
-    let known = ["modules", "exclude_modules", "roles", "vars"];
-    let Some(mut fields) = Fields::of(root, "common.vgo", &known, sink) else { return LayerAst::default() };
+    let Some(mut fields) = Fields::of(root, "common.vgo", &COMMON_KEYS, sink) else {
+        return LayerAst::default();
+    };
     let layer = LayerAst::take(&mut fields, sink);
     fields.finish(sink);
     layer
@@ -77,8 +83,7 @@ pub fn read_environments(root: Node, sink: &mut Sink) -> Vec<EnvironmentAst> {
         if !check_name(&name, "the name of an environment", sink) {
             continue;
         }
-        let known = ["modules", "exclude_modules", "vars"];
-        if let Some(mut fields) = Fields::of(entry.value, "an environment", &known, sink) {
+        if let Some(mut fields) = Fields::of(entry.value, "an environment", &ENVIRONMENT_KEYS, sink) {
             let layer = LayerAst::take_without_roles(&mut fields, sink);
             fields.finish(sink);
             out.push(EnvironmentAst { name, layer });

@@ -89,7 +89,24 @@ pub struct ResourceAst {
     pub attributes: Vec<AttributeAst>,
 }
 
-const KEYS: [&str; 8] = ["name", "doc", "params", "vars", "when", "depends_on", "defaults", "resources"];
+/// Keys of a module.
+pub const KEYS: [&str; 8] = ["name", "doc", "params", "vars", "when", "depends_on", "defaults", "resources"];
+/// Keys of a parameter.
+pub const PARAM_KEYS: [&str; 3] = ["type", "default", "doc"];
+/// Keys of a resource that are no attributes of its type.
+pub const RESOURCE_KEYS: [&str; 11] = [
+    "name",
+    "type",
+    "when",
+    "foreach",
+    "case",
+    "match",
+    "depends_on",
+    "before",
+    "notify",
+    "subscribes",
+    "doc",
+];
 
 /// Reads a module.
 pub fn read(root: Node, sink: &mut Sink) -> Option<ModuleAst> {
@@ -140,8 +157,7 @@ fn params(node: Node, sink: &mut Sink) -> Vec<ParamAst> {
         if !check_name(&name, "the name of a parameter", sink) {
             continue;
         }
-        let Some(mut fields) = Fields::of(entry.value, "a parameter", &["type", "default", "doc"], sink)
-        else {
+        let Some(mut fields) = Fields::of(entry.value, "a parameter", &PARAM_KEYS, sink) else {
             continue;
         };
         let type_name = fields.take("type").and_then(|e| text(&e.value, "`type:`", sink));

@@ -28,7 +28,8 @@ pub struct EntryAst {
     pub conditional: Vec<(Condition, Variables)>,
 }
 
-const KEYS: [&str; 8] = [
+/// Keys of a node entry.
+pub const KEYS: [&str; 8] = [
     "match",
     "environment",
     "roles",
@@ -38,6 +39,9 @@ const KEYS: [&str; 8] = [
     "environment_overrides",
     "conditional_vars",
 ];
+
+/// Keys of an item of `conditional_vars:`; both are needed.
+pub const CONDITIONAL_KEYS: [&str; 2] = ["when", "vars"];
 
 /// Reads a file of node entries.
 pub fn read(root: Node, sink: &mut Sink) -> Vec<EntryAst> {
@@ -114,7 +118,7 @@ fn conditional(node: Node, sink: &mut Sink) -> Vec<(Condition, Variables)> {
     };
     let mut out = Vec::new();
     for item in items {
-        let Some(mut fields) = Fields::of(item, "an item of `conditional_vars:`", &["when", "vars"], sink)
+        let Some(mut fields) = Fields::of(item, "an item of `conditional_vars:`", &CONDITIONAL_KEYS, sink)
         else {
             continue;
         };

@@ -35,7 +35,8 @@ pub fn read(root: Node, sink: &mut Sink) -> Vec<RoleAst> {
     items.into_iter().filter_map(|n| role(n, sink)).collect()
 }
 
-const KEYS: [&str; 6] = ["name", "doc", "includes", "modules", "exclude_modules", "vars"];
+/// Keys of a role.
+pub const KEYS: [&str; 6] = ["name", "doc", "includes", "modules", "exclude_modules", "vars"];
 
 fn role(node: Node, sink: &mut Sink) -> Option<RoleAst> {
     let mut fields = Fields::of(node, "a role", &KEYS, sink)?;

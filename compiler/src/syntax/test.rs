@@ -115,9 +115,12 @@ impl Word {
     }
 }
 
-const KEYS: [&str; 6] = ["test", "envoy", "environment", "traits", "vars", "expect"];
-const SEVERAL: [&str; 5] = ["tests", "envoy", "environment", "traits", "vars"];
-const EXPECT: [&str; 6] = ["modules", "roles", "vars", "resources", "order", "snapshot"];
+/// Keys of a test.
+pub const KEYS: [&str; 6] = ["test", "envoy", "environment", "traits", "vars", "expect"];
+/// Keys of a file of several tests.
+pub const SEVERAL: [&str; 5] = ["tests", "envoy", "environment", "traits", "vars"];
+/// Keys of `expect:`.
+pub const EXPECT: [&str; 6] = ["modules", "roles", "vars", "resources", "order", "snapshot"];
 
 /// What stands beside `tests:` and holds for all that do not say otherwise.
 #[derive(Default)]

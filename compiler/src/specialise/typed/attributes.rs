@@ -12,6 +12,7 @@ use crate::expr::attribute::{self, Shape};
 use crate::expr::{Lowered, Spans, template};
 use crate::resolve::index::index;
 use crate::schema::{ResourceType, Stage};
+use crate::syntax::module::RESOURCE_KEYS;
 use crate::syntax::{AttributeAst, Name, ResourceAst, SynKind};
 use crate::types::Type;
 use crate::values::{self, article};
@@ -53,9 +54,7 @@ impl Typing<'_> {
     ) -> Option<TypedAttribute> {
         let Some(schema) = ty.attributes.get(&a.name.text) else {
             let known = ty.attributes.keys().map(|k| &**k);
-            let language =
-                ["when", "foreach", "case", "match", "depends_on", "before", "notify", "subscribes", "doc"];
-            if matches!(&*a.name.text, "name" | "type") || language.contains(&&*a.name.text) {
+            if RESOURCE_KEYS.contains(&&*a.name.text) {
                 let finding = self
                     .sink
                     .say(&UNKNOWN_ATTRIBUTE, a.name.span, format!("`{}` is not an attribute", a.name.text))
@@ -75,7 +74,7 @@ impl Typing<'_> {
                 false => &[],
             };
             let known = known.chain(by_source.iter().copied());
-            let finding = match nearest(&a.name.text, known.clone().chain(language)) {
+            let finding = match nearest(&a.name.text, known.clone().chain(RESOURCE_KEYS)) {
                 Some(near) => finding.help(format!("did you mean `{near}`?")).guess(a.name.span, near),
                 None => finding.help(format!("`{}` has {}", ty.name, listed(known))),
             };
