@@ -94,8 +94,8 @@ before:
 
 ```yaml
   - name: warm
-    type: exec
-    command: update-motd  # vigo: allow(unguarded-exec) cheap, and the only way to see new mail
+    type: exec  # vigo: allow(unguarded-exec) cheap, and the only way to see new mail
+    command: update-motd
 ```
 
 `--baseline FILE` takes out what was there before. [ci.md](ci.md) has both in use.
