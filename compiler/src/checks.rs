@@ -15,15 +15,19 @@ use crate::resolve::index::index;
 use crate::resolve::interface::{default_findings, interface, module, reads};
 use crate::resolve::vars::{TraitFacts, all_variables, class_vars, module_variable};
 use crate::specialise::instances::FactsKey;
-use crate::specialise::link::parts;
+use crate::specialise::instances::encoded;
+use crate::specialise::link::{keys, parts, vars_hash};
 use crate::specialise::order::{drawn, order, steps};
-use crate::specialise::outline::module_findings;
+use crate::specialise::outline::{module_findings, outline};
 use crate::specialise::typed::{Depth, template_findings};
 use crate::specialise::{TypesKey, linked};
 use crate::syntax::{Kind, ast, unusable};
 use grammar::Span;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+
+/// So many small variables are never too large together.
+const FEW_VARIABLES: usize = 1000;
 
 /// The findings of a class, each with the class's label.
 #[salsa::tracked(returns(ref))]
@@ -40,6 +44,14 @@ pub fn class_findings<'db>(
     for part in parts(db, project, class, traits) {
         let found = module_findings(db, project, part.file, part.types, part.facts, part.depth);
         out.extend(found.iter().cloned());
+        if outline(db, project, part.file, part.types, part.facts, part.depth).heavy {
+            let (types, facts) = keys(db, project, class, traits, part.file);
+            out.extend(encoded(db, project, part.file, types, facts).as_ref().err().map(|d| (**d).clone()));
+        }
+    }
+    // few and small variables fit
+    if vars.by_name.len() > FEW_VARIABLES || vars.by_name.values().any(|v| !v.small) {
+        out.extend(vars_hash(db, project, class, traits).err().map(|d| *d));
     }
     out.extend(linked.found.iter().cloned());
     // what stands in the entry itself needs no word on where it was found

@@ -499,6 +499,11 @@ fn take<'a, T>(list: &'a [T], next: &AtomicUsize) -> Option<(usize, &'a T)> {
     list.get(at).map(|item| (at, item))
 }
 
+/// Whether a finding is among those of a class, which also say in which class they are.
+fn known(found: &[Diagnostic], one: &Diagnostic) -> bool {
+    found.iter().any(|d| (d.code, &d.place, &d.message) == (one.code, &one.place, &one.message))
+}
+
 fn variant_of_class(
     db: &RootDb,
     project: Project,
@@ -516,7 +521,7 @@ fn variant_of_class(
     let assembled = assembled(db, project, class, facts);
     let mut found = errors(class_findings(db, project, class, facts));
     found.extend(errors(file_errors(db, project, class)));
-    found.extend(assembled.found.iter().cloned());
+    found.extend(assembled.found.iter().filter(|d| !known(&found, d)).cloned().collect::<Vec<_>>());
     if !found.is_empty() {
         return Err(VariantError::Findings { class: resolved.label.clone(), found });
     }

@@ -187,6 +187,23 @@ impl Expr {
         }
     }
 
+    /// About how many bytes it takes on the wire; never much less.
+    pub fn weight(&self) -> u64 {
+        let sum = |all: &[Expr]| all.iter().map(Expr::weight).sum::<u64>();
+        let names = |all: &[Arc<str>]| all.iter().map(|n| n.len() as u64 + 4).sum::<u64>();
+        16 + match self {
+            Expr::Const(value) => value.weight(),
+            Expr::Path(_, segments) => names(segments),
+            Expr::Local(_) => 0,
+            Expr::Field(e, name) => e.weight() + name.len() as u64,
+            Expr::Not(e) => e.weight(),
+            Expr::List(args) | Expr::Call(_, args) => sum(args),
+            Expr::Map(keys, values) => names(keys) + sum(values),
+            Expr::And(a, b) | Expr::Or(a, b) | Expr::Compare(_, a, b) => a.weight() + b.weight(),
+            Expr::Template(pieces) => pieces.iter().map(Piece::weight).sum(),
+        }
+    }
+
     /// Calls `visit` for this expression and every expression below it, parents first.
     pub fn walk(&self, visit: &mut dyn FnMut(&Expr)) {
         visit(self);
@@ -206,6 +223,19 @@ impl Expr {
 }
 
 impl Piece {
+    /// As of [`Expr::weight`].
+    fn weight(&self) -> u64 {
+        let sum = |all: &[Piece]| all.iter().map(Piece::weight).sum::<u64>();
+        16 + match self {
+            Piece::Text(text) => text.len() as u64,
+            Piece::Emit(e) | Piece::Let(_, e) | Piece::Set(_, e) => e.weight(),
+            Piece::If { condition, then, otherwise } => condition.weight() + sum(then) + sum(otherwise),
+            Piece::Range { list, body, otherwise, .. } => list.weight() + sum(body) + sum(otherwise),
+            Piece::With { value, body, otherwise, .. } => value.weight() + sum(body) + sum(otherwise),
+            Piece::Break | Piece::Continue => 0,
+        }
+    }
+
     /// [`Expr::walk`] for the expressions of a piece and of the pieces inside it.
     pub fn walk(&self, visit: &mut dyn FnMut(&Expr)) {
         let (own, bodies): (Option<&Expr>, [&[Piece]; 2]) = match self {

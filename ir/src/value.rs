@@ -71,6 +71,17 @@ impl std::hash::Hash for Finite {
 }
 
 impl Value {
+    /// About how many bytes it takes on the wire; never much less.
+    pub fn weight(&self) -> u64 {
+        16 + match self {
+            Value::Str(text) | Value::Secret(text) => text.len() as u64,
+            Value::Bytes(bytes) => bytes.len() as u64,
+            Value::List(items) => items.iter().map(Value::weight).sum(),
+            Value::Map(map) => map.iter().map(|(key, v)| key.len() as u64 + 4 + v.weight()).sum(),
+            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => 0,
+        }
+    }
+
     /// Text.
     pub fn str(text: impl AsRef<str>) -> Self {
         Value::Str(Arc::from(text.as_ref()))

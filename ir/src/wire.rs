@@ -22,6 +22,9 @@ pub const MAX_DEPTH: u32 = 300;
 /// Bytes of an encoded value (traits, merged variables).
 pub const MAX_VALUE_BYTES: usize = 4 << 20;
 
+/// Template variables of one template.
+const MAX_SLOTS: u32 = 1 << 16;
+
 /// Why bytes are not a module or value, or why one cannot be encoded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
@@ -50,6 +53,10 @@ pub fn hash_value(value: &Value) -> Result<Hash, WireError> {
 
 fn too_large(what: &'static str, bytes: usize, limit: usize) -> Result<(), WireError> {
     if bytes > limit { Err(WireError::TooLarge { what, bytes, limit }) } else { Ok(()) }
+}
+
+fn checked_slot(slot: u32) -> Result<u32, WireError> {
+    if slot < MAX_SLOTS { Ok(slot) } else { Err(WireError::Malformed("too many template variables")) }
 }
 
 #[cfg(test)]

@@ -189,3 +189,29 @@ fn a_large_variable_in_a_text_is_evaluated() {
     let found = nodes(&"x".repeat(1 << 20));
     assert_eq!(found.iter().map(|d| d.code).collect::<Vec<_>>(), ["limit-exceeded"], "{found:?}");
 }
+
+/// What cannot be shipped is found before anybody asks for a variant.
+#[test]
+fn a_module_or_variables_too_large_to_ship_are_found_by_a_check() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: String| {
+        std::fs::create_dir_all(dir.path().join(path).parent().unwrap()).unwrap();
+        std::fs::write(dir.path().join(path), text).unwrap();
+    };
+    let found = |text: &str| {
+        let report = Policy::open(dir.path()).unwrap().check();
+        assert_eq!(report.summary.errors, 1, "{:?}", report.diagnostics);
+        assert!(report.diagnostics.iter().any(|d| d.message.contains(text)), "{:?}", report.diagnostics);
+    };
+    write("templates/large", "x".repeat(1 << 20));
+    let file = |n: usize| format!("  - {{ name: f{n}, type: file, target_path: /f{n}, source: large }}\n");
+    let resources: String = (0..10).map(file).collect();
+    write("modules/m.vgo", format!("name: m\nresources:\n{resources}"));
+    write("nodes.vgo", "nodes:\n  - match: a\n    modules: [m]\n".to_owned());
+    found("cannot be shipped");
+    let text = "y".repeat(1 << 20);
+    let vars: String = (0..5).map(|n| format!("      v{n}: {text}\n")).collect();
+    write("modules/m.vgo", format!("name: m\nresources:\n{}", file(0)));
+    write("nodes.vgo", format!("nodes:\n  - match: a\n    modules: [m]\n    vars:\n{vars}"));
+    found("the variables are too large");
+}

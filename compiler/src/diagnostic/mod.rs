@@ -237,7 +237,9 @@ pub fn merged(all: impl IntoIterator<Item = Diagnostic>) -> Vec<Diagnostic> {
 
 /// Brings findings into the order of the text.
 pub fn sort(found: &mut [Diagnostic]) {
-    found.sort_by(|a, b| {
-        (&a.place, a.code, &a.message, &a.classes).cmp(&(&b.place, b.code, &b.message, &b.classes))
-    });
+    // all of a finding: what differs must not come in the order of a hash
+    fn key(d: &Diagnostic) -> impl Ord + '_ {
+        (&d.place, d.code, &d.message, &d.classes, &d.labels, &d.label, &d.help, d.severity)
+    }
+    found.sort_by(|a, b| key(a).cmp(&key(b)));
 }

@@ -9,11 +9,12 @@ pub mod when;
 
 pub use path::Reading;
 
-use crate::diagnostic::{Diagnostic, Severity, Sink};
+use crate::diagnostic::codes::{EVALUATION_FAILED, LIMIT_EXCEEDED};
+use crate::diagnostic::{Diagnostic, Place, Severity, Sink};
 use crate::schema::Stage;
 use crate::types::Type;
 use grammar::Span;
-use ir::{Expr, Root};
+use ir::{EvalError, EvalErrorKind, Expr, Root};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -70,6 +71,18 @@ impl Lowered {
     /// open and causes no findings of its own.
     fn error(span: Span) -> Self {
         Lowered::new(Expr::path(Root::Traits, &[UNKNOWABLE]), span, Vec::new(), Type::Any)
+    }
+
+    /// What evaluating it failed with, as a finding in the file that it stands in.
+    pub fn failure(&self, file: &Arc<str>, error: &EvalError) -> Diagnostic {
+        let place = Place { file: file.clone(), span: self.spans.follow(&error.trail) };
+        let limit = matches!(error.kind, EvalErrorKind::TooManySteps | EvalErrorKind::TooMuchText);
+        let code = if limit { &LIMIT_EXCEEDED } else { &EVALUATION_FAILED };
+        let finding = Diagnostic::new(code, place, error.kind.to_string()).label("here");
+        match error.kind {
+            EvalErrorKind::Absent(_) => finding.help("give it a value, or write `default` before it"),
+            _ => finding,
+        }
     }
 
     /// Whether a part of it was reported.

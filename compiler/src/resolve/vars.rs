@@ -450,8 +450,12 @@ impl Merge<'_> {
         };
         match ir::eval(&lowered.expr, &facts, &mut Budget::default()) {
             Ok(Outcome::Known(Value::Bool(true))) => StepState::Applied,
-            Ok(Outcome::Known(_)) | Err(_) => StepState::Skipped,
+            Ok(Outcome::Known(_)) => StepState::Skipped,
             Ok(Outcome::Residual(_)) => StepState::Undecided,
+            Err(error) => {
+                self.out.found.push(lowered.failure(file, &error));
+                StepState::Undecided
+            }
         }
     }
 }

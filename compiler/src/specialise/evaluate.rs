@@ -4,7 +4,7 @@ use super::instances::{FactsKey, Instance};
 use super::shape::Names;
 use super::typed::{Depth, NameForm, TypedAttribute, TypedResource, TypesKey, tied, typed};
 use crate::db::{Db, Project, SourceFile};
-use crate::diagnostic::codes::{EVALUATION_FAILED, LIMIT_EXCEEDED, TOO_LATE, TYPE_MISMATCH, UNCOVERED_CASE};
+use crate::diagnostic::codes::{LIMIT_EXCEEDED, TOO_LATE, TYPE_MISMATCH, UNCOVERED_CASE};
 use crate::diagnostic::{Diagnostic, Place, Sink};
 use crate::expr::Lowered;
 use crate::expr::attribute::Shape;
@@ -29,8 +29,41 @@ pub struct Evaluated {
     pub names: Arc<Names>,
     /// What could not be decided without more traits: for each the place and what it is.
     pub undecided: Vec<(Place, String)>,
+    /// What of the budget was spent on what a check evaluates too.
+    pub spent: Spent,
     /// Findings.
     pub found: Vec<Diagnostic>,
+}
+
+/// Parts of a [`Budget`] that were used up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Evaluation steps.
+    pub steps: u64,
+    /// Bytes of rendered text.
+    pub text: u64,
+}
+
+impl Spent {
+    fn of(left: &Budget) -> Spent {
+        let whole = Budget::default();
+        Spent { steps: whole.steps.saturating_sub(left.steps), text: whole.text.saturating_sub(left.text) }
+    }
+
+    /// Both together.
+    pub fn and(self, other: Spent) -> Spent {
+        Spent { steps: self.steps.saturating_add(other.steps), text: self.text.saturating_add(other.text) }
+    }
+
+    /// Why it is more than one module may spend, if it is.
+    pub fn exceeds(self) -> Option<EvalErrorKind> {
+        let whole = Budget::default();
+        match (self.steps > whole.steps, self.text > whole.text) {
+            (true, _) => Some(EvalErrorKind::TooManySteps),
+            (false, true) => Some(EvalErrorKind::TooMuchText),
+            (false, false) => None,
+        }
+    }
 }
 
 /// Evaluates one group of a module. Variants that agree on what the group looks at share the result, however much else
@@ -56,6 +89,7 @@ pub fn evaluated<'db>(
     }
     let names = work.out.instances.iter().map(|(number, i)| (*number, i.name.clone())).collect();
     work.out.names = Arc::new(Names::new(names, work.templated, work.listed));
+    work.out.spent = Spent::of(&work.budget);
     work.out.found = work.sink.found;
     work.out
 }
@@ -137,15 +171,7 @@ impl Work {
         match ir::eval(&lowered.expr, &self.facts, &mut self.budget) {
             Ok(outcome) => Some(outcome),
             Err(error) => {
-                let place = Place { file: file.clone(), span: lowered.spans.follow(&error.trail) };
-                let limit = matches!(error.kind, EvalErrorKind::TooManySteps | EvalErrorKind::TooMuchText);
-                let code = if limit { &LIMIT_EXCEEDED } else { &EVALUATION_FAILED };
-                let finding = Diagnostic::new(code, place, error.kind.to_string()).label("here");
-                let finding = match error.kind {
-                    EvalErrorKind::Absent(_) => finding.help("give it a value, or write `default` before it"),
-                    _ => finding,
-                };
-                self.sink.push(finding);
+                self.sink.push(lowered.failure(file, &error));
                 None
             }
         }
@@ -260,7 +286,7 @@ impl Work {
             Expr::Const(Value::Str(s)) => Some(s.clone()),
             _ => None,
         });
-        let Some(name) = self.name(r, key.as_ref()) else { return };
+        let Some(name) = self.name(r, chosen, key.as_ref()) else { return };
         let written: Vec<_> = attributes.into_iter().collect();
         let mut waits = false;
         if let Some(expr) = &when {
@@ -285,13 +311,18 @@ impl Work {
         self.out.instances.push((self.number, Arc::new(instance)));
     }
 
-    fn name(&mut self, r: &TypedResource, key: Option<&Arc<str>>) -> Option<Arc<str>> {
+    fn name(
+        &mut self,
+        r: &TypedResource,
+        chosen: &[TypedAttribute],
+        key: Option<&Arc<str>>,
+    ) -> Option<Arc<str>> {
         match &r.name {
             NameForm::Literal(name) => Some(name.text.clone()),
             NameForm::Key => match key {
                 Some(key) => Some(format!("{}:{key}", r.kind.name).into()),
                 None => {
-                    self.needs_name(r);
+                    self.needs_name(r, chosen);
                     None
                 }
             },
@@ -320,9 +351,10 @@ impl Work {
         }
     }
 
-    fn needs_name(&mut self, r: &TypedResource) {
+    fn needs_name(&mut self, r: &TypedResource, chosen: &[TypedAttribute]) {
         // a key that was reported as missing or wrong says enough
-        let Some(attribute) = r.attributes.iter().find(|a| a.name.text == r.kind.key) else { return };
+        let mut written = chosen.iter().chain(&r.attributes);
+        let Some(attribute) = written.find(|a| a.name.text == r.kind.key) else { return };
         let mut late = false;
         attribute.shape.leaves(&mut |l| late |= !matches!(l.expr, Expr::Const(_)));
         if !late {

@@ -1,7 +1,7 @@
 //! A module specialised for one set of facts: its groups evaluated and put together in run order.
 #![allow(missing_docs, reason = "salsa generates constructors and getters without docs")]
 
-use super::evaluate::{Gate, evaluated, gate};
+use super::evaluate::{Gate, Spent, evaluated, gate};
 use super::shape::{External, NamesKey, Shape, shape};
 use super::typed::{Depth, Reads, TypesKey, typed};
 use crate::db::{Db, Project, SourceFile};
@@ -211,6 +211,7 @@ pub(super) fn composed<'db>(
     let groups = module.groups(depth);
     let mut instances: Vec<(usize, Arc<Instance>)> = Vec::with_capacity(module.resources.len());
     let mut names = Vec::with_capacity(groups.len());
+    let mut spent = Spent::default();
     for (number, group) in groups.iter().enumerate() {
         let facts = FactsKey::new(db, all.only(&group.reads));
         let part = evaluated(db, project, file, types, depth, number, facts);
@@ -220,6 +221,14 @@ pub(super) fn composed<'db>(
         out.listed.extend(part.names.listed.iter().cloned());
         out.undecided.extend(part.undecided.iter().cloned());
         out.found.extend(part.found.iter().cloned());
+        spent = spent.and(part.spent);
+    }
+    // however the resources are grouped, together they spend the same
+    if let Some(limit) = spent.exceeds() {
+        let sink = Sink::new(file.path(db).clone());
+        let span = crate::resolve::interface::module(db, file).map_or(Span::new(0, 0), |m| m.name.span);
+        let finding = sink.say(&LIMIT_EXCEEDED, span, limit.to_string());
+        out.found.push(finding.label("all resources of this module together").help("split it"));
     }
     // stable: the instances of one foreach keep their order
     instances.sort_by_key(|(number, _)| *number);

@@ -38,7 +38,7 @@ pub struct Linked {
     pub footprint: BTreeSet<Arc<str>>,
     /// What could not be decided without more traits.
     pub undecided: Vec<(Place, String)>,
-    /// Findings of the modules and of linking them.
+    /// Findings of linking the modules.
     pub found: Vec<Diagnostic>,
 }
 
@@ -65,7 +65,7 @@ pub struct Assembled {
     pub vars_hash: Hash,
     /// Root over variables and modules.
     pub merkle_root: Hash,
-    /// Limits that are exceeded.
+    /// Errors of evaluating all of it, and limits that are exceeded.
     pub found: Vec<Diagnostic>,
 }
 
@@ -242,6 +242,22 @@ pub fn linked<'db>(db: &'db dyn Db, project: Project, class: Class<'db>, traits:
     linking.out
 }
 
+/// The hash of the merged variables; too many of them are a finding at the entry.
+pub fn vars_hash<'db>(
+    db: &'db dyn Db,
+    project: Project,
+    class: Class<'db>,
+    traits: TraitFacts<'db>,
+) -> Result<Hash, Box<Diagnostic>> {
+    let known: BTreeMap<Arc<str>, Value> =
+        class_vars(db, project, class, traits).known().map(|(n, v)| (n.clone(), v.clone())).collect();
+    ir::wire::hash_value(&Value::Map(known)).map_err(|e| {
+        let place = resolved_class(db, project, class).place.clone();
+        let message = format!("the variables are too large: {e}");
+        Box::new(Diagnostic::new(&LIMIT_EXCEEDED, place, message).label("of this entry"))
+    })
+}
+
 /// Encodes and hashes a linked class.
 #[salsa::tracked(returns(ref))]
 pub fn assembled<'db>(
@@ -267,15 +283,9 @@ pub fn assembled<'db>(
             Err(finding) => out.found.push(*finding),
         }
     }
-    let known: BTreeMap<Arc<str>, Value> =
-        class_vars(db, project, class, traits).known().map(|(n, v)| (n.clone(), v.clone())).collect();
-    match ir::wire::hash_value(&Value::Map(known)) {
+    match vars_hash(db, project, class, traits) {
         Ok(hash) => out.vars_hash = hash,
-        Err(e) => {
-            let place = resolved_class(db, project, class).place.clone();
-            let message = format!("the variables are too large: {e}");
-            out.found.push(Diagnostic::new(&LIMIT_EXCEEDED, place, message).label("of this entry"));
-        }
+        Err(finding) => out.found.push(*finding),
     }
     let mut rows: Vec<(&str, Hash)> = out.modules.iter().map(|(name, e)| (&**name, e.hash)).collect();
     rows.sort_unstable();
@@ -524,7 +534,12 @@ impl<'db> Linking<'_, 'db> {
                     Entry::Occupied(taken) => *taken.get(),
                 };
                 let others = more.entry(leader).or_insert_with(|| vec![leader]);
-                let clash = others.iter().copied().find(|other| self.clash((part, at), *other));
+                // one that is surely there is an error, so it is looked for first
+                let firm = others.iter().copied().find(|other| !self.conditional(*other));
+                let clash = firm
+                    .into_iter()
+                    .chain(others.iter().copied())
+                    .find(|other| self.clash((part, at), *other));
                 others.push((part, at));
                 let Some((other_part, other)) = clash else { continue };
                 let Some(first) = self.resources(other_part).get(other) else { continue };
@@ -546,6 +561,10 @@ impl<'db> Linking<'_, 'db> {
                 self.out.found.push(finding);
             }
         }
+    }
+
+    fn conditional(&self, at: (usize, usize)) -> bool {
+        self.resources(at.0).get(at.1).is_some_and(|r| r.conditional)
     }
 
     /// Whether two resources with one key may both be there.

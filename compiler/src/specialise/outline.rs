@@ -1,9 +1,9 @@
 //! A module as other modules and a check of it see it: names, edges, conditions; no values and no positions, so that
 //! neither another value of a variable nor an edit of a text reaches the classes that have the module.
 
-use super::instances::{FactsKey, composed};
+use super::instances::{FactsKey, Instance, Specialised, composed};
 use super::shape::Shape;
-use super::typed::{Depth, TypesKey, typed};
+use super::typed::{Depth, MOST_TEXT, TypesKey, typed};
 use crate::db::{Db, Project, SourceFile};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::resolve::interface::interface;
@@ -30,6 +30,8 @@ pub struct Outline {
     pub listed: Vec<Arc<str>>,
     /// What could not be decided without more traits: for each the place and what it is.
     pub undecided: Vec<(Place, String)>,
+    /// It may be too large to be shipped: whether it is, only its bytes can tell.
+    pub heavy: bool,
     /// Findings of evaluating it.
     pub found: Vec<Diagnostic>,
 }
@@ -64,7 +66,7 @@ pub fn outline<'db>(
     depth: Depth,
 ) -> Outline {
     let all = composed(db, project, file, types, facts, depth);
-    let alone = |i: &super::instances::Instance| i.unique && !i.dropped && i.key.is_some();
+    let alone = |i: &Instance| i.unique && !i.dropped && i.key.is_some();
     let mut told = vec![false; all.instances.len()];
     for to in all.shape.notify.iter().flatten() {
         if let Some(told) = told.get_mut(*to) {
@@ -72,8 +74,10 @@ pub fn outline<'db>(
         }
     }
     let places = || all.instances.iter().enumerate();
+    let heavy = weight(&all) + MOST_TEXT > ir::wire::MAX_MODULE_BYTES as u64 / 2;
     Outline {
         gated: all.gated,
+        heavy,
         depends_on: interface(db, file).map(|i| i.depends_on.clone()).unwrap_or_default(),
         unique: places().filter(|(_, i)| alone(i)).map(|(at, _)| at).collect(),
         untold: places().filter(|(at, i)| i.waits && !told[*at]).map(|(at, _)| at).collect(),
@@ -96,6 +100,16 @@ pub fn outline<'db>(
         undecided: all.undecided,
         found: all.found,
     }
+}
+
+/// About how many bytes a module takes, without what is left out of an outline.
+fn weight(module: &Specialised) -> u64 {
+    let edges: usize = module.shape.depends_on.iter().chain(&module.shape.notify).map(Vec::len).sum();
+    let resource = |i: &Arc<Instance>| {
+        let written = i.attributes.iter().map(|(name, e)| name.len() as u64 + e.weight()).sum::<u64>();
+        128 + i.name.len() as u64 + i.when.as_ref().map_or(0, ir::Expr::weight) + written
+    };
+    edges as u64 * 8 + module.instances.iter().map(resource).sum::<u64>()
 }
 
 /// Findings of a module: of its types and of evaluating it.

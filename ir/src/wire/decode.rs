@@ -1,6 +1,8 @@
 //! Bytes to values, expressions and modules; hostile ones to an error.
 
-use super::{MAX_DEPTH, MAX_MODULE_BYTES, MAX_RESOURCES, MAX_VALUE_BYTES, WireError, too_large};
+use super::{
+    MAX_DEPTH, MAX_MODULE_BYTES, MAX_RESOURCES, MAX_VALUE_BYTES, WireError, checked_slot, too_large,
+};
 use crate::expr::{CompareOp, Expr, Piece, Root};
 use crate::module::{Module, Resource, Target};
 use crate::pb::node::Kind;
@@ -9,9 +11,6 @@ use crate::{Builtin, pb};
 use prost::Message;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-
-/// Variables of one template.
-const MAX_SLOTS: u32 = 1 << 16;
 
 /// Reads a module whose hash was already checked.
 pub fn decode_module(bytes: &[u8]) -> Result<Module, WireError> {
@@ -269,8 +268,4 @@ fn list(items: Vec<Expr>) -> Expr {
         return Expr::Const(Value::List(values.collect()));
     }
     Expr::List(items)
-}
-
-fn checked_slot(slot: u32) -> Result<u32, WireError> {
-    if slot < MAX_SLOTS { Ok(slot) } else { Err(WireError::Malformed("too many template variables")) }
 }

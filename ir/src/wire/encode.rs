@@ -1,6 +1,8 @@
 //! Values, expressions and modules to bytes: children before their parents, in one list of nodes.
 
-use super::{MAX_DEPTH, MAX_MODULE_BYTES, MAX_VALUE_BYTES, WireError, too_large};
+use super::{
+    MAX_DEPTH, MAX_MODULE_BYTES, MAX_RESOURCES, MAX_VALUE_BYTES, WireError, checked_slot, too_large,
+};
 use crate::expr::{Expr, Piece};
 use crate::module::{Module, Resource, Target};
 use crate::pb;
@@ -10,6 +12,9 @@ use prost::Message;
 
 /// The bytes of a module; what is hashed and shipped.
 pub fn encode_module(module: &Module) -> Result<Vec<u8>, WireError> {
+    if module.resources.len() > MAX_RESOURCES {
+        return Err(WireError::Malformed("too many resources"));
+    }
     let mut pool = Pool::default();
     let resources = module.resources.iter().map(|r| pool.resource(r)).collect::<Result<_, _>>()?;
     let message = pb::Module {
@@ -138,19 +143,23 @@ impl Pool {
             }),
             Piece::Range { list, key, value, body, otherwise } => Kind::Range(pb::Range {
                 list: self.expr(list, depth)?,
-                key: *key,
-                value: *value,
+                key: key.map(checked_slot).transpose()?,
+                value: checked_slot(*value)?,
                 body: self.pieces(body, depth)?,
                 otherwise: self.pieces(otherwise, depth)?,
             }),
             Piece::With { value, slot, body, otherwise } => Kind::With(pb::With {
                 value: self.expr(value, depth)?,
-                slot: *slot,
+                slot: checked_slot(*slot)?,
                 body: self.pieces(body, depth)?,
                 otherwise: self.pieces(otherwise, depth)?,
             }),
-            Piece::Let(slot, e) => Kind::Let(pb::Assign { slot: *slot, value: self.expr(e, depth)? }),
-            Piece::Set(slot, e) => Kind::Set(pb::Assign { slot: *slot, value: self.expr(e, depth)? }),
+            Piece::Let(slot, e) => {
+                Kind::Let(pb::Assign { slot: checked_slot(*slot)?, value: self.expr(e, depth)? })
+            }
+            Piece::Set(slot, e) => {
+                Kind::Set(pb::Assign { slot: checked_slot(*slot)?, value: self.expr(e, depth)? })
+            }
             Piece::Break => Kind::Break(pb::Unit {}),
             Piece::Continue => Kind::Continue(pb::Unit {}),
         };

@@ -17,9 +17,8 @@ use std::sync::Arc;
 const SMALL_TEXT: u64 = 1024;
 /// Elements of a small variable, nested ones too.
 const SMALL_ITEMS: u64 = 32;
-/// What the attributes of one module that are not evaluated may print together, when their variables are small: half
-/// of what one evaluation may.
-const MOST_TEXT: u64 = 8 << 20;
+/// What the attributes of one module that are not evaluated may print together, when their variables are small.
+pub const MOST_TEXT: u64 = 2 << 20;
 /// The same for evaluation steps.
 const MOST_STEPS: u64 = 5_000_000;
 /// An upper bound of what an escape makes of one byte.
@@ -41,6 +40,7 @@ pub fn is_small(value: &Value) -> bool {
                 map.values().for_each(|v| add(v, text, items));
             }
             // the longest float
+            Value::Bytes(bytes) => *text += bytes.len() as u64,
             _ => *text += 25,
         }
     }
@@ -79,7 +79,9 @@ pub(super) fn mark(resources: &mut [TypedResource], types: &VarTypes) -> BTreeSe
 
 /// The bound of an attribute that has an expression in it and cannot fail.
 fn attribute(a: &TypedAttribute, types: &VarTypes) -> Option<Bound> {
-    shape(&a.shape, a.ty, types)
+    let mut constant = true;
+    a.shape.leaves(&mut |leaf| constant &= matches!(leaf.expr, Expr::Const(_)));
+    if constant { None } else { shape(&a.shape, a.ty, types) }
 }
 
 fn shape(s: &Shape, ty: &Type, types: &VarTypes) -> Option<Bound> {
@@ -89,7 +91,9 @@ fn shape(s: &Shape, ty: &Type, types: &VarTypes) -> Option<Bound> {
     match (s, ty) {
         // text without a refinement that a value could miss
         (Shape::Leaf(leaf), Type::Str) => match &leaf.expr {
-            e @ Expr::Template(_) => Proof { types, slots: Vec::new() }.expr(e),
+            e @ (Expr::Template(_) | Expr::Const(Value::Str(_))) => {
+                Proof { types, slots: Vec::new() }.expr(e)
+            }
             _ => None,
         },
         (Shape::List(items), Type::List(ty)) => sum(&mut items.iter().map(|s| shape(s, ty, types))),
@@ -152,7 +156,7 @@ impl Proof<'_> {
     fn path(&self, root: Root, steps: &[Arc<str>]) -> Option<Bound> {
         match (root, steps) {
             (Root::Vars, [name]) => match self.types.get(name)? {
-                VarType::Set(_) => Some(Bound::SMALL),
+                VarType::Set(ty) => (!holds_bytes(ty)).then_some(Bound::SMALL),
                 VarType::Elsewhere(_) => None,
             },
             (Root::Envoy, [field]) if &**field == "roles" => {
@@ -173,7 +177,9 @@ impl Proof<'_> {
         };
         match (f, args) {
             // absence is what `default` is for
-            (Builtin::Default, [fallback, Expr::Path(Root::Vars | Root::Traits, _)]) => {
+            (Builtin::Default, [fallback, value @ Expr::Path(Root::Vars | Root::Traits, _)])
+                if self.printable(value) =>
+            {
                 Some(self.expr(fallback)?.and(Bound::SMALL))
             }
             (Builtin::And | Builtin::Or, [_, ..]) | (Builtin::Not, [_]) => all(self),
@@ -205,6 +211,15 @@ impl Proof<'_> {
         }
     }
 
+    /// Whether what a path leads to, if anything, holds no bytes.
+    fn printable(&self, path: &Expr) -> bool {
+        let Expr::Path(Root::Vars, steps) = path else { return true };
+        match steps.first().and_then(|name| self.types.get(name)) {
+            Some(VarType::Set(ty) | VarType::Elsewhere(ty)) => !holds_bytes(ty),
+            None => false,
+        }
+    }
+
     /// Whether the type of an expression, where it is plain to see, is a certain one; never null.
     fn is(&self, e: &Expr, wanted: fn(&Type) -> bool) -> bool {
         match e {
@@ -231,6 +246,11 @@ impl Proof<'_> {
                 | Builtin::Quote
                 | Builtin::Squote
                 | Builtin::Print
+                | Builtin::Println
+                | Builtin::Html
+                | Builtin::Js
+                | Builtin::UrlQuery
+                | Builtin::ToJson
                 | Builtin::Join,
                 _,
             )
@@ -279,6 +299,16 @@ impl Proof<'_> {
             Piece::Set(..) => return None,
             Piece::Break | Piece::Continue => Bound::default(),
         }))
+    }
+}
+
+/// Bytes cannot be printed.
+fn holds_bytes(ty: &Type) -> bool {
+    match ty {
+        Type::Bytes => true,
+        Type::List(ty) | Type::Map(ty) => holds_bytes(ty),
+        Type::Record(fields) => fields.values().any(holds_bytes),
+        _ => false,
     }
 }
 
