@@ -5,7 +5,7 @@ use super::instances::{Encoded, ExtraEdges, FactsKey, ModuleFacts, encode, encod
 use super::order::{drawn, order, steps};
 use super::outline::{Outline, ResourceOutline, outline};
 use super::shape::{External, useless_notify};
-use super::typed::{Depth, EdgeKind, TypedResource, TypesKey, needs, typed};
+use super::typed::{Depth, EdgeKind, TypedResource, TypesKey, are_few, needs, typed};
 use crate::db::{Db, Project, SourceFile};
 use crate::diagnostic::codes::{
     AMBIGUOUS_REFERENCE, DEPENDENCY_CYCLE, DUPLICATE_TARGET, LIMIT_EXCEEDED, NEVER_TRUE, UNKNOWN_RESOURCE,
@@ -163,6 +163,7 @@ pub fn parts<'db>(
     let resolved = resolved_class(db, project, class);
     let vars = class_vars(db, project, class, traits);
     let index = index(db, project);
+    let few_roles = are_few(&resolved.roles);
     let mut out = Vec::with_capacity(resolved.modules.len());
     for name in &resolved.modules {
         let Some(file) = index.modules.get(name).copied() else { continue };
@@ -172,7 +173,8 @@ pub fn parts<'db>(
         let needs = needs(db, project, file, types);
         let open = values.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| name.clone()).collect();
         let small = |name: &Arc<str>| vars.by_name.get(name).is_none_or(|v| v.small);
-        let depth = if needs.small.iter().all(small) { Depth::Outline } else { Depth::Full };
+        let bounded = few_roles && needs.small.iter().all(small);
+        let depth = if bounded { Depth::Outline } else { Depth::Full };
         let looked_at = |(path, _): &&(Arc<str>, Value)| match depth {
             Depth::Outline => needs.outline.traits.contains(path),
             Depth::Full => needs.footprint.contains(path),

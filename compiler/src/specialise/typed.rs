@@ -6,7 +6,7 @@ mod reads;
 mod total;
 
 pub use reads::{Depth, Group, Reads};
-pub use total::{MOST_TEXT, is_small};
+pub use total::{MOST_TEXT, are_few, is_small};
 
 use crate::db::{Content, Db, Project, SourceFile};
 use crate::diagnostic::codes::{

@@ -17,6 +17,10 @@ use std::sync::Arc;
 const SMALL_TEXT: u64 = 1024;
 /// Elements of a small variable, nested ones too.
 const SMALL_ITEMS: u64 = 32;
+/// Roles of a class for which the bounds of this module hold.
+const FEW_ROLES: u64 = 1024;
+/// Bytes that their names and what separates them take.
+const FEW_ROLES_TEXT: u64 = 64 << 10;
 /// What the attributes of one module that are not evaluated may print together, when their variables are small.
 pub const MOST_TEXT: u64 = 2 << 20;
 /// The same for evaluation steps.
@@ -47,6 +51,12 @@ pub fn is_small(value: &Value) -> bool {
     let (mut text, mut items) = (0, 0);
     add(value, &mut text, &mut items);
     text <= SMALL_TEXT && items <= SMALL_ITEMS
+}
+
+/// Whether a class has so few roles that the bounds of this module hold.
+pub fn are_few(roles: &[Arc<str>]) -> bool {
+    let text: usize = roles.iter().map(|r| r.len() + 1).sum();
+    roles.len() as u64 <= FEW_ROLES && text as u64 <= FEW_ROLES_TEXT
 }
 
 /// Marks the attributes that cannot fail; the variables that have to be small for it.
@@ -160,7 +170,7 @@ impl Proof<'_> {
                 VarType::Elsewhere(_) => None,
             },
             (Root::Envoy, [field]) if &**field == "roles" => {
-                Some(Bound { text: 1 << 20, steps: 1 << 16, items: 1 << 16 })
+                Some(Bound { text: FEW_ROLES_TEXT, steps: FEW_ROLES, items: FEW_ROLES })
             }
             (Root::Envoy, [_]) => Some(Bound::SMALL),
             (Root::Traits, _) => {
