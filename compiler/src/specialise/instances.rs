@@ -2,7 +2,7 @@
 #![allow(missing_docs, reason = "salsa generates constructors and getters without docs")]
 
 use super::evaluate::{Gate, Spent, evaluated, gate};
-use super::shape::{External, NamesKey, Shape, shape};
+use super::shape::{NamesKey, Shape, shape};
 use super::typed::{Depth, Reads, TypesKey, typed};
 use crate::db::{Db, Project, SourceFile};
 use crate::diagnostic::codes::LIMIT_EXCEEDED;
@@ -116,11 +116,6 @@ impl Specialised {
             (Some(gate), None) => Some(gate.clone()),
             (None, when) => when.clone(),
         }
-    }
-
-    /// References to resources of other modules.
-    pub fn external(&self) -> &[External] {
-        &self.shape.external
     }
 
     /// The IR of the module; `extra` are edges that other modules add, by instance.

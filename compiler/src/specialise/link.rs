@@ -42,9 +42,6 @@ pub struct Linked {
     pub found: Vec<Diagnostic>,
 }
 
-/// `module.name` of what comes first, and of what is told.
-pub type ExtraNames = (Vec<Arc<str>>, Vec<Arc<str>>);
-
 /// A module of a variant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkedModule {
