@@ -4,6 +4,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::files::{self, FileError, create_private_dir, write_new};
 use crate::pki::{Ca, Material, PkiError};
+use crate::secrets::{Backend, new_identity};
 use crate::store::{self, StoreError, meta};
 use ir::Hash;
 use std::path::{Path, PathBuf};
@@ -40,7 +41,8 @@ pub enum InitError {
 /// Makes directories, a CA, certificates, an empty database and the configuration. Overwrites nothing.
 pub fn init(dir: &Path, hostnames: &[String], clock: &Clock) -> Result<Made, InitError> {
     let cluster_id = Uuid::new_v4().to_string();
-    let config = Config::in_dir(dir, &cluster_id);
+    let secrets = Backend::Age { dir: dir.join("secrets"), identity_file: dir.join("secrets.key") };
+    let config = Config { secrets, ..Config::in_dir(dir, &cluster_id) };
     let config_file = dir.join("server.yaml");
     let tls = &config.tls;
     for path in [&config_file, &config.database, &tls.ca, &tls.ca_key] {
@@ -60,6 +62,10 @@ pub fn init(dir: &Path, hostnames: &[String], clock: &Clock) -> Result<Made, Ini
     write_new(&tls.key, 0o600, material.server_key.as_bytes())?;
     write_new(&tls.signer, 0o644, material.signer.as_bytes())?;
     write_new(&tls.signer_key, 0o600, material.signer_key.as_bytes())?;
+    if let Backend::Age { dir, identity_file } = &config.secrets {
+        create_private_dir(dir)?;
+        write_new(identity_file, 0o600, new_identity().0.as_bytes())?;
+    }
     let mut conn = store::open(&config.database, true)?;
     meta::cluster(&mut conn, &cluster_id)?;
     drop(conn);
@@ -89,7 +95,9 @@ checkin:
   bundle_max_age: 24h      # how long an envoy converges without the server; 0 is for ever
 
 secrets:
-  backend: none            # or `directory` (with `dir`), or `environment`
+  backend: age             # files that `vigosrv secrets set` encrypts; docs/server.md has the others
+  dir: secrets
+  identity_file: secrets.key
 
 runs:
   keep: 30d

@@ -9,7 +9,7 @@ use crate::fleet::FleetIndex;
 use crate::live_key::{KeyError, KeyRing, SignerIdentity};
 use crate::pki::{self, Ca, PkiError};
 use crate::policy::PolicySource;
-use crate::secrets::Secrets;
+use crate::secrets::{SecretError, Secrets};
 use crate::service::Service;
 use crate::store::{self, Store, StoreError, envoys, meta, runs, tokens};
 use crate::tls::{self, TlsError};
@@ -52,6 +52,9 @@ pub enum StartError {
     /// The signing key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// What every secret needs.
+    #[error(transparent)]
+    Secrets(#[from] SecretError),
     /// The address.
     #[error("cannot listen on {address}: {cause}")]
     Listen {
@@ -230,7 +233,7 @@ async fn context(
     }
     let mut fresh = [0; 32];
     getrandom::fill(&mut fresh)?;
-    let secrets = Secrets::new(config.secrets.clone(), meta::secret_version_key(&mut conn, fresh)?);
+    let secrets = Secrets::new(&config.secrets, meta::secret_version_key(&mut conn, fresh)?)?;
     let fleet = FleetIndex::load(envoys::list(&conn)?);
     let store = Store::start(conn);
     let keys = KeyRing::start(&config.cluster_id, signer, fixed, &store, clock.clone()).await?;

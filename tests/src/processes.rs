@@ -2,7 +2,7 @@
 #![allow(clippy::expect_used, reason = "the harness of tests: a failing step fails the test")]
 
 use serde_json::Value;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -154,12 +154,28 @@ impl Server {
     /// # Panics
     /// When it fails.
     pub fn command(&self, args: &[&str]) -> String {
-        let out = Command::new(binary("vigosrv"))
+        self.command_with_input(args, "")
+    }
+
+    /// The same, with text on its standard input.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn command_with_input(&self, args: &[&str], input: &str) -> String {
+        let mut vigosrv = Command::new(binary("vigosrv"))
             .args(args)
             .arg("--config")
             .arg(self.dir.join("server.yaml"))
-            .output()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
             .expect("vigosrv runs");
+        if let Some(mut stdin) = vigosrv.stdin.take() {
+            // it may have ended without reading
+            let _ = stdin.write_all(input.as_bytes());
+        }
+        let out = vigosrv.wait_with_output().expect("vigosrv ends");
         assert!(out.status.success(), "{args:?}: {out:?}");
         text(&out.stdout)
     }

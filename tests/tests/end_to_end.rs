@@ -160,15 +160,7 @@ fn a_secret_reaches_its_file_and_nothing_else() {
     let nodes = NODES.replace("greeting: hello", "greeting: hello, password: \"secret:app/db\"");
     files[0].1 = &nodes;
     let mut server = Server::init(dir.path(), &files);
-    server.configure("backend: none ", "backend: directory\n  dir: secrets #");
-    let secret = server.dir.join("secrets/app/db");
-    std::fs::create_dir_all(secret.parent().unwrap()).unwrap();
-    std::fs::write(&secret, CANARY).unwrap();
-    std::process::Command::new("chmod")
-        .args(["-R", "go-rwx"])
-        .arg(server.dir.join("secrets"))
-        .status()
-        .unwrap();
+    server.command_with_input(&["secrets", "set", "app/db"], CANARY);
     server.start();
     let host = Host::new(dir.path(), "web-1.test");
     assert!(host.enroll(&server.address, &server.token(), &server.ca_hash).status.success());
@@ -178,11 +170,9 @@ fn a_secret_reaches_its_file_and_nothing_else() {
     assert_eq!(host.read("/opt/app.conf"), Some(format!("password = {CANARY}\n")));
     assert!(!said.contains(CANARY), "{said}");
     assert!(!server.log().iter().any(|l| l.contains(CANARY)));
-    server.stop();
 
-    // a new value reaches the file; the module did not change, so it does not travel
-    std::fs::write(&secret, "k7-rotated").unwrap();
-    server.start();
+    // a new value reaches the file while the server runs; the module did not change, so it does not travel
+    server.command_with_input(&["secrets", "set", "app/db"], "k7-rotated\n");
     let before = server.log().len();
     assert_eq!(host.run().0, 0);
     assert_eq!(host.read("/opt/app.conf").as_deref(), Some("password = k7-rotated\n"));
@@ -204,7 +194,7 @@ fn a_secret_reaches_its_file_and_nothing_else() {
         }
     }
     places.sort();
-    assert_eq!(places, [secret, host.root.join("opt/app.conf")]);
+    assert_eq!(places, [host.root.join("opt/app.conf")]);
 }
 
 #[test]

@@ -191,7 +191,7 @@ fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) {
     rows.iter().for_each(|row| line(row.iter().map(String::as_str).collect()));
 }
 
-fn document(command: &str, body: Value) -> Result<(), Failure> {
+pub(super) fn document(command: &str, body: Value) -> Result<(), Failure> {
     let mut document = json!({
         "format_version": "1.0", "tool_version": env!("CARGO_PKG_VERSION"), "command": command,
     });

@@ -4,6 +4,7 @@ mod dev;
 mod list;
 mod log;
 mod run;
+mod secrets;
 mod setup;
 
 use crate::config::ConfigError;
@@ -66,6 +67,9 @@ enum Command {
     /// What an envoy reported about its runs, newest first
     #[command(after_help = "Example: vigosrv runs web-01.example.com --limit 5 --results")]
     Runs(RunsArgs),
+    /// The values that policy names as `secret:PATH` (in the directory of --config; also while the server runs)
+    #[command(subcommand)]
+    Secrets(secrets::SecretsCommand),
     /// Copy the database to a new file, also while the server runs
     #[command(after_help = "Example: vigosrv backup --config /etc/vigo/server.yaml /var/backups/vigo.db")]
     Backup(BackupArgs),
@@ -280,6 +284,7 @@ pub fn main() -> ExitCode {
         Command::Init(args) => setup::init(&args.dir, args.hostname),
         Command::CheckConfig(args) => setup::check_config(&args.config),
         Command::Backup(args) => setup::backup(&args.config.config, &args.file),
+        Command::Secrets(command) => secrets::secrets(command),
         Command::Dev(args) => dev::dev(args),
         Command::Manual(command) => command.run(Cli::command()).map_err(|e| Failure::new(FINDING, e)),
         Command::Run(args) => run::run(&args.config.config, args.log),

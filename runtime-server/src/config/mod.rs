@@ -267,6 +267,30 @@ runs: { keep: 7d }
     }
 
     #[test]
+    fn every_backend_of_secrets_can_be_written() {
+        let backend = |text: &str| parse(&format!("{CLUSTER}secrets: {text}\n")).map(|c| c.secrets);
+        let (dir, identity_file) = ("/srv/s".into(), "/srv/i".into());
+        assert_eq!(
+            backend("{ backend: age, dir: s, identity_file: i }"),
+            Ok(Backend::Age { dir, identity_file })
+        );
+        assert_eq!(backend("{ backend: environment }"), Ok(Backend::Environment));
+        let command = vec!["pass".to_owned(), "show".to_owned()];
+        let refresh = Duration::from_secs(60);
+        assert_eq!(
+            backend("{ backend: command, command: [pass, show] }"),
+            Ok(Backend::Command { command, refresh })
+        );
+        let Ok(Backend::Vault(vault)) =
+            backend("{ backend: vault, url: 'https://v:8200', token_file: t, mount: kv, refresh: 5m }")
+        else {
+            panic!("a Vault")
+        };
+        assert_eq!((vault.mount.as_str(), vault.refresh), ("kv", Duration::from_secs(300)));
+        assert_eq!((vault.token_file, vault.ca_file), (PathBuf::from("/srv/t"), None));
+    }
+
+    #[test]
     fn an_unknown_key_is_pointed_at_and_the_nearest_one_is_named() {
         let rendered = parse(&format!("{CLUSTER}checkin:\n  intervall: 5m\n")).unwrap_err();
         for part in ["`checkin.intervall` is not a setting", "server.yaml:4:3", "did you mean `interval`"] {
@@ -295,7 +319,17 @@ runs: { keep: 7d }
             ("checkin:\n  jitter_percent: 101\n", "from 0 to 100"),
             ("listen:\n  grpc: localhost\n", "ADDRESS:PORT"),
             ("listen: 1530\n", "settings"),
-            ("secrets:\n  backend: vault\n", "one of `none`, `directory`, `environment`"),
+            (
+                "secrets:\n  backend: valt\n",
+                "one of `none`, `directory`, `age`, `environment`, `command`, `vault`",
+            ),
+            ("secrets:\n  dir: a\n", "`secrets.backend` is missing"),
+            ("secrets:\n  backend: environment\n  dir: a\n", "says nothing to the backend"),
+            ("secrets:\n  backend: age\n  dir: a\n", "`secrets.identity_file` is missing"),
+            ("secrets:\n  backend: command\n  command: pass show\n", "a program and its arguments"),
+            ("secrets:\n  backend: command\n  command: []\n", "a program and its arguments"),
+            ("secrets: { backend: vault, url: 'http://v', token_file: t }\n", "begins with `https://`"),
+            ("secrets: { backend: vault, url: 'https://v' }\n", "`secrets.token_file` is missing"),
             ("secrets:\n  backend: directory\n", "`secrets.dir` is missing"),
             ("database:\n  url: postgres://x\n", "SQLite"),
             ("policy:\n  dir: [a]\n", "text"),

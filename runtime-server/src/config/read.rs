@@ -2,7 +2,7 @@
 
 use super::value::{duration, spell};
 use super::{Config, Problem};
-use crate::secrets::Backend;
+use crate::secrets::{Backend, VaultSettings};
 use grammar::Span;
 use grammar::document::{self, Core, Entry, Node, Value};
 use std::ops::RangeInclusive;
@@ -17,7 +17,21 @@ const SECTIONS: &[(&str, &[&str])] = &[
     ("tls", &["ca", "ca_key", "certificate", "key", "signer", "signer_key"]),
     ("signing", &["key_file"]),
     ("checkin", &["interval", "jitter_percent", "bundle_max_age"]),
-    ("secrets", &["backend", "dir"]),
+    (
+        "secrets",
+        &[
+            "backend",
+            "dir",
+            "identity_file",
+            "command",
+            "refresh",
+            "url",
+            "mount",
+            "namespace",
+            "token_file",
+            "ca_file",
+        ],
+    ),
     ("runs", &["keep"]),
 ];
 
@@ -224,21 +238,111 @@ impl<'a> Reader<'a> {
     }
 
     fn secrets(&mut self) -> Backend {
-        const NAMES: &[&str] = &["none", "directory", "environment"];
-        let dir = self.path("secrets", "dir");
-        match self.text("secrets", "backend") {
-            None | Some(("none", _)) => Backend::None,
-            Some(("environment", _)) => Backend::Environment,
-            Some(("directory", _)) => dir.map(Backend::Directory).unwrap_or_else(|| {
-                self.missing("secrets", "dir", "the directory with a file per secret");
-                Backend::None
-            }),
-            Some((_, span)) => {
-                let message = format!("`secrets.backend` is one of {}", listed(NAMES));
+        let Some((backend, span)) = self.text("secrets", "backend") else {
+            // The others would be read by nobody, which is hardly what they were written for.
+            if let Some(entry) = self.root.get("secrets").map_or(&[][..], entries).first() {
+                let help = format!("`backend` is one of {}", listed(Backend::NAMES));
+                self.problem(entry.key.span, "`secrets.backend` is missing".into(), "needs it", Some(help));
+            }
+            return Backend::None;
+        };
+        let needed: &[(&str, &str)] = match backend {
+            "none" | "environment" => &[],
+            "directory" => &[("dir", "the directory with a file per secret")],
+            "age" => &[
+                ("dir", "the directory with a file per secret, encrypted with age"),
+                ("identity_file", "the file with the age identity of the server"),
+            ],
+            "command" => &[("command", "the program and its arguments, such as `[pass, show]`")],
+            "vault" => &[
+                ("url", "such as `https://vault.example.com:8200`"),
+                ("token_file", "the file with the token for the Vault"),
+            ],
+            _ => {
+                let message = format!("`secrets.backend` is one of {}", listed(Backend::NAMES));
                 self.problem(span, message, "not known", None);
-                Backend::None
+                return Backend::None;
+            }
+        };
+        let optional: &[&str] = match backend {
+            "command" => &["refresh"],
+            "vault" => &["refresh", "mount", "namespace", "ca_file"],
+            _ => &[],
+        };
+        for entry in self.root.get("secrets").map_or(&[][..], entries) {
+            let key = entry.key.text.as_str();
+            let of_another = SECTIONS.iter().any(|(name, keys)| *name == "secrets" && keys.contains(&key));
+            let used = key == "backend" || optional.contains(&key) || needed.iter().any(|(k, _)| *k == key);
+            if of_another && !used {
+                let message = format!("`secrets.{key}` says nothing to the backend `{backend}`");
+                self.problem(entry.key.span, message, "not used", Some("remove it".to_owned()));
             }
         }
+        let mut complete = true;
+        for (key, help) in needed {
+            if self.node("secrets", key).is_none() {
+                self.missing("secrets", key, help);
+                complete = false;
+            }
+        }
+        if !complete {
+            return Backend::None;
+        }
+        let refresh = self.duration("secrets", "refresh", SECOND..=DAY).unwrap_or(SECOND * 60);
+        let built = match backend {
+            "environment" => Some(Backend::Environment),
+            "directory" => self.path("secrets", "dir").map(Backend::Directory),
+            "age" => self
+                .path("secrets", "dir")
+                .zip(self.path("secrets", "identity_file"))
+                .map(|(dir, identity_file)| Backend::Age { dir, identity_file }),
+            "command" => {
+                self.words("secrets", "command").map(|command| Backend::Command { command, refresh })
+            }
+            "vault" => self.vault(refresh),
+            _ => None,
+        };
+        built.unwrap_or(Backend::None)
+    }
+
+    fn vault(&mut self, refresh: Duration) -> Option<Backend> {
+        let (url, span) = self.text("secrets", "url")?;
+        if !url.strip_prefix("https://").is_some_and(|host| !host.is_empty()) {
+            let help = "secrets travel over TLS only: `https://HOST:PORT`".to_owned();
+            self.problem(span, "`secrets.url` begins with `https://`".into(), "not HTTPS", Some(help));
+            return None;
+        }
+        Some(Backend::Vault(VaultSettings {
+            url: url.to_owned(),
+            mount: self.text("secrets", "mount").map_or("secret", |(mount, _)| mount).to_owned(),
+            namespace: self.text("secrets", "namespace").map(|(namespace, _)| namespace.to_owned()),
+            token_file: self.path("secrets", "token_file")?,
+            ca_file: self.path("secrets", "ca_file"),
+            refresh,
+        }))
+    }
+
+    /// A program and its arguments.
+    fn words(&mut self, section: &str, key: &str) -> Option<Vec<String>> {
+        let node = self.node(section, key)?;
+        let words: Option<Vec<String>> = match &node.value {
+            Value::Seq(items) => items.iter().map(|i| i.as_str().map(str::to_owned)).collect(),
+            _ => None,
+        };
+        let words = words.filter(|w| w.first().is_some_and(|program| !program.is_empty()));
+        if words.is_none() {
+            let help = "a list, the program first: nothing is read by a shell".to_owned();
+            let message = format!("`{section}.{key}` is a program and its arguments");
+            self.problem(node.span, message, "not a list of text", Some(help));
+        }
+        words
+    }
+}
+
+fn entries(node: &Node) -> &[Entry] {
+    match &node.value {
+        Value::Map(entries) => entries,
+        _ => &[],
     }
 }
 
