@@ -307,7 +307,7 @@ impl<'a> Reader<'a> {
 
     fn vault(&mut self, refresh: Duration) -> Option<Backend> {
         let (url, span) = self.text("secrets", "url")?;
-        if !url.strip_prefix("https://").is_some_and(|host| !host.is_empty()) {
+        if url.strip_prefix("https://").is_none_or(str::is_empty) {
             let help = "secrets travel over TLS only: `https://HOST:PORT`".to_owned();
             self.problem(span, "`secrets.url` begins with `https://`".into(), "not HTTPS", Some(help));
             return None;
