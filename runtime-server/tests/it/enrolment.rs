@@ -70,7 +70,7 @@ async fn case_042_one_token_and_a_hundred_hosts() {
             assert_eq!(reason(status), (Code::PermissionDenied, "token-used"));
         }
     }
-    assert_eq!(cluster.db(|conn| store::envoys::list(conn)).unwrap().len(), 3);
+    assert_eq!(cluster.db(store::envoys::list).unwrap().len(), 3);
     cluster.stop().await;
 }
 
@@ -97,7 +97,7 @@ async fn case_044_what_no_agent_sends() {
     let mut no_csr = enrolment(&key, &token, "a");
     no_csr.csr_pem = "nothing".into();
     refused(client.enroll(no_csr).await, Code::InvalidArgument, "bad-csr");
-    assert!(cluster.db(|conn| store::envoys::list(conn)).unwrap().is_empty());
+    assert!(cluster.db(store::envoys::list).unwrap().is_empty());
     client.enroll(enrolment(&key, &token, "a")).await.unwrap();
     cluster.stop().await;
 }
