@@ -162,7 +162,10 @@ mod tests {
             ("a".into(), Expr::Or(Box::new(Expr::Const(1.into())), Box::new(Expr::Local(300)))),
             (
                 "b".into(),
-                Expr::Map(vec!["".into(), "k".into()], vec![Expr::List(vec![]), Expr::Const(Value::Null)]),
+                Expr::Map(
+                    vec!["".into(), "k".into()],
+                    vec![Expr::List(vec![Expr::Local(1)]), Expr::Const(Value::Null)],
+                ),
             ),
             ("c".into(), Expr::Template(vec![Piece::Continue, Piece::Emit(Expr::Const(2.into()))])),
             (
@@ -177,7 +180,12 @@ mod tests {
         odd.resources[1].notify = vec![Target::Other { module: "".into(), resource: "r".into() }];
         let bytes = encode_module(&odd).unwrap();
         assert_eq!(again::<pb::Module>(&bytes), bytes);
-        assert_eq!(decode_module(&bytes).unwrap(), odd);
+        // the same with names, which a reader insists on
+        odd.name = "m".into();
+        odd.depends_on = vec!["base".into()];
+        odd.resources[1].attributes[0].0 = "0".into();
+        odd.resources[1].notify = vec![Target::Other { module: "n".into(), resource: "r".into() }];
+        assert_eq!(decode_module(&encode_module(&odd).unwrap()).unwrap(), odd);
     }
 
     #[test]
