@@ -98,3 +98,13 @@ create table lost_results (
     noticed_at integer not null,
     primary key (envoy_id, from_seq)
 ) strict, without rowid;
+
+-- The servers that are up, each with the signing key of its own.
+create table servers (
+    instance_id text primary key,
+    epoch integer not null,
+    key_id blob not null,
+    started_at integer not null,
+    -- When it last said that it is up.
+    seen_at integer not null
+) strict, without rowid;

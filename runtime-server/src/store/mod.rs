@@ -11,6 +11,7 @@ mod error;
 pub mod meta;
 pub mod runs;
 mod schema;
+pub mod servers;
 mod session;
 mod sqlite;
 pub mod tokens;
