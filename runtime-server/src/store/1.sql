@@ -44,7 +44,37 @@ create unique index envoys_by_hostname on envoys (hostname) where revoked_at is 
 create table releases (
     serial integer primary key,
     published_at integer not null,
-    digest blob not null
+    digest blob not null,
+    author text not null default '',
+    message text not null default '',
+    -- What changed, and on which envoys: JSON, or empty.
+    summary text not null default '',
+    blast_radius text not null default '',
+    rolled_back_from integer
+) strict;
+
+-- Files by the SHA-256 of their bytes.
+create table blobs (
+    hash blob primary key,
+    bytes blob not null
+) strict, without rowid;
+
+create table release_files (
+    serial integer not null references releases (serial) on delete cascade,
+    path text not null,
+    hash blob not null references blobs (hash),
+    primary key (serial, path)
+) strict, without rowid;
+
+create table publish_state (
+    only_row integer primary key,
+    -- Nothing is published before.
+    frozen_until integer not null default 0,
+    frozen_reason text not null default '',
+    -- The last policy that came, when it had errors.
+    refused_digest blob,
+    refused_at integer not null default 0,
+    refused_diagnostics text not null default ''
 ) strict;
 
 create table runs (

@@ -9,6 +9,7 @@ mod database;
 pub mod envoys;
 mod error;
 pub mod meta;
+pub mod releases;
 pub mod runs;
 mod schema;
 pub mod servers;
