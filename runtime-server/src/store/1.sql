@@ -41,6 +41,9 @@ create table envoys (
 -- A name belongs to one envoy at a time.
 create unique index envoys_by_hostname on envoys (hostname) where revoked_at is null;
 
+-- Those that were revoked are looked for whenever somebody changes something.
+create index envoys_revoked on envoys (revoked_at) where revoked_at is not null;
+
 create table releases (
     serial integer primary key,
     published_at integer not null,
