@@ -52,12 +52,36 @@ pub fn store(
             )?;
         if first.is_none() {
             insert(conn, envoy_id, report, digest, now)?;
+            if seq <= before {
+                found(conn, envoy_id, seq)?;
+            }
         }
         let repeated = first.is_some();
         let (acknowledged, lost) = acknowledge(conn, envoy_id, report, before, repeated, now)?;
         let contradicts = first.is_some_and(|d| d != digest);
         Ok(Stored { acknowledged, repeated, contradicts, number_reused, lost })
     })
+}
+
+/// A result that was taken for lost came after all: two drainers, or a disk that was put back.
+fn found(conn: &mut Connection, envoy_id: &str, seq: i64) -> Result<(), StoreError> {
+    let ranges = conn.rows(
+        "delete from lost_results where envoy_id = $1 and from_seq <= $2 and to_seq >= $2
+         returning from_seq, to_seq, noticed_at",
+        params![envoy_id, seq],
+        |r| Ok((r.get::<i64>(0)?, r.get::<i64>(1)?, r.get::<i64>(2)?)),
+    )?;
+    for (from, to, noticed_at) in ranges {
+        for (from, to) in [(from, seq - 1), (seq + 1, to)] {
+            if from <= to {
+                conn.execute(
+                    "insert into lost_results (envoy_id, from_seq, to_seq, noticed_at) values ($1, $2, $3, $4)",
+                    params![envoy_id, from, to, noticed_at],
+                )?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn insert(
@@ -380,6 +404,21 @@ mod tests {
             assert_eq!((stored.acknowledged, stored.lost), (4, Some((3, 3))));
             assert_eq!(lost(conn, "e1").unwrap(), [(3, 3)]);
             assert_eq!(put(conn, &report(5)).acknowledged, 5);
+        });
+    }
+
+    #[test]
+    fn what_was_taken_for_lost_and_comes_is_not_lost() {
+        on_each(|conn| {
+            enrolled(conn);
+            put(conn, &report(6));
+            assert_eq!(put(conn, &report(6)).lost, Some((1, 5)));
+            assert_eq!(put(conn, &report(3)).acknowledged, 6);
+            assert_eq!(lost(conn, "e1").unwrap(), [(1, 2), (4, 5)]);
+            for seq in [1, 5, 4, 2] {
+                put(conn, &report(seq));
+            }
+            assert!(lost(conn, "e1").unwrap().is_empty());
         });
     }
 
