@@ -4,6 +4,7 @@
 
 pub use compiler::policy::{ClassKey, Variant, VariantModule};
 use ir::{Hash, Value};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What checking a policy found.
@@ -28,6 +29,23 @@ pub struct Checked {
 #[error("{0}")]
 pub struct PolicyError(pub String);
 
+/// What of a host's traits can make a difference to its variant, nested as it was.
+pub fn shared(traits: &Value) -> Value {
+    let mut out = Value::Map(BTreeMap::new());
+    for (path, value) in compiler::facts::shared_traits(traits) {
+        let mut at = &mut out;
+        for step in path.split('.') {
+            if !matches!(at, Value::Map(_)) {
+                *at = Value::Map(BTreeMap::new());
+            }
+            let Value::Map(map) = at else { break };
+            at = map.entry(step.into()).or_default();
+        }
+        *at = value;
+    }
+    out
+}
+
 /// A policy in memory. Owned by one thread at a time.
 pub trait Policy: Send {
     /// Reads what changed on disk; the changed files.
@@ -38,6 +56,8 @@ pub trait Policy: Send {
     fn check(&self) -> Checked;
     /// The class of a (lower-case) host name; `None` when no node entry matches.
     fn class_of(&self, hostname: &str) -> Option<ClassKey>;
+    /// Changes when [`Policy::class_of`] may answer otherwise than before.
+    fn layout(&self) -> Hash;
     /// What hosts of a class with such traits get.
     fn variant(&self, class: &ClassKey, traits: &Value) -> Result<Arc<Variant>, PolicyError>;
 }
@@ -46,4 +66,24 @@ pub trait Policy: Send {
 pub trait PolicySource: Send + Sync {
     /// Reads the policy from scratch.
     fn open(&self) -> Result<Box<dyn Policy>, PolicyError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_shared_is_kept_and_where_it_was() {
+        let map = |pairs: &[(&str, Value)]| {
+            Value::Map(pairs.iter().map(|(k, v)| (Arc::from(*k), v.clone())).collect())
+        };
+        let shared_part = map(&[("arch", "x86_64".into()), ("family", "debian".into())]);
+        let traits = map(&[
+            ("os", shared_part.clone()),
+            ("network", map(&[("hostname", "web-01".into())])),
+            ("unheard_of", Value::Int(1)),
+        ]);
+        assert_eq!(shared(&traits), map(&[("os", shared_part)]));
+        assert_eq!(shared(&Value::Null), map(&[]));
+    }
 }

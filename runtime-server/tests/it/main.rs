@@ -6,5 +6,6 @@ mod command;
 mod enrolment;
 mod harness;
 mod key;
+mod limits;
 mod report;
 mod request;
