@@ -5,7 +5,7 @@
 pub use compiler::policy::{ClassKey, Variant, VariantModule};
 use ir::{Hash, Value};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// What checking a policy found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,21 +29,29 @@ pub struct Checked {
 #[error("{0}")]
 pub struct PolicyError(pub String);
 
+/// Where the shared traits of this compiler stand in a host's.
+static SHARED: LazyLock<Vec<Vec<Arc<str>>>> = LazyLock::new(|| {
+    let shared = compiler::schema::schema().traits.iter().filter(|(_, t)| t.shared);
+    shared.map(|(path, _)| path.split('.').map(Arc::from).collect()).collect()
+});
+
 /// What of a host's traits can make a difference to its variant, nested as it was.
 pub fn shared(traits: &Value) -> Value {
-    let mut out = Value::Map(BTreeMap::new());
-    for (path, value) in compiler::facts::shared_traits(traits) {
-        let mut at = &mut out;
-        for step in path.split('.') {
-            if !matches!(at, Value::Map(_)) {
-                *at = Value::Map(BTreeMap::new());
+    let mut out = BTreeMap::new();
+    for path in SHARED.iter() {
+        let value = traits.at(path).filter(|value| **value != Value::Null);
+        if let (Some(value), Some((last, before))) = (value, path.split_last()) {
+            let mut at = &mut out;
+            for step in before {
+                let inner = at.entry(step.clone()).or_insert_with(|| Value::Map(BTreeMap::new()));
+                // No shared trait is below another one; a test holds the library to it.
+                let Value::Map(inner) = inner else { return traits.clone() };
+                at = inner;
             }
-            let Value::Map(map) = at else { break };
-            at = map.entry(step.into()).or_default();
+            at.insert(last.clone(), value.clone());
         }
-        *at = value;
     }
-    out
+    Value::Map(out)
 }
 
 /// A policy in memory. Owned by one thread at a time.
@@ -71,6 +79,13 @@ pub trait PolicySource: Send + Sync {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_shared_trait_is_below_another() {
+        let below = |a: &[Arc<str>], b: &[Arc<str>]| a.len() < b.len() && b.starts_with(a);
+        assert!(SHARED.iter().all(|a| !SHARED.iter().any(|b| below(a, b))));
+        assert!(SHARED.len() > 3);
+    }
 
     #[test]
     fn only_what_is_shared_is_kept_and_where_it_was() {

@@ -92,9 +92,27 @@ impl Findings {
     }
 }
 
+/// What checking one signature costs on this machine now, in microseconds of CPU: with other load on it, everything costs
+/// more, and this says how much more.
+fn yardstick() -> f64 {
+    let key = ed25519_dalek::SigningKey::from_bytes(&[7; 32]);
+    let signature = ir::signing::sign(&key, ir::signing::Domain::Request, b"yardstick");
+    let rounds = 2000;
+    let begin = usage(std::process::id()).unwrap_or_default().cpu;
+    for _ in 0..rounds {
+        let good =
+            ir::signing::verify(&key.verifying_key(), ir::signing::Domain::Request, b"yardstick", &signature);
+        std::hint::black_box(good);
+    }
+    let cpu = usage(std::process::id()).unwrap_or_default().cpu.saturating_sub(begin);
+    cpu.as_secs_f64() * 1e6 / f64::from(rounds)
+}
+
 /// Plays one.
 pub async fn play(scenario: Scenario, size: Size, dir: &Path) -> Result<Findings, Problem> {
     let mut findings = Findings::default();
+    let each = yardstick();
+    findings.note("signature_us", format!("yardstick  {each:.0} us to check one signature"), json!(each));
     match scenario {
         Scenario::Steady => steady(&mut Fleet::start(size, dir, false)?, &mut findings).await?,
         Scenario::Reconnect => reconnect(&mut Fleet::start(size, dir, false)?, &mut findings).await?,
@@ -190,10 +208,16 @@ fn set_up(size: Size, dir: &Path, seen: bool) -> Result<(Server, Population), Pr
 }
 
 async fn steady(fleet: &mut Fleet, findings: &mut Findings) -> Result<(), Problem> {
-    let empty = fleet.usage()?;
+    // What the first half costs besides is everything that is made once, such as the variants.
+    let rest = fleet.envoys.split_off(fleet.envoys.len() / 2);
     fleet.warm(findings, true).await?;
+    let half = fleet.usage()?;
+    let (first, second) = (std::mem::take(&mut fleet.envoys), rest.len().max(1) as u64);
+    fleet.envoys = rest;
+    fleet.warm(findings, true).await?;
+    fleet.envoys.splice(0..0, first);
     let before = fleet.usage()?;
-    let each = before.rss.saturating_sub(empty.rss) / fleet.envoys.len().max(1) as u64;
+    let each = before.rss.saturating_sub(half.rss) / second;
     let line = format!("memory     {each} bytes of the server for each open connection with its envoy");
     findings.note("bytes_per_connection", line, json!(each));
     let load = Load::rate(fleet.size.rate, fleet.size.seconds);
