@@ -172,7 +172,7 @@ impl Envoy {
 }
 
 /// Equal texts of many rows, held once.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Names(HashMap<String, Arc<str>>);
 
 impl Names {
@@ -223,28 +223,23 @@ impl KnownFacts {
 pub struct FleetIndex {
     envoys: RwLock<HashMap<Arc<str>, Arc<Envoy>>>,
     facts: Mutex<KnownFacts>,
+    names: Mutex<Names>,
     dirty: Mutex<Vec<Arc<Envoy>>>,
 }
 
 impl FleetIndex {
-    /// From the store.
-    pub fn load(rows: Vec<EnvoyRow>) -> Self {
-        let index = FleetIndex::default();
-        let mut names = Names::default();
-        rows.into_iter().for_each(|row| index.insert(row, &mut names));
-        index
+    /// Those of the store.
+    pub fn extend(&self, rows: Vec<EnvoyRow>) {
+        rows.into_iter().for_each(|row| self.add(row));
     }
 
     /// A new one.
     pub fn add(&self, row: EnvoyRow) {
-        self.insert(row, &mut Names::default());
-    }
-
-    fn insert(&self, row: EnvoyRow, names: &mut Names) {
         let id = row.id.clone();
         let traits = row.traits.as_deref().and_then(|traits| ir::wire::decode_value(traits).ok());
         let facts = traits.map(|traits| self.facts(&traits));
-        match Envoy::new(row, facts, names) {
+        let envoy = Envoy::new(row, facts, &mut lock(&self.names));
+        match envoy {
             Some(envoy) => {
                 let mut envoys = self.envoys.write().unwrap_or_else(PoisonError::into_inner);
                 envoys.insert(envoy.id.clone(), Arc::new(envoy));
@@ -361,7 +356,8 @@ mod tests {
 
     #[test]
     fn equal_hosts_hold_their_traits_together() {
-        let index = FleetIndex::load(vec![row(1, "debian"), row(2, "rhel"), row(3, "debian")]);
+        let index = FleetIndex::default();
+        index.extend(vec![row(1, "debian"), row(2, "rhel"), row(3, "debian")]);
         let facts = |id| index.get(id).unwrap().kind().facts.unwrap();
         assert!(Arc::ptr_eq(&facts("e1"), &facts("e3")));
         assert_ne!(facts("e1").number, facts("e2").number);
@@ -375,7 +371,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_could_not_be_stored_is_kept_and_nothing_newer_is_overwritten() {
-        let index = FleetIndex::load(vec![row(1, "debian"), row(2, "debian")]);
+        let index = FleetIndex::default();
+        index.extend(vec![row(1, "debian"), row(2, "debian")]);
         for id in ["e2", "e1", "e1"] {
             let envoy = index.get(id).unwrap();
             envoy.state.lock().await.unsaved = Some(id.as_bytes().into());

@@ -22,6 +22,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+/// Envoys that are read from the store at once.
+const PAGE: u32 = 5000;
 /// Requests under way when the server is told to stop have this long to finish.
 const DRAIN: Duration = Duration::from_secs(10);
 /// How long a batch waits to be stored, and a revocation to be noticed.
@@ -210,7 +212,16 @@ async fn context(
     let mut fresh = [0; 32];
     getrandom::fill(&mut fresh)?;
     let secrets = Secrets::new(config.secrets.clone(), meta::secret_version_key(&mut conn, fresh)?);
-    let fleet = FleetIndex::load(envoys::list(&conn)?);
+    let fleet = FleetIndex::default();
+    let mut last = String::new();
+    loop {
+        let page = envoys::page(&conn, &last, PAGE)?;
+        match page.last() {
+            Some(row) => last.clone_from(&row.id),
+            None => break,
+        }
+        fleet.extend(page);
+    }
     let store = Store::start(conn);
     let keys = KeyRing::start(&config.cluster_id, signer, fixed, &store, clock.clone()).await?;
     // What agents would say to it; better said now.

@@ -108,6 +108,13 @@ pub fn list(conn: &Connection) -> Result<Vec<EnvoyRow>, StoreError> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// So many of them from the first after an id on, by id: a large fleet is never in memory twice.
+pub fn page(conn: &Connection, after: &str, most: u32) -> Result<Vec<EnvoyRow>, StoreError> {
+    let mut statement = conn.prepare_cached(&format!("{SELECT} where id > ? order by id limit ?"))?;
+    let rows = statement.query_map(params![after, most], row)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// The active envoy of that name, or the one of that id.
 pub fn find(conn: &Connection, name_or_id: &str) -> Result<Option<EnvoyRow>, StoreError> {
     let sql = format!("{SELECT} where id = ?1 or (hostname = lower(?1) and revoked_at is null)");
@@ -247,6 +254,20 @@ pub(crate) mod tests {
         let mut same_key = candidate(&conn, 3, "web-03");
         same_key.public_key = [1; 32];
         assert_eq!(enrol(&mut conn, &same_key, 8).unwrap(), Err(EnrolError::KeyTaken));
+    }
+
+    #[test]
+    fn pages_hold_everybody_once() {
+        let mut conn = in_memory();
+        for n in 1..=3 {
+            let one = candidate(&conn, n, &format!("h{n}"));
+            enrol(&mut conn, &one, 5).unwrap().unwrap();
+        }
+        let ids = |after| page(&conn, after, 2).unwrap().into_iter().map(|row| row.id).collect::<Vec<_>>();
+        assert_eq!(
+            (ids(""), ids("e2"), ids("e3")),
+            (vec!["e1".into(), "e2".into()], vec!["e3".into()], vec![])
+        );
     }
 
     #[test]
