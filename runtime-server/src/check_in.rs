@@ -4,6 +4,7 @@
 //! alone: a changed trait or a rotated secret changes one envoy's bundle while the number stands still. While
 //! nothing changed, the answer is made from memory.
 
+use crate::assign::{self, Assignment};
 use crate::catalog::{NoVariant, Plan, content_of};
 use crate::context::Context;
 use crate::fleet::{Envoy, State};
@@ -11,7 +12,6 @@ use crate::live_key::{KeyError, LiveKey, MAX_JUMP};
 use crate::policy::Variant;
 use crate::reject::Reject;
 use crate::secrets::{Secret, SecretError};
-use crate::store::envoys;
 use ir::manifest::{ModuleRow, SecretRef};
 use ir::{Hash, Lease, Manifest, wire};
 use protocol::pb::check_in_reply::Answer;
@@ -210,7 +210,7 @@ async fn secrets(
 /// Gives new content a new number and stores it before it is sent; follows an envoy that knows a higher
 /// one, which is how a restored database shows.
 async fn sequence(
-    context: &Context,
+    context: &Arc<Context>,
     envoy: &Envoy,
     state: &mut State,
     request: &CheckInRequest,
@@ -238,8 +238,9 @@ async fn sequence(
             "an envoy knows a later bundle than this database: was a backup restored?"
         );
     }
-    let (id, stored, told) = (envoy.id.clone(), content.clone(), version.clone());
-    context.store.call(move |conn| envoys::assign(conn, &id, seq, &stored, &told)).await?;
+    let assignment =
+        Assignment { id: envoy.id.clone(), seq, content: content.clone(), policy_version: version.clone() };
+    assign::store(context, assignment).await?;
     state.seq = seq;
     state.content = content.clone();
     Ok(None)

@@ -1,5 +1,6 @@
 //! The parts of a running server that its requests share.
 
+use crate::assign::Assignments;
 use crate::catalog::{Candidate, Catalog, Reach};
 use crate::clock::Clock;
 use crate::config::CheckIn;
@@ -30,6 +31,8 @@ pub struct Context {
     pub fleet: FleetIndex,
     /// What is served.
     pub catalog: Catalog,
+    /// Numbers of bundles on their way to the store.
+    pub assignments: Assignments,
     /// How busy it all is.
     pub pace: Pace,
     /// Secrets.

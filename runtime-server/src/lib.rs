@@ -7,6 +7,7 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing test may panic")
 )]
 
+pub mod assign;
 pub mod authorise;
 pub mod catalog;
 pub mod check_in;

@@ -13,9 +13,10 @@ use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
 use runtime_server::clock::Clock;
 use runtime_server::config::Config;
 use runtime_server::pki::{self, Ca, Csr};
+use runtime_server::store::value::{Param, ToParam, params};
+use runtime_server::store::{self, Database};
 use rustls_pki_types::CertificateDer;
 use std::error::Error;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Anything that keeps a simulation from being set up; for people.
@@ -26,7 +27,7 @@ pub struct Population {
     /// What its envoys share.
     pub cluster: Arc<Cluster>,
     ca: Ca,
-    database: PathBuf,
+    database: Database,
     entries: usize,
     /// Traits of the usual distributions, without what is a host's own.
     kinds: Vec<Value>,
@@ -96,32 +97,30 @@ impl Population {
 
     /// Writes the rows of the first `envoys`; as if each had checked in once when `seen`.
     pub fn register(&self, envoys: usize, seen: bool) -> Result<(), Problem> {
-        let mut db = rusqlite::Connection::open(&self.database)?;
+        let mut db = store::open(&self.database, false)?;
         let now = i64::try_from(Clock::system().now())?;
-        // Nothing of this has to survive anything.
-        db.execute_batch("pragma synchronous = off; pragma cache_size = -500000")?;
-        let tx = db.transaction()?;
-        {
-            let mut insert = tx.prepare(
-                "insert into envoys (id, hostname, public_key, seal_key, enrolled_at, traits, last_seen)
-                 values (?, ?, ?, ?, ?, ?, ?)",
-            )?;
-            for number in 0..envoys {
-                let key = SigningKey::from_bytes(&Self::seed(number, "key")).verifying_key();
-                let traits = if seen { Some(self.traits(number)?) } else { None };
-                insert.execute(rusqlite::params![
-                    Self::id(number),
-                    self.hostname(number),
-                    key.as_bytes().as_slice(),
-                    // Nothing is sealed for a simulated fleet.
-                    Self::seed(number, "seal").as_slice(),
-                    now,
-                    traits,
-                    seen.then_some(now),
-                ])?;
+        // In the order of the table, which is written front to back then.
+        let mut ids: Vec<(String, usize)> = (0..envoys).map(|number| (Self::id(number), number)).collect();
+        ids.sort_unstable();
+        for some in ids.chunks(20_000) {
+            let mut rows = Vec::with_capacity(some.len());
+            for (id, number) in some {
+                let key = SigningKey::from_bytes(&Self::seed(*number, "key")).verifying_key().to_bytes();
+                let traits = if seen { Some(self.traits(*number)?) } else { None };
+                // Nothing is sealed for a simulated fleet.
+                rows.push((id, self.hostname(*number), key, Self::seed(*number, "seal"), traits));
             }
+            db.transaction(|db| {
+                for (id, hostname, key, seal_key, traits) in &rows {
+                    db.execute(
+                        "insert into envoys (id, hostname, public_key, seal_key, enrolled_at, traits, last_seen)
+                         values ($1, $2, $3, $4, $5, $6, $7)",
+                        params![id, hostname, key, seal_key, now, traits, seen.then_some(now)],
+                    )?;
+                }
+                Ok(())
+            })?;
         }
-        tx.commit()?;
         Ok(())
     }
 
