@@ -64,7 +64,9 @@ async fn work(context: Arc<Context>) {
         let (batch, answers): (Vec<Assignment>, Vec<_>) = waiting.into_iter().unzip();
         let stored = context.store.call(move |conn| {
             conn.transaction(|conn| {
-                batch.iter().try_for_each(|a| envoys::assign(conn, &a.id, a.seq, &a.content, &a.policy_version))
+                batch
+                    .iter()
+                    .try_for_each(|a| envoys::assign(conn, &a.id, a.seq, &a.content, &a.policy_version))
             })
         });
         let stored = stored.await;

@@ -274,15 +274,17 @@ pub(crate) mod tests {
     #[test]
     fn pages_hold_everybody_once() {
         on_each(|conn| {
-        for n in 1..=3 {
-            let one = candidate(conn, n, &format!("h{n}"));
-            enrol(conn, &one, 5).unwrap().unwrap();
-        }
-        let mut ids = |after| page(conn, after, 2).unwrap().into_iter().map(|row| row.id).collect::<Vec<_>>();
-        assert_eq!(
-            (ids(""), ids("e2"), ids("e3")),
-            (vec!["e1".into(), "e2".into()], vec!["e3".into()], vec![])
-        );
+            for n in 1..=3 {
+                let one = candidate(conn, n, &format!("h{n}"));
+                enrol(conn, &one, 5).unwrap().unwrap();
+            }
+            let mut ids =
+                |after| page(conn, after, 2).unwrap().into_iter().map(|row| row.id).collect::<Vec<_>>();
+            assert_eq!(
+                (ids(""), ids("e2"), ids("e3")),
+                (vec!["e1".into(), "e2".into()], vec!["e3".into()], vec![])
+            );
+        });
     }
 
     #[test]

@@ -13,7 +13,7 @@ use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
 use runtime_server::clock::Clock;
 use runtime_server::config::Config;
 use runtime_server::pki::{self, Ca, Csr};
-use runtime_server::store::value::{Param, ToParam, params};
+use runtime_server::store::value::ToParam;
 use runtime_server::store::{self, Database};
 use rustls_pki_types::CertificateDer;
 use std::error::Error;
@@ -115,7 +115,15 @@ impl Population {
                     db.execute(
                         "insert into envoys (id, hostname, public_key, seal_key, enrolled_at, traits, last_seen)
                          values ($1, $2, $3, $4, $5, $6, $7)",
-                        params![id, hostname, key, seal_key, now, traits, seen.then_some(now)],
+                        &[
+                            id.to_param(),
+                            hostname.to_param(),
+                            key.to_param(),
+                            seal_key.to_param(),
+                            now.to_param(),
+                            traits.to_param(),
+                            seen.then_some(now).to_param(),
+                        ],
                     )?;
                 }
                 Ok(())

@@ -31,6 +31,9 @@ pub enum Scenario {
     Storm,
 }
 
+/// Pauses that an envoy makes before it gives up where it was asked to persist.
+const ATTEMPTS: u32 = 7;
+
 /// How large and how long.
 #[derive(Clone, Copy, Debug)]
 pub struct Size {
@@ -145,7 +148,8 @@ impl Fleet {
 
     /// One check-in of each `stays`, spread so that neither side is busy; it has to bring `news`.
     async fn each(&self, over: Duration, news: News, stays: bool) -> Outcome {
-        load::run(Load { requests: self.envoys.len(), over }, |n| self.request(n, news, stays, false)).await
+        load::run(Load { requests: self.envoys.len(), over }, |n| self.request(n, news, stays, false, true))
+            .await
     }
 
     fn request(
@@ -154,12 +158,24 @@ impl Fleet {
         news: News,
         stays: bool,
         reports: bool,
+        persists: bool,
     ) -> impl Future<Output = Result<(), String>> + Send + 'static {
         let envoy = self.envoys.get(n % self.envoys.len().max(1)).cloned();
         async move {
             let envoy = envoy.ok_or("an empty fleet")?;
             let mut envoy = envoy.lock().await;
-            let got = envoy.check_in().await;
+            let mut got = envoy.check_in().await;
+            // An agent tries again after a pause that grows and is never the same; how long the server makes it wait
+            // counts.
+            for attempt in 0..if persists { ATTEMPTS } else { 0 } {
+                if got.is_ok() {
+                    break;
+                }
+                let most = 1u32 << attempt;
+                let share = f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX);
+                tokio::time::sleep(Duration::from_secs_f64(share * f64::from(most))).await;
+                got = envoy.check_in().await;
+            }
             if reports && got.is_ok() {
                 envoy.report(2).await?;
             }
@@ -221,7 +237,7 @@ async fn steady(fleet: &mut Fleet, findings: &mut Findings) -> Result<(), Proble
     let line = format!("memory     {each} bytes of the server for each open connection with its envoy");
     findings.note("bytes_per_connection", line, json!(each));
     let load = Load::rate(fleet.size.rate, fleet.size.seconds);
-    let outcome = load::run(load, |n| fleet.request(n, News::Same, true, false)).await;
+    let outcome = load::run(load, |n| fleet.request(n, News::Same, true, false, false)).await;
     findings.phase("steady", "check-ins without news", &outcome, before, fleet.usage()?);
     Ok(())
 }
@@ -230,7 +246,7 @@ async fn reconnect(fleet: &mut Fleet, findings: &mut Findings) -> Result<(), Pro
     fleet.warm(findings, false).await?;
     let before = fleet.usage()?;
     let load = Load::rate(fleet.size.rate, fleet.size.seconds);
-    let outcome = load::run(load, |n| fleet.request(n, News::Same, false, false)).await;
+    let outcome = load::run(load, |n| fleet.request(n, News::Same, false, false, false)).await;
     findings.phase("reconnect", "check-ins on new connections", &outcome, before, fleet.usage()?);
     Ok(())
 }
@@ -239,7 +255,7 @@ async fn report(fleet: &mut Fleet, findings: &mut Findings) -> Result<(), Proble
     fleet.warm(findings, true).await?;
     let before = fleet.usage()?;
     let load = Load::rate(fleet.size.rate, fleet.size.seconds);
-    let outcome = load::run(load, |n| fleet.request(n, News::Same, true, true)).await;
+    let outcome = load::run(load, |n| fleet.request(n, News::Same, true, true, false)).await;
     findings.phase("report", "check-ins with a report", &outcome, before, fleet.usage()?);
     Ok(())
 }
