@@ -231,7 +231,8 @@ async fn steady(fleet: &mut Fleet, findings: &mut Findings) -> Result<(), Proble
     let (first, second) = (std::mem::take(&mut fleet.envoys), rest.len().max(1) as u64);
     fleet.envoys = rest;
     fleet.warm(findings, true).await?;
-    fleet.envoys.splice(0..0, first);
+    let rest = std::mem::replace(&mut fleet.envoys, first);
+    fleet.envoys.extend(rest);
     let before = fleet.usage()?;
     let each = before.rss.saturating_sub(half.rss) / second;
     let line = format!("memory     {each} bytes of the server for each open connection with its envoy");
