@@ -4,6 +4,7 @@
 //! envoy is who it says when three things agree: the key of its TLS certificate, the id it signed, and the key
 //! registered for that id.
 
+use crate::connection::Peer;
 use crate::context::Context;
 use crate::fleet::Envoy;
 use crate::reject::Reject;
@@ -64,9 +65,11 @@ pub fn envoy(context: &Context, rpc: Rpc, request: &Request<SignedRequest>) -> R
     if !MATRIX.contains(&(rpc.path(), Requirement::Envoy(rpc))) {
         return Err(Reject::Internal);
     }
-    let certificates = request.peer_certs().ok_or(Reject::NoClientCertificate)?;
-    let certificate = certificates.first().ok_or(Reject::NoClientCertificate)?;
-    let tls_key = protocol::ed25519_key(certificate).ok_or(Reject::WrongEnvoy)?;
+    let tls_key = match request.extensions().get() {
+        Some(Peer::Key(key)) => *key,
+        Some(Peer::Other) => return Err(Reject::WrongEnvoy),
+        Some(Peer::Stranger) | None => return Err(Reject::NoClientCertificate),
+    };
 
     let signed = request.get_ref();
     let claimed = request::peek(signed)?;

@@ -4,14 +4,15 @@
 //! alone: a changed trait or a rotated secret changes one envoy's bundle while the number stands still. While
 //! nothing changed, the answer is made from memory.
 
-use crate::catalog::NoVariant;
+use crate::assign;
+use crate::catalog::{NoVariant, Plan, content_of};
 use crate::context::Context;
-use crate::fleet::{Envoy, Plan, State};
-use crate::live_key::{KeyError, LiveKey, MAX_JUMP};
+use crate::fleet::{Envoy, State};
+use crate::live_key::{KeyError, LiveKey};
 use crate::policy::Variant;
 use crate::reject::Reject;
 use crate::secrets::{Secret, SecretError};
-use crate::store::envoys::{self, Assigned, Wanted};
+use crate::store::envoys::{Assigned, Wanted};
 use ir::manifest::{ModuleRow, SecretRef};
 use ir::{Hash, Lease, Manifest, wire};
 use protocol::pb::check_in_reply::Answer;
@@ -27,15 +28,9 @@ const ENVELOPE_ROOM: usize = 1 << 20;
 
 /// A reply with the time to come back.
 pub fn reply(context: &Context, answer: Answer) -> CheckInReply {
-    CheckInReply {
-        answer: Some(answer),
-        next_check_in: interval_ms(context),
-        jitter_percent: context.checkin.jitter_percent,
-    }
-}
-
-fn interval_ms(context: &Context) -> u32 {
-    u32::try_from(context.checkin.interval.as_millis()).unwrap_or(u32::MAX)
+    let (next_check_in, jitter_percent) =
+        context.pace.asked(context.checkin.interval, context.checkin.jitter_percent);
+    CheckInReply { answer: Some(answer), next_check_in, jitter_percent }
 }
 
 /// The statement of the live key for an agent that named another one; of a newer key, if the agent has seen a
@@ -59,7 +54,7 @@ fn refusal(code: &str, message: String) -> Answer {
 /// Decides.
 pub async fn answer(
     context: &Arc<Context>,
-    envoy: &Envoy,
+    envoy: &Arc<Envoy>,
     header: &RequestHeader,
     request: CheckInRequest,
 ) -> Result<Answer, Reject> {
@@ -68,15 +63,16 @@ pub async fn answer(
     }
     let mut state = envoy.state.lock().await;
     state.last_seen = context.clock.now();
-    state.interval_ms = interval_ms(context).into();
-    if state.agent_version != request.agent_version {
-        state.agent_version =
+    state.interval_ms = context.pace.asked(context.checkin.interval, 0).0.into();
+    if *state.agent_version != *request.agent_version {
+        let version: String =
             request.agent_version.chars().filter(|c| c.is_ascii_graphic()).take(64).collect();
+        state.agent_version = version.into();
     }
     context.fleet.touch(envoy);
 
     // Taken in even when the answer is a refusal: the agent will not send them again.
-    let known = take_traits(&mut state, &request)?;
+    let known = take_traits(context, envoy, &mut state, &request)?;
     let live = context.keys.current();
     // The epoch of another server is as good as ours.
     if request.epoch > live.epoch && !context.keys.is_ours(request.epoch, &context.store).await? {
@@ -90,7 +86,7 @@ pub async fn answer(
     if !known {
         return Ok(Answer::NeedTraits(pb::Unit {}));
     }
-    let plan = match plan(context, envoy, &mut state).await? {
+    let plan = match plan(context, envoy).await? {
         Ok(plan) => plan,
         Err(e) => return Ok(no_variant(envoy, &e)),
     };
@@ -101,8 +97,11 @@ pub async fn answer(
             return Ok(refusal("secret-missing", e.to_string()));
         }
     };
-    let content = content(&plan.variant, &secrets);
-    let version = format!("{}.{}.{content}", plan.serial, live.epoch);
+    let content = plan.content.clone().unwrap_or_else(|| {
+        let versions: Vec<_> = secrets.iter().map(|(path, s)| (path.as_str(), s.version.as_str())).collect();
+        content_of(&plan.variant, &versions)
+    });
+    let version = plan.policy_version(live.epoch, &content);
     if let Some(refused) = sequence(context, envoy, &mut state, &request, &content, &version).await? {
         return Ok(refused);
     }
@@ -119,23 +118,30 @@ pub async fn answer(
         seq: state.seq,
     };
     let whole = request.state_fingerprint == plan.variant.merkle_root.0;
-    if whole && request.policy_version == bundle.version {
+    if whole && *request.policy_version == *bundle.version {
         let lease = request.renew.then(|| bundle.lease());
-        return Ok(Answer::NoChange(pb::NoChange { policy_version: bundle.version, manifest: None, lease }));
+        let policy_version = request.policy_version;
+        return Ok(Answer::NoChange(pb::NoChange { policy_version, manifest: None, lease }));
     }
     if whole && request.policy_version.rsplit('.').next() == Some(&content) {
         let (manifest, lease) = (Some(bundle.manifest()), Some(bundle.lease()));
-        return Ok(Answer::NoChange(pb::NoChange { policy_version: bundle.version, manifest, lease }));
+        let policy_version = bundle.version.to_string();
+        return Ok(Answer::NoChange(pb::NoChange { policy_version, manifest, lease }));
     }
     Ok(bundle.answer(&request.held_modules))
 }
 
 /// False when they have to be asked for.
-fn take_traits(state: &mut State, request: &CheckInRequest) -> Result<bool, Reject> {
+fn take_traits(
+    context: &Context,
+    envoy: &Envoy,
+    state: &mut State,
+    request: &CheckInRequest,
+) -> Result<bool, Reject> {
     let digest = Hash::from_slice(&request.traits_digest)
         .ok_or(Reject::Malformed("the digest of the traits has 32 bytes"))?;
     let Some(traits) = &request.traits else {
-        return Ok(state.traits.is_some() && state.traits_digest == digest);
+        return Ok(state.traits_digest == digest && envoy.has_facts());
     };
     if traits.len() > MAX_TRAITS_BYTES {
         return Err(Reject::Malformed("the traits are too large"));
@@ -143,48 +149,32 @@ fn take_traits(state: &mut State, request: &CheckInRequest) -> Result<bool, Reje
     if Hash::of(traits) != digest {
         return Err(Reject::Malformed("the traits do not fit their digest"));
     }
-    if state.traits.is_none() || state.traits_digest != digest {
-        match wire::decode_value(traits) {
-            Ok(ir::Value::Map(_)) => {}
-            _ => return Err(Reject::Malformed("the traits are not an encoded map")),
-        }
-        state.traits = Some(traits.as_slice().into());
+    if state.traits_digest != digest || !envoy.has_facts() {
+        let Ok(value @ ir::Value::Map(_)) = wire::decode_value(traits) else {
+            return Err(Reject::Malformed("the traits are not an encoded map"));
+        };
+        envoy.set_facts(context.fleet.facts(&value));
+        state.unsaved = Some(traits.as_slice().into());
         state.traits_digest = digest;
-        state.traits_stored = false;
     }
     Ok(true)
 }
 
-/// The variant: the one of last time, unless the release or the traits are others.
-async fn plan(
-    context: &Arc<Context>,
-    envoy: &Envoy,
-    state: &mut State,
-) -> Result<Result<Plan, NoVariant>, Reject> {
-    let generation = context.catalog.release().map(|r| r.generation);
-    if let Some(plan) = &state.plan
-        && Some(plan.generation) == generation
-        && plan.traits_digest == state.traits_digest
-    {
-        return Ok(Ok(plan.clone()));
+/// From memory, unless nobody like this envoy was here since the release.
+async fn plan(context: &Arc<Context>, envoy: &Arc<Envoy>) -> Result<Result<Arc<Plan>, NoVariant>, Reject> {
+    let kind = envoy.kind();
+    if let Some(known) = context.catalog.known(&envoy.hostname, &kind) {
+        return Ok(known);
     }
-    let (this, hostname, traits) = (context.clone(), envoy.hostname.clone(), state.traits.clone());
-    let found = tokio::task::spawn_blocking(move || {
-        let traits = traits.and_then(|t| wire::decode_value(&t).ok()).unwrap_or_default();
-        this.catalog.variant(&hostname, &traits)
-    });
+    let Some(facts) = kind.facts else { return Err(Reject::Internal) };
+    let (this, host) = (context.clone(), envoy.clone());
+    let found = tokio::task::spawn_blocking(move || this.catalog.plan(&host.hostname, &facts));
     let found = found.await.map_err(|e| {
         tracing::error!(envoy = %envoy.id, host = envoy.hostname, error = %e, "compiling a variant crashed");
         Reject::Internal
     })?;
-    Ok(found.map(|(release, variant)| {
-        let plan = Plan {
-            generation: release.generation,
-            serial: release.serial,
-            traits_digest: state.traits_digest,
-            variant,
-        };
-        state.plan = Some(plan.clone());
+    Ok(found.and_then(|(placed, plan)| {
+        envoy.set_class(placed);
         plan
     }))
 }
@@ -219,46 +209,28 @@ async fn secrets(
     read.await.map_err(|_| Reject::Internal)
 }
 
-/// Identifies everything an agent acts on: equal strings, equal bundles.
-fn content(variant: &Variant, secrets: &Secrets) -> String {
-    let mut bytes = Vec::from(variant.merkle_root.0);
-    let mut field = |field: &[u8]| {
-        bytes.extend_from_slice(&(field.len() as u64).to_be_bytes());
-        bytes.extend_from_slice(field);
-    };
-    let order: Vec<u8> = variant.run_order.iter().flat_map(|at| at.to_be_bytes()).collect();
-    field(&order);
-    field(&(variant.required_features.len() as u64).to_be_bytes());
-    variant.required_features.iter().for_each(|f| field(f.as_bytes()));
-    for (path, secret) in secrets {
-        field(path.as_bytes());
-        field(secret.version.as_bytes());
-    }
-    Hash::of(&bytes).to_string()[..32].to_owned()
-}
-
 /// Gives new content a new number and stores it before it is sent; follows an envoy that knows a higher one than the
 /// database, which is how a restored database shows. An envoy that only knows a higher one than this server was
 /// answered by another one.
 async fn sequence(
-    context: &Context,
+    context: &Arc<Context>,
     envoy: &Envoy,
     state: &mut State,
     request: &CheckInRequest,
-    content: &str,
-    version: &str,
+    content: &Arc<str>,
+    version: &Arc<str>,
 ) -> Result<Option<Answer>, Reject> {
-    if request.seq <= state.seq && state.content == content {
+    if request.seq <= state.seq && state.content == *content {
         return Ok(None);
     }
     let wanted = Wanted {
         id: envoy.id.to_string(),
-        content: content.to_owned(),
-        policy_version: version.to_owned(),
+        content: content.to_string(),
+        policy_version: version.to_string(),
         reported: request.seq,
-        held: request.policy_version.rsplit('.').next() == Some(content),
+        held: request.policy_version.rsplit('.').next() == Some(&**content),
     };
-    let assigned = context.store.call(move |conn| envoys::assign(conn, &wanted, MAX_JUMP)).await?;
+    let assigned = assign::store(context, wanted).await?;
     let Assigned { seq, known } = match assigned {
         Ok(assigned) => assigned,
         Err(known) => {
@@ -277,7 +249,7 @@ async fn sequence(
         );
     }
     state.seq = seq;
-    state.content = content.to_owned();
+    state.content = content.clone();
     Ok(None)
 }
 
@@ -289,7 +261,7 @@ struct Bundle<'a> {
     plan: &'a Plan,
     secrets: &'a Secrets,
     live: &'a LiveKey,
-    version: String,
+    version: Arc<str>,
     seq: u64,
 }
 
@@ -303,7 +275,7 @@ impl Bundle<'_> {
             epoch: self.live.epoch,
             seq: self.seq,
             release_serial: self.plan.serial,
-            policy_version: self.version.clone(),
+            policy_version: self.version.to_string(),
             ir_format: ir::IR_FORMAT,
             merkle_root: variant.merkle_root,
             vars_hash: variant.vars_hash,

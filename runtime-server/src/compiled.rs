@@ -54,6 +54,17 @@ impl Policy for Compiled {
         self.0.class_of(hostname)
     }
 
+    fn layout(&self) -> Hash {
+        let (db, project) = self.0.queries();
+        let nodes = &compiler::resolve::index::index(db, project).nodes;
+        let texts = nodes.iter().map(|file| {
+            let path = file.path(db);
+            let text = self.0.text(path).unwrap_or_default();
+            [Hash::of(path.as_bytes()).0, Hash::of(text.as_bytes()).0].concat()
+        });
+        Hash::of(&texts.collect::<Vec<_>>().concat())
+    }
+
     fn variant(&self, class: &ClassKey, traits: &Value) -> Result<Arc<Variant>, PolicyError> {
         self.0.variant_of_host(class, traits).map_err(|e| PolicyError(e.to_string()))
     }

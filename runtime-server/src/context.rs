@@ -1,16 +1,19 @@
 //! The parts of a running server that its requests share.
 
-use crate::catalog::{Candidate, Catalog};
+use crate::assign::Assignments;
+use crate::catalog::{Candidate, Catalog, Reach};
 use crate::clock::Clock;
 use crate::config::CheckIn;
 use crate::fleet::FleetIndex;
 use crate::live_key::KeyRing;
+use crate::pace::Pace;
 use crate::pki::Ca;
 use crate::policy::{Checked, PolicyError};
 use crate::secrets::Secrets;
 use crate::store::releases::{self, NewRelease};
 use crate::store::{Store, StoreError};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// The parts.
 #[derive(Debug)]
@@ -29,6 +32,10 @@ pub struct Context {
     pub fleet: FleetIndex,
     /// What is served.
     pub catalog: Catalog,
+    /// Numbers of bundles on their way to the store.
+    pub assignments: Assignments,
+    /// How busy it all is.
+    pub pace: Pace,
     /// Secrets.
     pub secrets: Secrets,
     /// What survives.
@@ -48,6 +55,10 @@ pub enum Reloaded {
         changed: Vec<String>,
         /// What checking found.
         checked: Checked,
+        /// What it did to the fleet.
+        reach: Reach,
+        /// From reading the policy to serving it, the roots of all known envoys included.
+        took: Duration,
     },
     /// The policy has errors; what was served is still served.
     Refused {
@@ -81,7 +92,7 @@ pub enum ReloadError {
 impl Context {
     /// Takes in what changed in the policy and serves it, if it has no errors.
     pub async fn reload(self: &Arc<Self>) -> Result<Reloaded, ReloadError> {
-        let this = self.clone();
+        let (this, begin) = (self.clone(), Instant::now());
         let candidate = tokio::task::spawn_blocking(move || this.catalog.prepare())
             .await
             .map_err(|_| ReloadError::Crashed)??;
@@ -95,11 +106,15 @@ impl Context {
         let published = self.store.call(move |conn| releases::publish(conn, &release, now)).await?;
         let serial = published.map_err(|freeze| ReloadError::Frozen(freeze.until))?.serial();
         let this = self.clone();
-        let served = tokio::task::spawn_blocking(move || this.catalog.serve(serial, digest)).await;
-        if served.map_err(|_| ReloadError::Crashed)? {
-            Ok(Reloaded::Published { serial, changed, checked })
-        } else {
-            Err(ReloadError::Restless)
-        }
+        let served = tokio::task::spawn_blocking(move || {
+            let envoys = this.fleet.active();
+            this.catalog.serve(serial, digest, &envoys).map(|reach| (reach, begin.elapsed()))
+        });
+        let served = served.await.map_err(|_| ReloadError::Crashed)?;
+        let (reach, took) = served.ok_or(ReloadError::Restless)?;
+        // Nobody waits for it, but the next change, which it makes quick.
+        let this = self.clone();
+        tokio::task::spawn_blocking(move || this.catalog.catch_up(&this.fleet.active()));
+        Ok(Reloaded::Published { serial, changed, checked, reach, took })
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! Rebuilt from the store at the start; what changes with every request goes back in batches.
 
-use crate::policy::Variant;
+use crate::catalog::Placed;
+use crate::policy;
 use crate::store::envoys::{EnvoyRow, Seen};
 use crate::store::lock;
 use ed25519_dalek::VerifyingKey;
-use ir::Hash;
-use std::collections::{HashMap, HashSet};
+use ir::{Hash, Value};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -23,47 +24,52 @@ pub struct Envoy {
     /// Its secrets are sealed to this one.
     pub seal_key: [u8; 32],
     revoked: AtomicBool,
+    /// Whether it is in the list of those with something to store.
+    waits: AtomicBool,
     window: Mutex<Window>,
+    /// Decides what it gets. Held for moments only.
+    kind: Mutex<Kind>,
     /// Locked for the whole of a check-in, so that two of one envoy do not cross.
     pub state: tokio::sync::Mutex<State>,
+}
+
+/// What decides which variant an envoy gets.
+#[derive(Clone, Debug, Default)]
+pub struct Kind {
+    /// Its shared traits; `None` before it sent any.
+    pub facts: Option<Arc<Facts>>,
+    /// Its class, as the policy had it when somebody last asked.
+    pub class: Option<Placed>,
+}
+
+/// Shared traits, held once for all envoys that have the same: what else a host says of itself is in the store alone.
+#[derive(Debug)]
+pub struct Facts {
+    /// Tells them from others while this process runs.
+    pub number: u32,
+    /// Nested, as the envoy sent them.
+    pub traits: Value,
 }
 
 /// What the server knows of an envoy.
 #[derive(Clone, Debug, Default)]
 pub struct State {
-    /// Its traits as it sent them.
-    pub traits: Option<Arc<[u8]>>,
-    /// SHA-256 of them.
+    /// SHA-256 of its traits as it sent them.
     pub traits_digest: Hash,
-    /// Whether they were stored.
-    pub traits_stored: bool,
-    /// What it gets, while neither release nor traits change.
-    pub plan: Option<Plan>,
+    /// The traits themselves until they are stored.
+    pub unsaved: Option<Arc<[u8]>>,
     /// Of its content.
     pub seq: u64,
     /// Identifies its content.
-    pub content: String,
+    pub content: Arc<str>,
     /// Last told to it.
-    pub policy_version: String,
+    pub policy_version: Arc<str>,
     /// Its last request.
     pub last_seen: u64,
     /// When it was told to come back.
     pub interval_ms: u64,
     /// What it said it was.
-    pub agent_version: String,
-}
-
-/// A variant, and what it was chosen by.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// Of the release.
-    pub generation: u64,
-    /// The release's.
-    pub serial: u64,
-    /// Of the traits.
-    pub traits_digest: Hash,
-    /// The variant.
-    pub variant: Arc<Variant>,
+    pub agent_version: Arc<str>,
 }
 
 /// Counters that were used: the highest and the 64 below it. Requests of one agent may overtake each
@@ -106,28 +112,47 @@ impl Window {
 
 impl Envoy {
     /// From its row; `None` when the row's key is none.
-    pub fn new(row: EnvoyRow) -> Option<Self> {
-        let traits_digest = row.traits.as_deref().map(Hash::of).unwrap_or_default();
+    fn new(row: EnvoyRow, facts: Option<Arc<Facts>>, names: &mut Names) -> Option<Self> {
         Some(Envoy {
             key: VerifyingKey::from_bytes(&row.public_key).ok()?,
             id: row.id.into(),
             hostname: row.hostname,
             seal_key: row.seal_key,
             revoked: AtomicBool::new(row.revoked_at.is_some()),
+            waits: AtomicBool::new(false),
             window: Mutex::new(Window::after(row.counter)),
+            kind: Mutex::new(Kind { facts, class: None }),
             state: tokio::sync::Mutex::new(State {
-                traits: row.traits.map(Into::into),
-                traits_digest,
-                traits_stored: true,
-                plan: None,
+                traits_digest: row.traits.as_deref().map(Hash::of).unwrap_or_default(),
+                unsaved: None,
                 seq: row.seq,
-                content: row.content,
-                policy_version: row.policy_version,
+                content: names.one(&row.content),
+                policy_version: names.one(&row.policy_version),
                 last_seen: row.last_seen.unwrap_or(0),
                 interval_ms: row.interval_ms,
-                agent_version: row.agent_version,
+                agent_version: names.one(&row.agent_version),
             }),
         })
+    }
+
+    /// What decides which variant it gets.
+    pub fn kind(&self) -> Kind {
+        lock(&self.kind).clone()
+    }
+
+    /// Whether its traits are known.
+    pub fn has_facts(&self) -> bool {
+        lock(&self.kind).facts.is_some()
+    }
+
+    /// Its traits are others now.
+    pub fn set_facts(&self, facts: Arc<Facts>) {
+        lock(&self.kind).facts = Some(facts);
+    }
+
+    /// Where the policy has it.
+    pub fn set_class(&self, class: Placed) {
+        lock(&self.kind).class = Some(class);
     }
 
     /// Whether its place was taken away.
@@ -146,25 +171,75 @@ impl Envoy {
     }
 }
 
+/// Equal texts of many rows, held once.
+#[derive(Debug, Default)]
+struct Names(HashMap<String, Arc<str>>);
+
+impl Names {
+    /// More than this many different ones are not worth the search.
+    const MOST: usize = 4096;
+
+    fn one(&mut self, text: &str) -> Arc<str> {
+        match self.0.get(text) {
+            Some(one) => one.clone(),
+            None => {
+                let one: Arc<str> = text.into();
+                if self.0.len() < Self::MOST {
+                    self.0.insert(text.to_owned(), one.clone());
+                }
+                one
+            }
+        }
+    }
+}
+
+/// All different shared traits.
+#[derive(Debug, Default)]
+struct KnownFacts {
+    by_traits: HashMap<Value, Arc<Facts>>,
+    next: u32,
+    /// How many there may be before those that no envoy has any more are dropped.
+    sweep_at: usize,
+}
+
+impl KnownFacts {
+    fn one(&mut self, traits: Value) -> Arc<Facts> {
+        if let Some(known) = self.by_traits.get(&traits) {
+            return known.clone();
+        }
+        if self.by_traits.len() >= self.sweep_at {
+            self.by_traits.retain(|_, facts| Arc::strong_count(facts) > 1);
+            self.sweep_at = (self.by_traits.len() * 2).max(1024);
+        }
+        self.next += 1;
+        let facts = Arc::new(Facts { number: self.next, traits: traits.clone() });
+        self.by_traits.insert(traits, facts.clone());
+        facts
+    }
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct FleetIndex {
     envoys: RwLock<HashMap<Arc<str>, Arc<Envoy>>>,
-    dirty: Mutex<HashSet<Arc<str>>>,
+    facts: Mutex<KnownFacts>,
+    names: Mutex<Names>,
+    dirty: Mutex<Vec<Arc<Envoy>>>,
 }
 
 impl FleetIndex {
-    /// From the store.
-    pub fn load(rows: Vec<EnvoyRow>) -> Self {
-        let index = FleetIndex::default();
-        rows.into_iter().for_each(|row| index.add(row));
-        index
+    /// Those of the store.
+    pub fn extend(&self, rows: Vec<EnvoyRow>) {
+        rows.into_iter().for_each(|row| self.add(row));
     }
 
     /// One that was not known. One that is stays as it is: it knows which counters were used.
     pub fn add(&self, row: EnvoyRow) {
         let id = row.id.clone();
-        match Envoy::new(row) {
+        let traits = row.traits.as_deref().and_then(|traits| ir::wire::decode_value(traits).ok());
+        let facts = traits.map(|traits| self.facts(&traits));
+        let envoy = Envoy::new(row, facts, &mut lock(&self.names));
+        match envoy {
             Some(envoy) => {
                 let mut envoys = self.envoys.write().unwrap_or_else(PoisonError::into_inner);
                 envoys.entry(envoy.id.clone()).or_insert_with(|| Arc::new(envoy));
@@ -173,9 +248,21 @@ impl FleetIndex {
         }
     }
 
+    /// What all envoys with these shared traits hold together.
+    pub fn facts(&self, traits: &Value) -> Arc<Facts> {
+        let shared = policy::shared(traits);
+        lock(&self.facts).one(shared)
+    }
+
     /// By id.
     pub fn get(&self, id: &str) -> Option<Arc<Envoy>> {
         self.envoys.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    /// Those that were not revoked, in no order.
+    pub fn active(&self) -> Vec<Arc<Envoy>> {
+        let envoys = self.envoys.read().unwrap_or_else(PoisonError::into_inner);
+        envoys.values().filter(|e| !e.is_revoked()).cloned().collect()
     }
 
     /// How many there are, revoked ones included.
@@ -197,38 +284,45 @@ impl FleetIndex {
     }
 
     /// Remembers that there is something to store.
-    pub fn touch(&self, envoy: &Envoy) {
-        lock(&self.dirty).insert(envoy.id.clone());
+    pub fn touch(&self, envoy: &Arc<Envoy>) {
+        if !envoy.waits.swap(true, Ordering::AcqRel) {
+            lock(&self.dirty).push(envoy.clone());
+        }
     }
 
-    /// What is to be stored since the last time.
+    /// What is to be stored since the last time, by id: rows that lie together are written together.
     pub async fn drain(&self) -> Vec<Seen> {
-        let ids = std::mem::take(&mut *lock(&self.dirty));
-        let mut batch = Vec::with_capacity(ids.len());
-        for envoy in ids.iter().filter_map(|id| self.get(id)) {
+        let envoys = std::mem::take(&mut *lock(&self.dirty));
+        let mut batch = Vec::with_capacity(envoys.len());
+        for envoy in envoys {
+            // Before the look: what changes from here on is stored the next time.
+            envoy.waits.store(false, Ordering::Release);
             let mut state = envoy.state.lock().await;
-            let traits = match &state.traits {
-                Some(traits) if !state.traits_stored => Some(traits.to_vec()),
-                _ => None,
-            };
-            state.traits_stored = true;
             batch.push(Seen {
                 id: envoy.id.to_string(),
                 counter: envoy.counter(),
                 last_seen: state.last_seen,
                 interval_ms: state.interval_ms,
-                agent_version: state.agent_version.clone(),
-                policy_version: state.policy_version.clone(),
-                traits,
+                agent_version: state.agent_version.to_string(),
+                policy_version: state.policy_version.to_string(),
+                traits: state.unsaved.take().map(|traits| traits.to_vec()),
             });
         }
+        batch.sort_unstable_by(|a, b| a.id.cmp(&b.id));
         batch
     }
 
     /// Takes back what could not be stored.
-    pub async fn put_back(&self, batch: &[Seen]) {
-        for envoy in batch.iter().filter_map(|seen| self.get(&seen.id)) {
-            envoy.state.lock().await.traits_stored = false;
+    pub async fn put_back(&self, batch: Vec<Seen>) {
+        for seen in batch {
+            let Some(envoy) = self.get(&seen.id) else { continue };
+            let mut state = envoy.state.lock().await;
+            if state.unsaved.is_none()
+                && let Some(traits) = seen.traits
+            {
+                state.unsaved = Some(traits.into());
+            }
+            drop(state);
             self.touch(&envoy);
         }
     }
@@ -237,6 +331,62 @@ impl FleetIndex {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
+
+    fn row(n: u8, family: &str) -> EnvoyRow {
+        let key = ed25519_dalek::SigningKey::from_bytes(&[n; 32]).verifying_key();
+        EnvoyRow {
+            id: format!("e{n}"),
+            hostname: format!("h{n}"),
+            public_key: key.to_bytes(),
+            seal_key: [n; 32],
+            enrolled_at: 0,
+            revoked_at: None,
+            counter: 0,
+            seq: 1,
+            content: "c".into(),
+            policy_version: "1.1.c".into(),
+            traits: Some(ir::wire::encode_value(&crate::testing::traits(family)).unwrap()),
+            last_seen: None,
+            interval_ms: 0,
+            agent_version: "1".into(),
+            acknowledged_seq: 0,
+        }
+    }
+
+    #[test]
+    fn equal_hosts_hold_their_traits_together() {
+        let index = FleetIndex::default();
+        index.extend(vec![row(1, "debian"), row(2, "rhel"), row(3, "debian")]);
+        let facts = |id| index.get(id).unwrap().kind().facts.unwrap();
+        assert!(Arc::ptr_eq(&facts("e1"), &facts("e3")));
+        assert_ne!(facts("e1").number, facts("e2").number);
+        index.get("e2").unwrap().set_facts(index.facts(&crate::testing::traits("debian")));
+        assert!(Arc::ptr_eq(&facts("e1"), &facts("e2")));
+        for n in 0..5000 {
+            index.facts(&crate::testing::traits(&n.to_string()));
+        }
+        assert!(lock(&index.facts).by_traits.len() < 2100, "traits of nobody are dropped");
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_stored_is_kept_and_nothing_newer_is_overwritten() {
+        let index = FleetIndex::default();
+        index.extend(vec![row(1, "debian"), row(2, "debian")]);
+        for id in ["e2", "e1", "e1"] {
+            let envoy = index.get(id).unwrap();
+            envoy.state.lock().await.unsaved = Some(id.as_bytes().into());
+            index.touch(&envoy);
+        }
+        let batch = index.drain().await;
+        let ids: Vec<&str> = batch.iter().map(|seen| seen.id.as_str()).collect();
+        assert_eq!(ids, ["e1", "e2"]);
+        assert!(index.drain().await.is_empty());
+        index.get("e2").unwrap().state.lock().await.unsaved = Some(b"newer".as_slice().into());
+        index.put_back(batch).await;
+        let traits: Vec<_> = index.drain().await.into_iter().map(|seen| seen.traits.unwrap()).collect();
+        assert_eq!(traits, [b"e1".to_vec(), b"newer".to_vec()]);
+    }
 
     #[test]
     fn case_036_a_counter_is_taken_once() {

@@ -1,12 +1,13 @@
 //! The server: publishes a policy, signs it, serves it to agents and stores what they report.
 //!
-//! Where to start reading: [`config`] is what it is told, [`server`] puts the parts together, [`service`] takes
-//! requests, [`authorise`] decides who may, [`check_in`] decides what an envoy gets.
+//! Where to start reading: [`config`] is what it is told, [`server`] puts the parts together, [`connection`] takes
+//! connections and [`service`] requests, [`authorise`] decides who may, [`check_in`] decides what an envoy gets.
 #![cfg_attr(
     test,
     allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing test may panic")
 )]
 
+pub mod assign;
 pub mod authorise;
 pub mod catalog;
 pub mod check_in;
@@ -14,6 +15,7 @@ pub mod cli;
 pub mod clock;
 pub mod compiled;
 pub mod config;
+pub mod connection;
 pub mod context;
 pub mod dev;
 pub mod enrol;
@@ -21,7 +23,9 @@ pub mod files;
 pub mod fleet;
 pub mod hostname;
 pub mod init;
+pub mod limits;
 pub mod live_key;
+pub mod pace;
 pub mod pki;
 pub mod policy;
 pub mod reject;

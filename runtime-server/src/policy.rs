@@ -4,7 +4,8 @@
 
 pub use compiler::policy::{ClassKey, Variant, VariantModule};
 use ir::{Hash, Value};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
 
 /// What checking a policy found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +29,31 @@ pub struct Checked {
 #[error("{0}")]
 pub struct PolicyError(pub String);
 
+/// Where the shared traits of this compiler stand in a host's.
+static SHARED: LazyLock<Vec<Vec<Arc<str>>>> = LazyLock::new(|| {
+    let shared = compiler::schema::schema().traits.iter().filter(|(_, t)| t.shared);
+    shared.map(|(path, _)| path.split('.').map(Arc::from).collect()).collect()
+});
+
+/// What of a host's traits can make a difference to its variant, nested as it was.
+pub fn shared(traits: &Value) -> Value {
+    let mut out = BTreeMap::new();
+    for path in SHARED.iter() {
+        let value = traits.at(path).filter(|value| **value != Value::Null);
+        if let (Some(value), Some((last, before))) = (value, path.split_last()) {
+            let mut at = &mut out;
+            for step in before {
+                let inner = at.entry(step.clone()).or_insert_with(|| Value::Map(BTreeMap::new()));
+                // No shared trait is below another one; a test holds the library to it.
+                let Value::Map(inner) = inner else { return traits.clone() };
+                at = inner;
+            }
+            at.insert(last.clone(), value.clone());
+        }
+    }
+    Value::Map(out)
+}
+
 /// A policy in memory. Owned by one thread at a time.
 pub trait Policy: Send {
     /// Reads what changed on disk; the changed files.
@@ -38,6 +64,8 @@ pub trait Policy: Send {
     fn check(&self) -> Checked;
     /// The class of a (lower-case) host name; `None` when no node entry matches.
     fn class_of(&self, hostname: &str) -> Option<ClassKey>;
+    /// Changes when [`Policy::class_of`] may answer otherwise than before.
+    fn layout(&self) -> Hash;
     /// What hosts of a class with such traits get.
     fn variant(&self, class: &ClassKey, traits: &Value) -> Result<Arc<Variant>, PolicyError>;
 }
@@ -46,4 +74,31 @@ pub trait Policy: Send {
 pub trait PolicySource: Send + Sync {
     /// Reads the policy from scratch.
     fn open(&self) -> Result<Box<dyn Policy>, PolicyError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_shared_trait_is_below_another() {
+        let below = |a: &[Arc<str>], b: &[Arc<str>]| a.len() < b.len() && b.starts_with(a);
+        assert!(SHARED.iter().all(|a| !SHARED.iter().any(|b| below(a, b))));
+        assert!(SHARED.len() > 3);
+    }
+
+    #[test]
+    fn only_what_is_shared_is_kept_and_where_it_was() {
+        let map = |pairs: &[(&str, Value)]| {
+            Value::Map(pairs.iter().map(|(k, v)| (Arc::from(*k), v.clone())).collect())
+        };
+        let shared_part = map(&[("arch", "x86_64".into()), ("family", "debian".into())]);
+        let traits = map(&[
+            ("os", shared_part.clone()),
+            ("network", map(&[("hostname", "web-01".into())])),
+            ("unheard_of", Value::Int(1)),
+        ]);
+        assert_eq!(shared(&traits), map(&[("os", shared_part)]));
+        assert_eq!(shared(&Value::Null), map(&[]));
+    }
 }

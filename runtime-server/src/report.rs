@@ -7,6 +7,7 @@ use crate::store::runs;
 use ir::Hash;
 use prost::Message;
 use protocol::pb::RunReport;
+use std::sync::Arc;
 
 /// Results of one run.
 const MAX_RESULTS: usize = 100_000;
@@ -14,7 +15,7 @@ const MAX_RESULTS: usize = 100_000;
 const MAX_TEXT: usize = 4096;
 
 /// Stores a report; the number up to which the envoy may forget.
-pub async fn take(context: &Context, envoy: &Envoy, payload: &[u8]) -> Result<u64, Reject> {
+pub async fn take(context: &Context, envoy: &Arc<Envoy>, payload: &[u8]) -> Result<u64, Reject> {
     let mut report = RunReport::decode(payload).map_err(|_| Reject::Malformed("not a report"))?;
     if uuid::Uuid::parse_str(&report.run_id).is_err() {
         return Err(Reject::Malformed("the run's id is not a UUID"));

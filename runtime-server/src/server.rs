@@ -1,22 +1,21 @@
 //! Puts the parts together, runs them, and takes them apart again.
 
+use crate::assign::Assignments;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::connection::Listener;
 use crate::context::{Context, ReloadError, Reloaded};
 use crate::files::{self, FileError};
 use crate::fleet::FleetIndex;
 use crate::live_key::{KeyError, KeyRing, SignerIdentity};
+use crate::pace::Pace;
 use crate::pki::{self, Ca, PkiError};
 use crate::policy::PolicySource;
 use crate::secrets::{SecretError, Secrets};
-use crate::service::Service;
 use crate::store::{Store, StoreError, Topic, envoys, meta, runs, tokens};
 use crate::tls::{self, TlsError};
 use ir::Hash;
-use protocol::MAX_MESSAGE_BYTES;
-use protocol::pb::enrolment_server::EnrolmentServer;
-use protocol::pb::fleet_server::FleetServer;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,10 +23,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-const STREAMS_PER_CONNECTION: u32 = 100;
-const KEEP_ALIVE: Duration = Duration::from_secs(60);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Envoys that are read from the store at once.
+const PAGE: u32 = 5000;
 /// Requests under way when the server is told to stop have this long to finish.
 const DRAIN: Duration = Duration::from_secs(10);
 /// How long a batch waits to be stored, and a revocation to be noticed.
@@ -92,7 +89,8 @@ pub struct Server {
     context: Arc<Context>,
     address: SocketAddr,
     stop: watch::Sender<bool>,
-    serving: JoinHandle<Result<(), tonic::transport::Error>>,
+    serving: JoinHandle<()>,
+    watching: JoinHandle<()>,
     chores: JoinHandle<()>,
 }
 
@@ -118,33 +116,17 @@ impl Server {
         };
         let address = listener.local_addr().map_err(listen)?;
         let (stop, stopped) = watch::channel(false);
-        let incoming = tls::accept(listener, tls, stopped.clone());
-        let service = Service(context.clone());
-        let fleet = FleetServer::new(service.clone())
-            .max_decoding_message_size(MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        // A request to enrol is small; the sender is not known yet.
-        let enrolment = EnrolmentServer::new(service).max_decoding_message_size(64 << 10);
-        let router = tonic::transport::Server::builder()
-            .timeout(REQUEST_TIMEOUT)
-            .max_concurrent_streams(STREAMS_PER_CONNECTION)
-            .http2_keepalive_interval(Some(KEEP_ALIVE))
-            .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
-            .http2_max_header_list_size(16 << 10)
-            .http2_max_pending_accept_reset_streams(Some(50))
-            .add_service(fleet)
-            .add_service(enrolment);
-        let mut signal = stopped.clone();
-        let serving = tokio::spawn(router.serve_with_incoming_shutdown(incoming, async move {
-            let _ = signal.wait_for(|stop| *stop).await;
-        }));
+        let listening = Arc::new(Listener::new(context.clone(), tls, config.limits.clone(), stopped.clone()));
+        let serving = tokio::spawn(listening.serve(listener));
         let chores = tokio::spawn(chores(context.clone(), stopped, config.runs_keep));
+        let pace = context.clone();
+        let watching = tokio::spawn(async move { pace.pace.watch().await });
         let live = context.keys.current();
         tracing::info!(
             %address, cluster = config.cluster_id, key = live.id.short(), epoch = live.epoch,
             envoys = context.fleet.len(), "serving"
         );
-        Ok(Server { context, address, stop, serving, chores })
+        Ok(Server { context, address, stop, serving, watching, chores })
     }
 
     /// Where agents reach it.
@@ -186,10 +168,10 @@ impl Server {
     /// Accepts nothing more, lets requests under way finish, stores everything.
     pub async fn stop(self) {
         self.stop.send_replace(true);
+        self.watching.abort();
         let aborter = self.serving.abort_handle();
         match tokio::time::timeout(DRAIN, self.serving).await {
-            Ok(Ok(Ok(()))) => {}
-            Ok(Ok(Err(e))) => tracing::error!(error = %e, "serving ended with an error"),
+            Ok(Ok(())) => {}
             Ok(Err(e)) => tracing::error!(error = %e, "serving crashed"),
             Err(_) => {
                 tracing::warn!("requests were still under way; they are cut off");
@@ -237,7 +219,17 @@ async fn context(
     getrandom::fill(&mut fresh)?;
     let version_key = store.call(move |conn| meta::secret_version_key(conn, fresh)).await?;
     let secrets = Secrets::new(&config.secrets, version_key)?;
-    let fleet = FleetIndex::load(store.read(envoys::list).await?);
+    let fleet = FleetIndex::default();
+    let mut last = String::new();
+    loop {
+        let after = last.clone();
+        let page = store.read(move |conn| envoys::page(conn, &after, PAGE)).await?;
+        match page.last() {
+            Some(row) => last.clone_from(&row.id),
+            None => break,
+        }
+        fleet.extend(page);
+    }
     let keys = KeyRing::start(&config.cluster_id, signer, fixed, &store, clock.clone()).await?;
     // What agents would say to it; better said now.
     let statement = &keys.current().statement;
@@ -251,6 +243,8 @@ async fn context(
         keys,
         fleet,
         catalog: Catalog::new(source),
+        pace: Pace::default(),
+        assignments: Assignments::default(),
         secrets,
         store,
     })
@@ -304,7 +298,7 @@ async fn flush(context: &Context) {
     let again = batch.clone();
     if let Err(e) = context.store.call(move |conn| envoys::flush(conn, &batch)).await {
         tracing::error!(error = %e, envoys = again.len(), "cannot store what envoys sent; will try again");
-        context.fleet.put_back(&again).await;
+        context.fleet.put_back(again).await;
     }
 }
 

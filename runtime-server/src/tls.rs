@@ -1,23 +1,11 @@
 //! TLS 1.3 with the cluster's own CA. A client certificate is optional here, because a host that enrols has
 //! none yet; [`crate::authorise`] insists on it for everything else.
 
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{CipherSuite, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use std::io;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, watch};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
-use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
-
-/// From the first byte to the end of the handshake.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Handshakes at the same time; more wait in the kernel's queue.
-const HANDSHAKES: usize = 4096;
 
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
@@ -34,8 +22,16 @@ pub enum TlsError {
 }
 
 /// The server's side of the handshake.
+///
+/// Sessions are resumed by tickets that only this process can read: an agent that comes back spares both sides the
+/// certificates, and the server remembers nothing for it. A fresh key exchange is part of every resumption. Whether
+/// the envoy is still welcome is asked with each request, resumed or not.
 pub fn config(chain_pem: &str, key_pem: &str, ca_der: &[u8]) -> Result<Arc<ServerConfig>, TlsError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut provider = rustls::crypto::ring::default_provider();
+    // First what this machine does fastest: processors have instructions for AES and SHA-256, and a handshake hashes
+    // much. SHA-384 alone would cost a tenth of a resumed connection.
+    provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
+    let provider = Arc::new(provider);
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from(ca_der.to_vec()))?;
     let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone())
@@ -50,49 +46,11 @@ pub fn config(chain_pem: &str, key_pem: &str, ca_der: &[u8]) -> Result<Arc<Serve
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(verifier)
         .with_single_cert(chain, key)?;
+    config.ignore_client_order = true;
     config.alpn_protocols.push(b"h2".to_vec());
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.ticketer = rustls::crypto::ring::Ticketer::new()?;
+    // An agent has one connection at a time and uses a ticket once.
+    config.send_tls13_tickets = 1;
     Ok(Arc::new(config))
-}
-
-/// Connections that finished their handshake. Ends when `stop` turns true; a failing `accept` (no more file
-/// descriptors, say) is waited out, not given up on.
-pub fn accept(
-    listener: TcpListener,
-    config: Arc<ServerConfig>,
-    mut stop: watch::Receiver<bool>,
-) -> ReceiverStream<Result<TlsStream<TcpStream>, io::Error>> {
-    let (done, connections) = mpsc::channel(64);
-    let acceptor = TlsAcceptor::from(config);
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
-    tokio::spawn(async move {
-        loop {
-            let Ok(permit) = handshakes.clone().acquire_owned().await else { return };
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                _ = stop.wait_for(|stop| *stop) => return,
-            };
-            let (stream, peer) = match accepted {
-                Ok(accepted) => accepted,
-                Err(e) => {
-                    tracing::warn!(error = %e, "cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            };
-            let (acceptor, done) = (acceptor.clone(), done.clone());
-            tokio::spawn(async move {
-                let _permit = permit;
-                // Without it, small answers wait for acknowledgements.
-                let _ = stream.set_nodelay(true);
-                match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-                    Ok(Ok(tls)) => {
-                        let _ = done.send(Ok(tls)).await;
-                    }
-                    Ok(Err(e)) => tracing::debug!(%peer, error = %e, "the TLS handshake failed"),
-                    Err(_) => tracing::debug!(%peer, "the TLS handshake took too long"),
-                }
-            });
-        }
-    });
-    ReceiverStream::new(connections)
 }

@@ -14,11 +14,17 @@ use std::time::{Duration, Instant};
 /// # Panics
 /// When it cannot be built.
 pub fn binary(name: &str) -> PathBuf {
+    // For comparing builds: programs that somebody else made.
+    if let Some(folder) = std::env::var_os("VIGO_BIN_DIR") {
+        return Path::new(&folder).join(name);
+    }
     static BUILT: Mutex<bool> = Mutex::new(false);
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    // target/<profile>/deps/<test>
+    // target/<profile>/deps/<test>, or target/<profile>/<program>
     let exe = std::env::current_exe().expect("the path of the test");
-    let profile = exe.ancestors().nth(2).expect("target/<profile>").to_owned();
+    let folder = exe.parent().expect("a folder");
+    let profile = if folder.ends_with("deps") { folder.parent().expect("target/<profile>") } else { folder };
+    let profile = profile.to_owned();
     if !*built {
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["build", "--quiet", "--workspace", "--bins"]).current_dir(env!("CARGO_MANIFEST_DIR"));
@@ -125,6 +131,21 @@ impl Server {
         });
         self.process = Some(process);
         self.wait_for_log(from, "policy published");
+    }
+
+    /// Ends it at once, as a crash would.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn kill(&mut self) {
+        let Some(mut process) = self.process.take() else { return };
+        process.kill().expect("the server is killed");
+        process.wait().expect("the server ends");
+    }
+
+    /// The id of its process while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Child::id)
     }
 
     /// What it logged so far, over all starts.

@@ -51,12 +51,16 @@ async fn serve(config: Config) -> Result<(), Failure> {
 async fn reload(server: &Server) {
     match server.reload().await {
         Ok(Reloaded::Unchanged) => {}
-        Ok(Reloaded::Published { serial, changed, checked }) => tracing::info!(
+        Ok(Reloaded::Published { serial, changed, checked, reach, took }) => tracing::info!(
             release = serial,
             changed = changed.join(", "),
             modules = checked.modules,
             classes = checked.classes,
             warnings = checked.warnings,
+            envoys = reach.envoys,
+            changed_envoys = reach.changed,
+            variants = reach.variants,
+            took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             "policy published"
         ),
         Ok(Reloaded::Refused { checked, .. }) => {

@@ -6,6 +6,7 @@
 mod read;
 mod value;
 
+use crate::limits::Limits;
 use crate::secrets::Backend;
 use crate::store::Database;
 use compiler::diagnostic::cut::{Cut, without_trailing_blanks};
@@ -40,6 +41,8 @@ pub struct Config {
     pub checkin: CheckIn,
     /// Where secrets come from.
     pub secrets: Backend,
+    /// What one connection, one envoy and all together may take. Not in the file.
+    pub limits: Limits,
     /// How long runs are kept; `None` for ever.
     pub runs_keep: Option<Duration>,
 }
@@ -109,6 +112,7 @@ impl Config {
             signing_key_file: None,
             checkin: CheckIn::default(),
             secrets: Backend::None,
+            limits: Limits::default(),
             runs_keep: Some(Duration::from_secs(30 * 86_400)),
         }
     }

@@ -72,6 +72,7 @@ pub(super) fn config(text: &str, dir: &Path, problems: &mut Vec<Problem>) -> Con
             bundle_max_age: reader.limit("checkin", "bundle_max_age", defaults.checkin.bundle_max_age),
         },
         secrets: reader.secrets(),
+        limits: defaults.limits,
         runs_keep: reader.limit("runs", "keep", defaults.runs_keep),
     };
     if parsed.root.is_error() {

@@ -226,7 +226,7 @@ impl Dev<'_> {
 
     /// Takes in a change and says what it means for the envoy; whether there is something to serve.
     async fn edit(&self, envoy_id: Option<&str>) -> Result<bool, DevError> {
-        let before = self.variant(envoy_id, false).await;
+        let before = self.variant(envoy_id).await;
         let started = Instant::now();
         match self.server.reload().await? {
             Reloaded::Unchanged => {
@@ -234,10 +234,10 @@ impl Dev<'_> {
                     say("edit", "mended; the policy is as it was");
                 }
             }
-            Reloaded::Published { changed, checked, serial } => {
+            Reloaded::Published { changed, checked, serial, .. } => {
                 self.broken.store(false, Ordering::Relaxed);
                 let took = took(started.elapsed());
-                let after = self.variant(envoy_id, true).await;
+                let after = self.variant(envoy_id).await;
                 let effect = match (before, after) {
                     (Some(before), Some(after)) => effect(&before, &after),
                     _ => format!("release {serial}"),
@@ -259,18 +259,14 @@ impl Dev<'_> {
         Ok(self.server.context().catalog.release().is_some())
     }
 
-    /// What the envoy has, or with `fresh` what it will get.
-    async fn variant(&self, envoy_id: Option<&str>, fresh: bool) -> Option<Arc<Variant>> {
+    /// What the envoy gets.
+    async fn variant(&self, envoy_id: Option<&str>) -> Option<Arc<Variant>> {
         let context = self.server.context().clone();
         let envoy = context.fleet.get(envoy_id?)?;
-        let state = envoy.state.lock().await;
-        if !fresh {
-            return state.plan.as_ref().map(|plan| plan.variant.clone());
-        }
-        let traits = ir::wire::decode_value(state.traits.as_deref()?).ok()?;
-        drop(state);
-        let find = move || context.catalog.variant(&envoy.hostname, &traits).ok();
-        tokio::task::spawn_blocking(find).await.ok()?.map(|(_, variant)| variant)
+        let facts = envoy.kind().facts?;
+        let find = move || context.catalog.plan(&envoy.hostname, &facts).ok();
+        let (_, plan) = tokio::task::spawn_blocking(find).await.ok()??;
+        plan.ok().map(|plan| plan.variant.clone())
     }
 }
 

@@ -109,6 +109,11 @@ pub fn list(conn: &mut Connection) -> Result<Vec<EnvoyRow>, StoreError> {
     conn.rows(&format!("{SELECT} order by hostname, enrolled_at, id"), &[], row)
 }
 
+/// So many of them from the first after an id on, by id: a large fleet is never in memory twice.
+pub fn page(conn: &mut Connection, after: &str, most: u32) -> Result<Vec<EnvoyRow>, StoreError> {
+    conn.rows(&format!("{SELECT} where id > $1 order by id limit $2"), params![after, i64::from(most)], row)
+}
+
 /// The active envoy of that name, or the one of that id.
 pub fn find(conn: &mut Connection, name_or_id: &str) -> Result<Option<EnvoyRow>, StoreError> {
     let sql = format!(
@@ -331,6 +336,22 @@ pub(crate) mod tests {
             assert_eq!(assign(&Wanted { held: true, ..wanted("z", 50) }), is(50, 3), "a database restored");
             assert_eq!(assign(&wanted("z", 60)), is(61, 50));
             assert_eq!(assign(&wanted("z", 162)), Err(61), "too far ahead");
+        });
+    }
+
+    #[test]
+    fn pages_hold_everybody_once() {
+        on_each(|conn| {
+            for n in 1..=3 {
+                let one = candidate(conn, n, &format!("h{n}"));
+                enrol(conn, &one, 5).unwrap().unwrap();
+            }
+            let mut ids =
+                |after| page(conn, after, 2).unwrap().into_iter().map(|row| row.id).collect::<Vec<_>>();
+            assert_eq!(
+                (ids(""), ids("e2"), ids("e3")),
+                (vec!["e1".into(), "e2".into()], vec!["e3".into()], vec![])
+            );
         });
     }
 

@@ -6,6 +6,7 @@ mod command;
 mod enrolment;
 mod harness;
 mod key;
+mod limits;
 mod replicas;
 mod report;
 mod request;

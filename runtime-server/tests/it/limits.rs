@@ -1,0 +1,327 @@
+//! What one connection, one envoy and all of them together may take.
+
+use crate::harness::*;
+use ed25519_dalek::SigningKey;
+use ed25519_dalek::pkcs8::EncodePrivateKey;
+use protocol::pb::check_in_reply::Answer;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const EMPTY_SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+/// A limit that is short, and still longer than anything an honest agent of these tests waits for.
+const SHORT: Duration = Duration::from_millis(1500);
+/// What takes longer does not happen.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+type Tls = TlsStream<TcpStream>;
+
+fn client(cluster: &Cluster, identity: Option<(&str, &SigningKey)>) -> TlsConnector {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(cluster.ca.as_bytes()).unwrap()).unwrap();
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots);
+    let mut config = match identity {
+        Some((pem, key)) => {
+            let key = key.to_pkcs8_pem(Default::default()).unwrap();
+            let chain = vec![CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()];
+            config
+                .with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap())
+                .unwrap()
+        }
+        None => config.with_no_client_auth(),
+    };
+    config.alpn_protocols.push(b"h2".to_vec());
+    Arc::new(config).into()
+}
+
+async fn dial(cluster: &Cluster, client: &TlsConnector) -> std::io::Result<Tls> {
+    let stream = TcpStream::connect(cluster.server().address()).await?;
+    client.connect(ServerName::try_from("localhost").unwrap(), stream).await
+}
+
+async fn dial_as(cluster: &Cluster, agent: &Agent) -> Tls {
+    let identity = Some((agent.reply.certificate_pem.as_str(), &agent.key));
+    dial(cluster, &client(cluster, identity)).await.unwrap()
+}
+
+/// Reads until the server closes; what it said before.
+async fn until_closed(stream: &mut (impl AsyncReadExt + Unpin)) -> Vec<u8> {
+    let mut said = Vec::new();
+    let read = async {
+        let mut buffer = [0; 4096];
+        // An abrupt end is an end.
+        while let Ok(n @ 1..) = stream.read(&mut buffer).await {
+            said.extend_from_slice(&buffer[..n]);
+        }
+    };
+    tokio::time::timeout(PATIENCE, read).await.expect("the server closes");
+    said
+}
+
+/// Frames as (type, flags, payload).
+fn frames(mut bytes: &[u8]) -> Vec<(u8, u8, Vec<u8>)> {
+    let mut out = Vec::new();
+    while let [a, b, c, kind, flags, _, _, _, _, rest @ ..] = bytes {
+        let length = usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c);
+        let Some((payload, rest)) = rest.split_at_checked(length) else { break };
+        out.push((*kind, *flags, payload.to_vec()));
+        bytes = rest;
+    }
+    out
+}
+
+async fn still_serves(cluster: &Cluster, agent: &mut Agent) {
+    let answer = agent.check_in(cluster).await.unwrap();
+    assert!(matches!(answer, Answer::NoChange(_) | Answer::Bundle(_)), "{answer:?}");
+}
+
+#[tokio::test]
+async fn case_074_who_stalls_is_cut_off_and_nobody_else_notices() {
+    let cluster = Cluster::with(|c| {
+        (c.limits.handshake, c.limits.first_request, c.limits.idle) = (SHORT, SHORT, SHORT);
+        (c.limits.request, c.limits.per_envoy) = (SHORT, 100);
+    })
+    .await;
+    let mut honest = cluster.agent("honest").await;
+    let staller = cluster.agent("staller").await;
+
+    // Nothing at all; half a handshake.
+    let mut silent = TcpStream::connect(cluster.server().address()).await.unwrap();
+    let mut half = TcpStream::connect(cluster.server().address()).await.unwrap();
+    half.write_all(&[0x16, 3, 1, 2, 0, 1]).await.unwrap();
+    // A handshake and then nothing, and then only the preface.
+    let mut mute = dial_as(&cluster, &staller).await;
+    let mut preface = dial_as(&cluster, &staller).await;
+    preface.write_all(PREFACE).await.unwrap();
+    preface.write_all(EMPTY_SETTINGS).await.unwrap();
+    // Headers, a byte at a time.
+    let dripping = dial_as(&cluster, &staller).await;
+    let (mut heard, mut drips) = tokio::io::split(dripping);
+    let drip = tokio::spawn(async move {
+        let headers = [&[0, 0x10, 0, 1, 0, 0, 0, 0, 1], [0; 4096].as_slice()].concat();
+        drips.write_all(&[PREFACE, EMPTY_SETTINGS].concat()).await.unwrap();
+        for byte in headers {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            if drips.write_all(&[byte]).await.is_err() || drips.flush().await.is_err() {
+                break;
+            }
+        }
+    });
+    // A request whose body never comes, on a connection that was in use before.
+    let (mut send, connection) = h2::client::handshake(dial_as(&cluster, &staller).await).await.unwrap();
+    let open = tokio::spawn(connection);
+    let (answer, _body) = send.send_request(request(), false).unwrap();
+    let late = tokio::time::timeout(PATIENCE, answer).await.expect("an answer").unwrap();
+    assert_eq!(late.headers().get("grpc-status").unwrap(), "4", "{late:?}");
+
+    still_serves(&cluster, &mut honest).await;
+    until_closed(&mut silent).await;
+    until_closed(&mut half).await;
+    until_closed(&mut mute).await;
+    until_closed(&mut preface).await;
+    until_closed(&mut heard).await;
+    drip.await.unwrap();
+    // Idle after its request: closed, the client still holding it.
+    let ended = tokio::time::timeout(PATIENCE, open).await.expect("the idle connection is closed");
+    drop(ended);
+    still_serves(&cluster, &mut honest).await;
+    cluster.stop().await;
+}
+
+fn request() -> http::Request<()> {
+    http::Request::post("https://localhost/vigo.v1.Fleet/CheckIn")
+        .header("content-type", "application/grpc")
+        .body(())
+        .unwrap()
+}
+
+/// A connection that the server has let in: it has said hello in HTTP/2. Tries until there is a place.
+async fn let_in(cluster: &Cluster, client: &TlsConnector) -> Tls {
+    let tries = async {
+        loop {
+            let Ok(mut stream) = dial(cluster, client).await else { continue };
+            let mut settings = [0; 9];
+            if stream.write_all(&[PREFACE, EMPTY_SETTINGS].concat()).await.is_ok()
+                && stream.read_exact(&mut settings).await.is_ok()
+            {
+                return stream;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, tries).await.expect("the server lets somebody in")
+}
+
+async fn answers_a_ping(stream: &mut Tls) {
+    stream.write_all(&[&[0, 0, 8, 6, 0, 0, 0, 0, 0], b"abcdefgh".as_slice()].concat()).await.unwrap();
+    let mut said = Vec::new();
+    let pong = async {
+        while !said.ends_with(b"abcdefgh") {
+            let mut buffer = [0; 4096];
+            let n = stream.read(&mut buffer).await.unwrap();
+            assert_ne!(n, 0, "closed");
+            said.extend_from_slice(&buffer[..n]);
+        }
+    };
+    tokio::time::timeout(PATIENCE, pong).await.expect("an answer to a ping");
+}
+
+#[tokio::test]
+async fn case_074_an_envoy_has_four_connections_and_the_newest_stay() {
+    let cluster = Cluster::start().await;
+    let (agent, mut other) = (cluster.agent("web-01").await, cluster.agent("web-02").await);
+    let connector = client(&cluster, Some((agent.reply.certificate_pem.as_str(), &agent.key)));
+    let mut open = Vec::new();
+    for _ in 0..6 {
+        open.push(let_in(&cluster, &connector).await);
+    }
+    let mut newest = open.split_off(2);
+    for oldest in &mut open {
+        until_closed(oldest).await;
+    }
+    for stream in &mut newest {
+        answers_a_ping(stream).await;
+    }
+    still_serves(&cluster, &mut other).await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn case_074_connections_in_all_and_of_strangers() {
+    let cluster = Cluster::with(|c| (c.limits.connections, c.limits.strangers) = (Some(4), 2)).await;
+    let mut agent = cluster.agent("web-01").await;
+    let stranger = client(&cluster, None);
+    let connector = client(&cluster, Some((agent.reply.certificate_pem.as_str(), &agent.key)));
+    let two = [let_in(&cluster, &stranger).await, let_in(&cluster, &stranger).await];
+    let mut third = dial(&cluster, &stranger).await.unwrap();
+    assert!(until_closed(&mut third).await.is_empty(), "a third stranger gets no word");
+    let own = [let_in(&cluster, &connector).await, let_in(&cluster, &connector).await];
+    assert!(dial(&cluster, &connector).await.is_err(), "the fifth connection is refused");
+    assert!(agent.check_in(&cluster).await.is_err());
+    drop((own, two));
+    let again = async {
+        while agent.check_in(&cluster).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, again).await.expect("places are free again");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn case_075_the_limits_of_http2_are_announced() {
+    let cluster = Cluster::start().await;
+    let agent = cluster.agent("web-01").await;
+    let mut stream = dial_as(&cluster, &agent).await;
+    stream.write_all(&[PREFACE, EMPTY_SETTINGS].concat()).await.unwrap();
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await.unwrap();
+    let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+    stream.read_exact(&mut payload).await.unwrap();
+    let setting = |id: u16| {
+        let found = payload.chunks(6).find(|s| u16::from_be_bytes([s[0], s[1]]) == id);
+        found.map(|s| u32::from_be_bytes([s[2], s[3], s[4], s[5]]))
+    };
+    assert_eq!(setting(3), Some(100), "concurrent streams: {payload:?}");
+    assert_eq!(setting(6), Some(16 << 10), "bytes of headers: {payload:?}");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn case_075_rapid_reset_is_answered_with_goaway() {
+    let cluster = Cluster::start().await;
+    let (agent, mut honest) = (cluster.agent("web-01").await, cluster.agent("honest").await);
+    let mut stream = dial_as(&cluster, &agent).await;
+    let mut bytes = [PREFACE, EMPTY_SETTINGS].concat();
+    for n in 0..200u32 {
+        let id = (2 * n + 1).to_be_bytes();
+        // POST https / with an authority of one letter, by the static table of HPACK.
+        let block = [0x83, 0x87, 0x84, 0x41, 1, b'x'];
+        bytes.extend([&[0, 0, block.len() as u8, 1, 4], id.as_slice(), &block].concat());
+        bytes.extend([&[0, 0, 4, 3, 0], id.as_slice(), &8u32.to_be_bytes()].concat());
+    }
+    stream.write_all(&bytes).await.unwrap();
+    let said = until_closed(&mut stream).await;
+    let goaway = frames(&said).into_iter().find(|(kind, ..)| *kind == 7).expect("GOAWAY");
+    assert_eq!(goaway.2[4..8], 11u32.to_be_bytes(), "enhance your calm");
+    still_serves(&cluster, &mut honest).await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn case_075_continuations_without_end_are_cut_off() {
+    let cluster = Cluster::start().await;
+    let (agent, mut honest) = (cluster.agent("web-01").await, cluster.agent("honest").await);
+    let mut stream = dial_as(&cluster, &agent).await;
+    stream.write_all(&[PREFACE, EMPTY_SETTINGS].concat()).await.unwrap();
+    // Headers that do not end, and then more of them: literals that HPACK must not index.
+    stream.write_all(&[0, 0, 1, 1, 0, 0, 0, 0, 1, 0x83]).await.unwrap();
+    let literal = [&[0x10, 1, b'a', 0x7f, 0x81, 0x1e], [b'b'; 4096].as_slice()].concat();
+    let length = u32::try_from(literal.len()).unwrap().to_be_bytes();
+    let frame = [&length[1..], &[9, 0, 0, 0, 0, 1], &literal].concat();
+    let mut sent = 0;
+    while sent < 16 << 20 && stream.write_all(&frame).await.is_ok() {
+        sent += frame.len();
+    }
+    assert!(sent < 16 << 20, "the server took {sent} bytes of headers");
+    still_serves(&cluster, &mut honest).await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn case_068_a_length_that_nobody_has_memory_for() {
+    let cluster = Cluster::start().await;
+    let (agent, mut honest) = (cluster.agent("web-01").await, cluster.agent("honest").await);
+    let (mut send, connection) = h2::client::handshake(dial_as(&cluster, &agent).await).await.unwrap();
+    tokio::spawn(connection);
+    // The prefix of gRPC promises 4 GiB; a field of protobuf 2 GiB, a number that does not end, a negative length.
+    let promised: &[&[u8]] = &[
+        &[0, 0xff, 0xff, 0xff, 0xff],
+        &[0, 0, 0, 0, 6, 0x0a, 0xff, 0xff, 0xff, 0xff, 0x07],
+        &[0, 0, 0, 0, 12, 0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+        &[0, 0, 0, 0, 11, 0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01],
+    ];
+    for bytes in promised {
+        let (answer, mut body) = send.send_request(request(), false).unwrap();
+        body.send_data(bytes.to_vec().into(), true).unwrap();
+        let answer = tokio::time::timeout(PATIENCE, answer).await.expect("an answer").unwrap();
+        let status = answer.headers().get("grpc-status").unwrap().to_str().unwrap();
+        assert!(["11", "13", "3"].contains(&status), "{bytes:?}: {answer:?}");
+    }
+    still_serves(&cluster, &mut honest).await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_is_resumed_and_the_envoy_is_still_known_by_it() {
+    let cluster = Cluster::start().await;
+    let mut agent = cluster.agent("web-01").await;
+    let identity = Some((agent.reply.certificate_pem.as_str(), &agent.key));
+    let connector = client(&cluster, identity);
+    let mut kinds = Vec::new();
+    for _ in 0..2 {
+        let stream = dial(&cluster, &connector).await.unwrap();
+        kinds.push(stream.get_ref().1.handshake_kind());
+        let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let signed = prost::Message::encode_to_vec(&agent.signed(&cluster));
+        let length = u32::try_from(signed.len()).unwrap().to_be_bytes();
+        let (answer, mut body) = send.send_request(request(), false).unwrap();
+        body.send_data([&[0], length.as_slice(), &signed].concat().into(), true).unwrap();
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.headers().get("grpc-status"), None, "{answer:?}");
+        drop((send, body, answer));
+        connection.abort();
+    }
+    assert_eq!(kinds, [Some(rustls::HandshakeKind::Full), Some(rustls::HandshakeKind::Resumed)]);
+    cluster.stop().await;
+}
