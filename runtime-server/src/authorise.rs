@@ -9,6 +9,7 @@ use crate::fleet::Envoy;
 use crate::reject::Reject;
 use protocol::pb::{RequestHeader, SignedRequest};
 use protocol::request::{self, Rpc};
+use rustls_pki_types::CertificateDer;
 use std::sync::Arc;
 use tonic::Request;
 
@@ -29,6 +30,7 @@ pub const MATRIX: &[(&str, Requirement)] = &[
     ("/vigo.v1.Enrolment/Enroll", Requirement::Token),
     ("/vigo.v1.Fleet/CheckIn", Requirement::Envoy(Rpc::CheckIn)),
     ("/vigo.v1.Fleet/ReportRun", Requirement::Envoy(Rpc::ReportRun)),
+    ("/vigo.v1.Fleet/Stream", Requirement::Envoy(Rpc::Stream)),
 ];
 
 /// A request whose sender is known.
@@ -46,14 +48,23 @@ pub struct Authorised {
 /// Lets an envoy's request in, or says why not. A counter is used up only by a request that is let in with the
 /// live key.
 pub fn envoy(context: &Context, rpc: Rpc, request: &Request<SignedRequest>) -> Result<Authorised, Reject> {
+    let certificates = request.peer_certs();
+    admit(context, rpc, certificates.as_deref().map(Vec::as_slice), request.get_ref())
+}
+
+/// The same for a request that came on a stream, over a connection with these certificates.
+pub fn admit(
+    context: &Context,
+    rpc: Rpc,
+    certificates: Option<&[CertificateDer<'_>]>,
+    signed: &SignedRequest,
+) -> Result<Authorised, Reject> {
     if !MATRIX.contains(&(rpc.path(), Requirement::Envoy(rpc))) {
         return Err(Reject::Internal);
     }
-    let certificates = request.peer_certs().ok_or(Reject::NoClientCertificate)?;
-    let certificate = certificates.first().ok_or(Reject::NoClientCertificate)?;
+    let certificate = certificates.and_then(<[_]>::first).ok_or(Reject::NoClientCertificate)?;
     let tls_key = protocol::ed25519_key(certificate).ok_or(Reject::WrongEnvoy)?;
 
-    let signed = request.get_ref();
     let claimed = request::peek(signed)?;
     let envoy = context.fleet.get(&claimed.envoy_id).ok_or(Reject::UnknownEnvoy)?;
     if tls_key != envoy.key {

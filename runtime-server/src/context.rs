@@ -3,6 +3,7 @@
 use crate::catalog::{Candidate, Catalog};
 use crate::clock::Clock;
 use crate::config::CheckIn;
+use crate::dispatch::Dispatch;
 use crate::fleet::FleetIndex;
 use crate::live_key::KeyRing;
 use crate::pki::Ca;
@@ -32,6 +33,8 @@ pub struct Context {
     pub secrets: Secrets,
     /// What survives.
     pub store: Store,
+    /// Work for envoys that are there.
+    pub dispatch: Dispatch,
 }
 
 /// What reloading the policy came to.

@@ -2,15 +2,17 @@
 
 use crate::context::Context;
 use crate::reject::Reject;
-use crate::{authorise, check_in, enrol, report};
+use crate::{authorise, check_in, dispatch, enrol, report};
 use prost::Message;
 use protocol::pb::enrolment_server::Enrolment;
 use protocol::pb::fleet_server::Fleet;
 use protocol::pb::report_reply::Answer as ReportAnswer;
-use protocol::pb::{CheckInReply, CheckInRequest, EnrollReply, EnrollRequest, ReportReply, SignedRequest};
+use protocol::pb::{
+    CheckInReply, CheckInRequest, EnrollReply, EnrollRequest, ReportReply, SignedFrame, SignedRequest,
+};
 use protocol::request::Rpc;
 use std::sync::Arc;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 /// Answers for a [`Context`].
 #[derive(Clone, Debug)]
@@ -35,7 +37,9 @@ impl Fleet for Service {
         } else {
             check_in::answer(&self.0, &caller.envoy, &caller.header, asked).await.map_err(refused)?
         };
-        Ok(Response::new(check_in::reply(&self.0, answer)))
+        let mut reply = check_in::reply(&self.0, answer);
+        reply.stream_requested = self.0.dispatch.wants_stream(&caller.envoy);
+        Ok(Response::new(reply))
     }
 
     async fn report_run(&self, request: Request<SignedRequest>) -> Result<Response<ReportReply>, Status> {
@@ -48,6 +52,17 @@ impl Fleet for Service {
             ReportAnswer::AcknowledgedSeq(acknowledged)
         };
         Ok(Response::new(ReportReply { answer: Some(answer) }))
+    }
+
+    type StreamStream = dispatch::stream::Outgoing;
+
+    async fn stream(
+        &self,
+        request: Request<Streaming<SignedFrame>>,
+    ) -> Result<Response<Self::StreamStream>, Status> {
+        let certificates = request.peer_certs();
+        let outgoing = dispatch::stream::open(self.0.clone(), certificates, request.into_inner()).await?;
+        Ok(Response::new(outgoing))
     }
 }
 
