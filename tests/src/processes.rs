@@ -48,10 +48,19 @@ impl Server {
     /// # Panics
     /// When anything of it fails.
     pub fn init(dir: &Path, policy: &[(&str, &str)]) -> Server {
+        Self::init_with(dir, policy, &[])
+    }
+
+    /// As [`init`](Self::init), with more arguments for `vigosrv init`.
+    ///
+    /// # Panics
+    /// When anything of it fails.
+    pub fn init_with(dir: &Path, policy: &[(&str, &str)], arguments: &[&str]) -> Server {
         let dir = dir.join("server");
         let init = Command::new(binary("vigosrv"))
             .args(["init", "--hostname", "localhost,127.0.0.1", "--dir"])
             .arg(&dir)
+            .args(arguments)
             .output()
             .expect("vigosrv runs");
         assert!(init.status.success(), "{init:?}");

@@ -1,6 +1,8 @@
 //! The whole path with real processes, real TLS and real files.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing test may panic")]
 
+use runtime_server::store::Database;
+use std::path::Path;
 use vigo_tests::processes::{Host, Server, binary, text};
 
 const NODES: &str =
@@ -26,9 +28,20 @@ fn field(line: &str, name: &str) -> u64 {
 #[test]
 fn from_policy_to_a_converged_host_and_on_without_the_server() {
     let dir = tempfile::tempdir().unwrap();
-    let mut server = Server::init(dir.path(), &policy());
+    whole_path(dir.path(), Server::init(dir.path(), &policy()));
+}
+
+/// Where `VIGO_TEST_POSTGRES` names a server, as `.ci/postgres` does; elsewhere there is nothing to test.
+#[test]
+fn the_same_on_postgresql() {
+    let dir = tempfile::tempdir().unwrap();
+    let Database::Postgres(postgres) = runtime_server::testing::database(dir.path()) else { return };
+    whole_path(dir.path(), Server::init_with(dir.path(), &policy(), &["--database", &postgres.url]));
+}
+
+fn whole_path(dir: &Path, mut server: Server) {
     server.start();
-    let host = Host::new(dir.path(), "web-1.test");
+    let host = Host::new(dir, "web-1.test");
     let enrolled = host.enroll(&server.address, &server.token(), &server.ca_hash);
     assert!(enrolled.status.success(), "{}", text(&enrolled.stderr));
 

@@ -1,4 +1,5 @@
--- Numbers are milliseconds since 1970-01-01 UTC where they are times.
+-- Numbers are milliseconds since 1970-01-01 UTC where they are times, and 0 or 1 where they are flags. Read by both
+-- databases; schema.rs says in which words.
 
 create table meta (
     key text primary key,
@@ -66,6 +67,8 @@ create table runs (
     dropped_to integer,
     -- SHA-256 of the report as received, to tell a repetition from a contradiction.
     digest blob not null,
+    -- A run with `--only`: the module or resource that it was limited to.
+    part text,
     primary key (envoy_id, run_id)
 ) strict, without rowid;
 
