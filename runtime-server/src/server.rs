@@ -4,6 +4,7 @@ use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::context::{Context, ReloadError, Reloaded};
+use crate::dispatch::{self, Dispatch};
 use crate::files::{self, FileError};
 use crate::fleet::FleetIndex;
 use crate::live_key::{KeyError, KeyRing, SignerIdentity};
@@ -11,7 +12,7 @@ use crate::pki::{self, Ca, PkiError};
 use crate::policy::PolicySource;
 use crate::secrets::Secrets;
 use crate::service::Service;
-use crate::store::{Store, StoreError, Topic, envoys, meta, runs, tokens};
+use crate::store::{Connection, Store, StoreError, Topic, envoys, meta, runs, tasks, tokens};
 use crate::tls::{self, TlsError};
 use ir::Hash;
 use protocol::MAX_MESSAGE_BYTES;
@@ -89,6 +90,7 @@ pub struct Server {
     stop: watch::Sender<bool>,
     serving: JoinHandle<Result<(), tonic::transport::Error>>,
     chores: JoinHandle<()>,
+    dispatching: JoinHandle<()>,
 }
 
 impl Server {
@@ -133,13 +135,14 @@ impl Server {
         let serving = tokio::spawn(router.serve_with_incoming_shutdown(incoming, async move {
             let _ = signal.wait_for(|stop| *stop).await;
         }));
+        let dispatching = tokio::spawn(dispatch::look_after(context.clone(), stopped.clone()));
         let chores = tokio::spawn(chores(context.clone(), stopped, config.runs_keep));
         let live = context.keys.current();
         tracing::info!(
             %address, cluster = config.cluster_id, key = live.id.short(), epoch = live.epoch,
             envoys = context.fleet.len(), "serving"
         );
-        Ok(Server { context, address, stop, serving, chores })
+        Ok(Server { context, address, stop, serving, chores, dispatching })
     }
 
     /// Where agents reach it.
@@ -191,6 +194,7 @@ impl Server {
                 aborter.abort();
             }
         }
+        let _ = self.dispatching.await;
         let _ = self.chores.await;
         let context = self.context;
         let closed = tokio::task::spawn_blocking(move || context.store.close()).await;
@@ -248,6 +252,7 @@ async fn context(
         catalog: Catalog::new(source),
         secrets,
         store,
+        dispatch: Dispatch::default(),
     })
 }
 
@@ -274,8 +279,12 @@ async fn chores(context: Arc<Context>, mut stop: watch::Receiver<bool>, keep: Op
         {
             last_retention = now;
             let before = now.saturating_sub(keep.as_millis() as u64);
-            if let Err(e) = context.store.call(move |conn| runs::forget_before(conn, before)).await {
-                tracing::error!(error = %e, "cannot forget old runs");
+            let forget = move |conn: &mut Connection| {
+                tasks::forget_before(conn, before)?;
+                runs::forget_before(conn, before)
+            };
+            if let Err(e) = context.store.call(forget).await {
+                tracing::error!(error = %e, "cannot forget old runs and tasks");
             }
         }
     }

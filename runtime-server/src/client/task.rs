@@ -200,15 +200,20 @@ fn create(server: &Connection, job: Job, selection: Selection) -> Result<Created
     typed(server.post("/api/v1/tasks", &Create { job, targets: selection.into() })?)
 }
 
-fn row(task: &Task) -> [String; 5] {
+/// How many envoys of a task are in which state.
+pub(super) fn states(task: &Task) -> String {
     let states: Vec<String> = task.states.iter().map(|(state, n)| format!("{n} {}", plain(state, 20))).collect();
+    states.join(", ")
+}
+
+fn row(task: &Task) -> [String; 5] {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
     [
         plain(&task.id, 64),
         format!("{} ago", span(now.saturating_sub(task.created_at))),
         plain(&task.summary, 60),
         plain(&task.author, 60),
-        states.join(", "),
+        states(task),
     ]
 }
 

@@ -5,7 +5,6 @@ use crate::context::Context;
 use crate::store::tasks::{NewTarget, Reach};
 use compiler::resolve::glob::{HostGlob, normal};
 use ir::wire;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -13,7 +12,7 @@ use std::collections::BTreeSet;
 const MAX_ITEMS: usize = 10_000;
 
 /// Which envoys: those that are in every part that is given.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Targets {
     /// Every envoy; needed where nothing else is given, so that nobody means it by mistake.
@@ -105,14 +104,14 @@ impl Selector {
     /// Who it is, among these. Blocks: a fleet may be large.
     pub fn choose(&self, context: &Context, candidates: &[Candidate]) -> Chosen {
         let mut chosen = Chosen::default();
-        let any = |wanted: &[String], has: &mut dyn Iterator<Item = &String>| {
-            wanted.is_empty() || has.any(|name| wanted.contains(name))
+        let any = |wanted: &[String], has: &[String]| {
+            wanted.is_empty() || has.iter().any(|name| wanted.contains(name))
         };
         for candidate in candidates {
             let host = self.globs.is_empty() || self.globs.iter().any(|(_, g)| g.matches(&candidate.hostname));
             if !host
-                || !any(&self.asked.roles, &mut candidate.roles.iter())
-                || !any(&self.asked.environments, &mut candidate.environment.iter())
+                || !any(&self.asked.roles, &candidate.roles)
+                || !any(&self.asked.environments, candidate.environment.as_slice())
             {
                 continue;
             }

@@ -1,14 +1,12 @@
 //! Making tasks.
 
 use crate::context::Context;
-use crate::store::audit::{self, Event};
 use crate::store::tasks::{self, NewTarget, TaskRow};
 use crate::store::StoreError;
 use prost::Message;
 use protocol::pb::task_work::Work;
 use protocol::pb::{TaskCommand, TaskQuery, TaskWork};
 use protocol::task::WorkError;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -23,7 +21,7 @@ const MAX_WAIT: Duration = Duration::from_secs(7 * 86_400);
 const GRACE: Duration = Duration::from_secs(120);
 
 /// What to do.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Job {
     /// A program and its arguments; no shell reads them.
@@ -131,11 +129,7 @@ pub async fn create(
     context
         .store
         .call(move |conn| {
-            conn.transaction(|conn| {
-                tasks::create(conn, &task, &targets)?;
-                let details = format!("{} on {} envoys", task.summary, targets.len());
-                audit::append(conn, &Event::new(now, &task.author, "task.create", &task.id, &details))
-            })
+            tasks::create(conn, &task, &targets)
         })
         .await?;
     tracing::info!(task = made.id, what = made.summary, author = made.author, "task made");

@@ -13,6 +13,7 @@ pub mod runs;
 mod schema;
 mod session;
 mod sqlite;
+pub mod tasks;
 pub mod tokens;
 mod topics;
 pub mod value;
