@@ -138,7 +138,7 @@ impl Conversation<'_> {
     }
 
     /// A statement that was found good once stays so: what it vouches for has an expiry of its own.
-    fn trust(&self, record: &KeyRecord) -> Result<TrustedKey, KeyStatementError> {
+    pub(crate) fn trust(&self, record: &KeyRecord) -> Result<TrustedKey, KeyStatementError> {
         let ca = self.identity.ca_der().ok_or(KeyStatementError::Malformed("no CA"))?;
         key_statement::verify(&record.statement, &ca, &self.identity.cluster_id, record.at)
     }
@@ -165,7 +165,11 @@ impl Conversation<'_> {
         Ok(())
     }
 
-    fn header(&self, key: Option<&TrustedKey>, nonce: &[u8; 16]) -> Result<pb::RequestHeader, StoreError> {
+    pub(crate) fn header(
+        &self,
+        key: Option<&TrustedKey>,
+        nonce: &[u8; 16],
+    ) -> Result<pb::RequestHeader, StoreError> {
         let now = self.clock.now();
         Ok(pb::RequestHeader {
             cluster_id: self.identity.cluster_id.clone(),
@@ -251,6 +255,7 @@ impl Conversation<'_> {
                 jitter: if reply.next_check_in == 0 { DEFAULT_JITTER } else { reply.jitter_percent.min(100) },
                 traits_digest: digest.to_string(),
                 refusal: None,
+                stream_requested: reply.stream_requested,
             };
             let news = match reply.answer.ok_or(CheckInError::Protocol("it is empty"))? {
                 Answer::StaleKey(statement) => {

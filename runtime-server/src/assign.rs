@@ -55,7 +55,10 @@ async fn work(context: Arc<Context>) {
         let (batch, answers): (Vec<Wanted>, Vec<_>) = waiting.into_iter().unzip();
         let stored = context.store.call(move |conn| {
             conn.transaction(|conn| {
-                batch.iter().map(|wanted| envoys::assign(conn, wanted, MAX_JUMP)).collect::<Result<Vec<_>, _>>()
+                batch
+                    .iter()
+                    .map(|wanted| envoys::assign(conn, wanted, MAX_JUMP))
+                    .collect::<Result<Vec<_>, _>>()
             })
         });
         let assigned = match stored.await {

@@ -31,6 +31,7 @@ pub const MATRIX: &[(&str, Requirement)] = &[
     ("/vigo.v1.Enrolment/Enroll", Requirement::Token),
     ("/vigo.v1.Fleet/CheckIn", Requirement::Envoy(Rpc::CheckIn)),
     ("/vigo.v1.Fleet/ReportRun", Requirement::Envoy(Rpc::ReportRun)),
+    ("/vigo.v1.Fleet/Stream", Requirement::Envoy(Rpc::Stream)),
 ];
 
 /// A request whose sender is known.
@@ -47,10 +48,10 @@ pub struct Authorised {
 
 /// Looks into the database for an envoy that is not known: another server may have enrolled it. Only for callers with a
 /// certificate of the CA, so that nobody else makes the server look.
-pub async fn meet(context: &Context, request: &Request<SignedRequest>) -> Result<(), Reject> {
-    let Ok(claimed) = request::peek(request.get_ref()) else { return Ok(()) };
+pub async fn meet(context: &Context, peer: Option<Peer>, signed: &SignedRequest) -> Result<(), Reject> {
+    let Ok(claimed) = request::peek(signed) else { return Ok(()) };
     let id = claimed.envoy_id;
-    if context.fleet.get(&id).is_some() || request.peer_certs().is_none_or(|certs| certs.is_empty()) {
+    if context.fleet.get(&id).is_some() || !matches!(peer, Some(Peer::Key(_))) {
         return Ok(());
     }
     if let Some(row) = context.store.read(move |conn| envoys::by_id(conn, &id)).await? {
@@ -59,19 +60,28 @@ pub async fn meet(context: &Context, request: &Request<SignedRequest>) -> Result
     Ok(())
 }
 
+/// Who is at the other end of the connection that a request came on.
+pub fn peer<T>(request: &Request<T>) -> Option<Peer> {
+    request.extensions().get().copied()
+}
+
 /// Lets an envoy's request in, or says why not. A counter is used up only by a request that is let in with the
 /// live key.
-pub fn envoy(context: &Context, rpc: Rpc, request: &Request<SignedRequest>) -> Result<Authorised, Reject> {
+pub fn envoy(
+    context: &Context,
+    rpc: Rpc,
+    peer: Option<Peer>,
+    signed: &SignedRequest,
+) -> Result<Authorised, Reject> {
     if !MATRIX.contains(&(rpc.path(), Requirement::Envoy(rpc))) {
         return Err(Reject::Internal);
     }
-    let tls_key = match request.extensions().get() {
-        Some(Peer::Key(key)) => *key,
+    let tls_key = match peer {
+        Some(Peer::Key(key)) => key,
         Some(Peer::Other) => return Err(Reject::WrongEnvoy),
         Some(Peer::Stranger) | None => return Err(Reject::NoClientCertificate),
     };
 
-    let signed = request.get_ref();
     let claimed = request::peek(signed)?;
     let envoy = context.fleet.get(&claimed.envoy_id).ok_or(Reject::UnknownEnvoy)?;
     if tls_key != envoy.key {

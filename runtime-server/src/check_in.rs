@@ -30,7 +30,7 @@ const ENVELOPE_ROOM: usize = 1 << 20;
 pub fn reply(context: &Context, answer: Answer) -> CheckInReply {
     let (next_check_in, jitter_percent) =
         context.pace.asked(context.checkin.interval, context.checkin.jitter_percent);
-    CheckInReply { answer: Some(answer), next_check_in, jitter_percent }
+    CheckInReply { answer: Some(answer), next_check_in, jitter_percent, stream_requested: false }
 }
 
 /// The statement of the live key for an agent that named another one; of a newer key, if the agent has seen a

@@ -4,6 +4,7 @@ use crate::assign::Assignments;
 use crate::catalog::{Candidate, Catalog, Reach};
 use crate::clock::Clock;
 use crate::config::CheckIn;
+use crate::dispatch::Dispatch;
 use crate::fleet::FleetIndex;
 use crate::live_key::KeyRing;
 use crate::pace::Pace;
@@ -40,6 +41,8 @@ pub struct Context {
     pub secrets: Secrets,
     /// What survives.
     pub store: Store,
+    /// Work for envoys that are there.
+    pub dispatch: Dispatch,
 }
 
 /// What reloading the policy came to.

@@ -18,6 +18,7 @@ pub mod config;
 pub mod connection;
 pub mod context;
 pub mod dev;
+pub mod dispatch;
 pub mod enrol;
 pub mod files;
 pub mod fleet;

@@ -6,6 +6,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::connection::Listener;
 use crate::context::{Context, ReloadError, Reloaded};
+use crate::dispatch::{self, Dispatch};
 use crate::files::{self, FileError};
 use crate::fleet::FleetIndex;
 use crate::live_key::{KeyError, KeyRing, SignerIdentity};
@@ -13,7 +14,7 @@ use crate::pace::Pace;
 use crate::pki::{self, Ca, PkiError};
 use crate::policy::PolicySource;
 use crate::secrets::{SecretError, Secrets};
-use crate::store::{Store, StoreError, Topic, envoys, meta, runs, tokens};
+use crate::store::{Connection, Store, StoreError, Topic, envoys, meta, runs, tasks, tokens};
 use crate::tls::{self, TlsError};
 use ir::Hash;
 use std::net::SocketAddr;
@@ -92,6 +93,7 @@ pub struct Server {
     serving: JoinHandle<()>,
     watching: JoinHandle<()>,
     chores: JoinHandle<()>,
+    dispatching: JoinHandle<()>,
 }
 
 impl Server {
@@ -118,6 +120,7 @@ impl Server {
         let (stop, stopped) = watch::channel(false);
         let listening = Arc::new(Listener::new(context.clone(), tls, config.limits.clone(), stopped.clone()));
         let serving = tokio::spawn(listening.serve(listener));
+        let dispatching = tokio::spawn(dispatch::look_after(context.clone(), stopped.clone()));
         let chores = tokio::spawn(chores(context.clone(), stopped, config.runs_keep));
         let pace = context.clone();
         let watching = tokio::spawn(async move { pace.pace.watch().await });
@@ -126,7 +129,7 @@ impl Server {
             %address, cluster = config.cluster_id, key = live.id.short(), epoch = live.epoch,
             envoys = context.fleet.len(), "serving"
         );
-        Ok(Server { context, address, stop, serving, watching, chores })
+        Ok(Server { context, address, stop, serving, watching, chores, dispatching })
     }
 
     /// Where agents reach it.
@@ -178,6 +181,7 @@ impl Server {
                 aborter.abort();
             }
         }
+        let _ = self.dispatching.await;
         let _ = self.chores.await;
         let context = self.context;
         let closed = tokio::task::spawn_blocking(move || context.store.close()).await;
@@ -247,6 +251,7 @@ async fn context(
         assignments: Assignments::default(),
         secrets,
         store,
+        dispatch: Dispatch::default(),
     })
 }
 
@@ -283,8 +288,12 @@ async fn chores(context: Arc<Context>, mut stop: watch::Receiver<bool>, keep: Op
         {
             last_retention = now;
             let before = now.saturating_sub(keep.as_millis() as u64);
-            if let Err(e) = context.store.call(move |conn| runs::forget_before(conn, before)).await {
-                tracing::error!(error = %e, "cannot forget old runs");
+            let forget = move |conn: &mut Connection| {
+                tasks::forget_before(conn, before)?;
+                runs::forget_before(conn, before)
+            };
+            if let Err(e) = context.store.call(forget).await {
+                tracing::error!(error = %e, "cannot forget old runs and tasks");
             }
         }
     }

@@ -180,16 +180,6 @@ impl Server {
         assert!(status.success(), "{status}: {:#?}", self.log());
     }
 
-    /// Ends it as a power cut would.
-    ///
-    /// # Panics
-    /// When it cannot.
-    pub fn kill(&mut self) {
-        let Some(mut process) = self.process.take() else { return };
-        process.kill().expect("kill -9");
-        process.wait().expect("the server ends");
-    }
-
     /// A further server of the same cluster, with a directory and a port of its own; not started yet. It makes sense
     /// on PostgreSQL.
     ///
@@ -347,7 +337,9 @@ pub fn balance(addresses: Vec<String>) -> String {
     std::thread::spawn(move || {
         for (turn, client) in listener.incoming().map_while(Result::ok).enumerate() {
             let next = addresses.iter().cycle().skip(turn % addresses.len()).take(addresses.len());
-            let Some(server) = next.filter_map(|address| TcpStream::connect(address).ok()).next() else { continue };
+            let Some(server) = next.filter_map(|address| TcpStream::connect(address).ok()).next() else {
+                continue;
+            };
             for (from, to) in [(&client, &server), (&server, &client)] {
                 let (Ok(mut from), Ok(mut to)) = (from.try_clone(), to.try_clone()) else { continue };
                 std::thread::spawn(move || {
@@ -358,6 +350,74 @@ pub fn balance(addresses: Vec<String>) -> String {
         }
     });
     front
+}
+
+/// An agent that stays: `vigo run`.
+pub struct Daemon {
+    process: Child,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Daemon {
+    /// Starts it on a host that is enrolled.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start(host: &Host) -> Daemon {
+        let mut process = Command::new(binary("vigo"))
+            .arg("--root")
+            .arg(&host.root)
+            .arg("run")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("vigo runs");
+        let log: Arc<Mutex<Vec<String>>> = Arc::default();
+        let (stderr, lines) = (process.stderr.take().expect("stderr"), log.clone());
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            }
+        });
+        Daemon { process, log }
+    }
+
+    /// What it logged.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until a line of its log has this text.
+    ///
+    /// # Panics
+    /// When there is none within half a minute.
+    pub fn wait_for_log(&self, text: &str) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !self.log().iter().any(|l| l.contains(text)) {
+            assert!(Instant::now() < deadline, "no `{text}` in {:#?}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Asks it to stop, and waits; it has to exit with 0.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn stop(mut self) {
+        let id = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().expect("kill").success());
+        let status = self.process.wait().expect("the agent ends");
+        assert!(status.success(), "{status}: {:#?}", self.log());
+    }
+}
+
+impl Drop for Daemon {
+    /// As SIGKILL does.
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }
 
 /// Bytes as text.

@@ -15,6 +15,7 @@ mod schema;
 pub mod servers;
 mod session;
 mod sqlite;
+pub mod tasks;
 pub mod tokens;
 mod topics;
 pub mod value;
