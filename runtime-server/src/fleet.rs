@@ -39,6 +39,8 @@ pub struct State {
     pub traits_stored: bool,
     /// What it gets, while neither release nor traits change.
     pub plan: Option<Plan>,
+    /// Somebody asked for its bundle to be sent again.
+    pub forced: bool,
     /// Of its content.
     pub seq: u64,
     /// Identifies its content.
@@ -120,6 +122,7 @@ impl Envoy {
                 traits_digest,
                 traits_stored: true,
                 plan: None,
+                forced: false,
                 seq: row.seq,
                 content: row.content,
                 policy_version: row.policy_version,

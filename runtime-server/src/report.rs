@@ -70,6 +70,12 @@ pub async fn take(context: &Context, envoy: &Envoy, payload: &[u8]) -> Result<u6
         tracing::warn!(envoy = id, host, from, to, "results were lost before they reached the server");
     }
     if !stored.repeated {
+        context.metrics.resources(
+            totals.ok.into(),
+            totals.changed.into(),
+            totals.failed.into(),
+            totals.skipped.into(),
+        );
         tracing::info!(
             envoy = id,
             host,

@@ -6,12 +6,15 @@ use crate::config::Config;
 use crate::context::{Context, ReloadError, Reloaded};
 use crate::files::{self, FileError};
 use crate::fleet::FleetIndex;
+use crate::http::{Listening, Site};
 use crate::live_key::{KeyError, KeyRing, SignerIdentity};
+use crate::metrics::Metrics;
 use crate::pki::{self, Ca, PkiError};
 use crate::policy::PolicySource;
 use crate::secrets::Secrets;
 use crate::service::Service;
-use crate::store::{Store, StoreError, Topic, envoys, meta, runs, tokens};
+use crate::store::api_tokens::{self, Role};
+use crate::store::{Connection, Store, StoreError, Topic, envoys, meta, runs, tokens};
 use crate::tls::{self, TlsError};
 use ir::Hash;
 use protocol::MAX_MESSAGE_BYTES;
@@ -19,6 +22,7 @@ use protocol::pb::enrolment_server::EnrolmentServer;
 use protocol::pb::fleet_server::FleetServer;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -81,6 +85,9 @@ pub enum StartError {
     /// The system gave no random bytes.
     #[error("the system gives no random bytes: {0}")]
     Random(#[from] getrandom::Error),
+    /// A bug: two metrics of one name.
+    #[error("the metrics cannot be set up: {0}")]
+    Metrics(#[from] prometheus::Error),
 }
 
 /// A server that runs.
@@ -91,6 +98,8 @@ pub struct Server {
     stop: watch::Sender<bool>,
     serving: JoinHandle<Result<(), tonic::transport::Error>>,
     chores: JoinHandle<()>,
+    http: Option<Listening>,
+    looking_after: JoinHandle<()>,
 }
 
 impl Server {
@@ -115,6 +124,12 @@ impl Server {
         };
         let address = listener.local_addr().map_err(listen)?;
         let (stop, stopped) = watch::channel(false);
+        let site = Arc::new(Site::new(context.clone(), address.port()));
+        let http = match config.listen_http {
+            Some(at) => Some(listen_http(at, tls::http_config(&chain, &key)?, &site, &stopped).await?),
+            None => None,
+        };
+        let looking_after = tokio::spawn(site.look_after(stopped.clone()));
         let incoming = tls::accept(listener, tls, stopped.clone());
         let service = Service(context.clone());
         let fleet = FleetServer::new(service.clone())
@@ -141,12 +156,17 @@ impl Server {
             %address, cluster = config.cluster_id, key = live.id.short(), epoch = live.epoch,
             envoys = context.fleet.len(), "serving"
         );
-        Ok(Server { context, address, stop, serving, chores })
+        Ok(Server { context, address, stop, serving, chores, http, looking_after })
     }
 
     /// Where agents reach it.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where people and programs reach it, unless HTTP is turned off.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(|http| http.address)
     }
 
     /// What agents recognise the CA by.
@@ -180,6 +200,20 @@ impl Server {
         Ok(store.call(move |conn| tokens::create(conn, random, &glob, now, ttl_ms)).await?.0)
     }
 
+    /// A token for the REST API and the dashboard.
+    pub async fn create_api_token(
+        &self,
+        name: &str,
+        role: Role,
+        ttl: Duration,
+    ) -> Result<String, StartError> {
+        let mut random = [0; 20];
+        getrandom::fill(&mut random)?;
+        let (name, now, ttl) = (name.to_owned(), self.context.clock.now(), ttl.as_millis() as u64);
+        let create = move |conn: &mut Connection| api_tokens::create(conn, random, &name, role, now, ttl);
+        Ok(self.context.store.call(create).await?.0)
+    }
+
     /// Accepts nothing more, lets requests under way finish, stores everything.
     pub async fn stop(self) {
         self.stop.send_replace(true);
@@ -193,6 +227,10 @@ impl Server {
                 aborter.abort();
             }
         }
+        if let Some(http) = self.http {
+            http.ended().await;
+        }
+        let _ = self.looking_after.await;
         let _ = self.chores.await;
         let context = self.context;
         let closed = tokio::task::spawn_blocking(move || context.store.close()).await;
@@ -201,6 +239,19 @@ impl Server {
         }
         tracing::info!("stopped");
     }
+}
+
+async fn listen_http(
+    at: SocketAddr,
+    tls: Arc<rustls::ServerConfig>,
+    site: &Arc<Site>,
+    stop: &watch::Receiver<bool>,
+) -> Result<Listening, StartError> {
+    let listen = |cause| StartError::Listen { address: at, cause };
+    let listener = TcpListener::bind(at).await.map_err(listen)?;
+    let address = listener.local_addr().map_err(listen)?;
+    tracing::info!(%address, "serving HTTPS");
+    Ok(Listening::start(listener, address, tls, site.clone(), stop.clone()))
 }
 
 async fn context(
@@ -250,6 +301,8 @@ async fn context(
         catalog: Catalog::new(source),
         secrets,
         store,
+        metrics: Metrics::new()?,
+        refused: AtomicBool::new(false),
     })
 }
 

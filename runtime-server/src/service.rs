@@ -1,15 +1,18 @@
 //! The gRPC services: each method is let in, then handed to the module that does the work.
 
 use crate::context::Context;
+use crate::metrics::CheckIn;
 use crate::reject::Reject;
 use crate::{authorise, check_in, enrol, report};
 use prost::Message;
+use protocol::pb::check_in_reply::Answer;
 use protocol::pb::enrolment_server::Enrolment;
 use protocol::pb::fleet_server::Fleet;
 use protocol::pb::report_reply::Answer as ReportAnswer;
 use protocol::pb::{CheckInReply, CheckInRequest, EnrollReply, EnrollRequest, ReportReply, SignedRequest};
 use protocol::request::Rpc;
 use std::sync::Arc;
+use std::time::Instant;
 use tonic::{Request, Response, Status};
 
 /// Answers for a [`Context`].
@@ -27,15 +30,11 @@ impl Enrolment for Service {
 #[tonic::async_trait]
 impl Fleet for Service {
     async fn check_in(&self, request: Request<SignedRequest>) -> Result<Response<CheckInReply>, Status> {
-        authorise::meet(&self.0, &request).await.map_err(refused)?;
-        let caller = authorise::envoy(&self.0, Rpc::CheckIn, &request).map_err(refused)?;
-        let asked = CheckInRequest::decode(request.get_ref().payload.as_slice())
-            .map_err(|_| refused(Reject::Malformed("not a check-in")))?;
-        let answer = if caller.stale_key {
-            check_in::stale_key(&self.0, asked.epoch).await
-        } else {
-            check_in::answer(&self.0, &caller.envoy, &caller.header, asked).await.map_err(refused)?
-        };
+        let started = Instant::now();
+        let answer = self.answer(&request).await;
+        let outcome = answer.as_ref().map_or(CheckIn::Rejected, CheckIn::of);
+        self.0.metrics.checkin(outcome, started.elapsed());
+        let answer = answer.map_err(refused)?;
         Ok(Response::new(check_in::reply(&self.0, answer)))
     }
 
@@ -50,6 +49,19 @@ impl Fleet for Service {
             ReportAnswer::AcknowledgedSeq(acknowledged)
         };
         Ok(Response::new(ReportReply { answer: Some(answer) }))
+    }
+}
+
+impl Service {
+    async fn answer(&self, request: &Request<SignedRequest>) -> Result<Answer, Reject> {
+        authorise::meet(&self.0, request).await?;
+        let caller = authorise::envoy(&self.0, Rpc::CheckIn, request)?;
+        let asked = CheckInRequest::decode(request.get_ref().payload.as_slice())
+            .map_err(|_| Reject::Malformed("not a check-in"))?;
+        if caller.stale_key {
+            return Ok(check_in::stale_key(&self.0, asked.epoch).await);
+        }
+        check_in::answer(&self.0, &caller.envoy, &caller.header, asked).await
     }
 }
 

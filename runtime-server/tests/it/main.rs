@@ -5,6 +5,7 @@ mod check_in;
 mod command;
 mod enrolment;
 mod harness;
+mod http;
 mod key;
 mod replicas;
 mod report;
