@@ -117,7 +117,8 @@ pub async fn answer(
         version,
         seq: state.seq,
     };
-    let whole = request.state_fingerprint == plan.variant.merkle_root.0;
+    let forced = std::mem::take(&mut state.forced);
+    let whole = !forced && request.state_fingerprint == plan.variant.merkle_root.0;
     if whole && *request.policy_version == *bundle.version {
         let lease = request.renew.then(|| bundle.lease());
         let policy_version = request.policy_version;

@@ -7,6 +7,7 @@ use crate::config::CheckIn;
 use crate::dispatch::Dispatch;
 use crate::fleet::FleetIndex;
 use crate::live_key::KeyRing;
+use crate::metrics::Metrics;
 use crate::pace::Pace;
 use crate::pki::Ca;
 use crate::policy::{Checked, PolicyError};
@@ -14,6 +15,7 @@ use crate::secrets::Secrets;
 use crate::store::releases::{self, NewRelease};
 use crate::store::{Store, StoreError};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// The parts.
@@ -43,6 +45,10 @@ pub struct Context {
     pub store: Store,
     /// Work for envoys that are there.
     pub dispatch: Dispatch,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// The last attempt to publish was refused, or failed.
+    pub refused: AtomicBool,
 }
 
 /// What reloading the policy came to.
@@ -93,8 +99,25 @@ pub enum ReloadError {
 }
 
 impl Context {
+    /// Whether what is served is older than the policy, because that has errors or could not be read.
+    pub fn publish_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
+    }
+
     /// Takes in what changed in the policy and serves it, if it has no errors.
     pub async fn reload(self: &Arc<Self>) -> Result<Reloaded, ReloadError> {
+        let reloaded = self.take_in().await;
+        // While publishing is frozen, what is served is meant to be older.
+        let refused = match &reloaded {
+            Ok(Reloaded::Refused { .. }) => true,
+            Err(e) => !matches!(e, ReloadError::Frozen(_)),
+            Ok(_) => false,
+        };
+        self.refused.store(refused, Ordering::Relaxed);
+        reloaded
+    }
+
+    async fn take_in(self: &Arc<Self>) -> Result<Reloaded, ReloadError> {
         let (this, begin) = (self.clone(), Instant::now());
         let candidate = tokio::task::spawn_blocking(move || this.catalog.prepare())
             .await

@@ -58,6 +58,8 @@ pub struct State {
     pub traits_digest: Hash,
     /// The traits themselves until they are stored.
     pub unsaved: Option<Arc<[u8]>>,
+    /// Somebody asked for its bundle to be sent again.
+    pub forced: bool,
     /// Of its content.
     pub seq: u64,
     /// Identifies its content.
@@ -125,6 +127,7 @@ impl Envoy {
             state: tokio::sync::Mutex::new(State {
                 traits_digest: row.traits.as_deref().map(Hash::of).unwrap_or_default(),
                 unsaved: None,
+                forced: false,
                 seq: row.seq,
                 content: names.one(&row.content),
                 policy_version: names.one(&row.policy_version),

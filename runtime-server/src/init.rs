@@ -106,7 +106,8 @@ cluster:
   id: {cluster_id}      # stands in the certificates too
 
 listen:
-  grpc: 0.0.0.0:1530
+  grpc: 0.0.0.0:1530       # agents
+  http: 0.0.0.0:8443       # the REST API, the dashboard, metrics; or `none`
 
 policy:
   dir: policy

@@ -4,6 +4,7 @@
 //! A certificate says who somebody is; whether an envoy is still welcome is asked of the store with
 //! every request, so certificates of envoys live as long as the CA.
 
+use base64::Engine;
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey};
@@ -164,6 +165,13 @@ impl Ca {
         Ok(Ca { der: der.to_vec(), hash, issuer })
     }
 
+    /// Its certificate in PEM: written anew, so that nothing else of the file goes out with it.
+    pub fn pem(&self) -> String {
+        let body = base64::engine::general_purpose::STANDARD.encode(&self.der);
+        let lines = body.as_bytes().chunks(64).map(|line| format!("{}\n", String::from_utf8_lossy(line)));
+        format!("-----BEGIN CERTIFICATE-----\n{}-----END CERTIFICATE-----\n", lines.collect::<String>())
+    }
+
     /// A client certificate for an envoy. Nothing of the request is taken over but the key.
     pub fn issue_client(&self, envoy_id: &str, csr: &Csr, now_ms: u64) -> Result<String, PkiError> {
         let mut params = named(envoy_id, now_ms)?;
@@ -289,6 +297,15 @@ mod tests {
         let pem = other.serialize_request(&KeyPair::generate().unwrap()).unwrap().pem().unwrap();
         assert_eq!(Csr::read(&pem, "web-01").unwrap_err(), CsrError::Key);
         assert_eq!(Csr::read("no", "web-01").unwrap_err(), CsrError::Malformed);
+    }
+
+    #[test]
+    fn the_certificate_goes_out_as_it_came_in() {
+        let m = material();
+        let ca = Ca::load(&m.ca, &m.ca_key).unwrap();
+        assert_eq!(read_certificate("ca", &ca.pem()).unwrap().as_ref(), ca.der);
+        let with_key = format!("{}{}", *m.ca_key, m.ca);
+        assert!(!Ca::load(&with_key, &m.ca_key).unwrap().pem().contains("PRIVATE"));
     }
 
     #[test]

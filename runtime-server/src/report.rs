@@ -71,6 +71,12 @@ pub async fn take(context: &Context, envoy: &Arc<Envoy>, payload: &[u8]) -> Resu
         tracing::warn!(envoy = id, host, from, to, "results were lost before they reached the server");
     }
     if !stored.repeated {
+        context.metrics.resources(
+            totals.ok.into(),
+            totals.changed.into(),
+            totals.failed.into(),
+            totals.skipped.into(),
+        );
         tracing::info!(
             envoy = id,
             host,

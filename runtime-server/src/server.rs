@@ -9,16 +9,20 @@ use crate::context::{Context, ReloadError, Reloaded};
 use crate::dispatch::{self, Dispatch};
 use crate::files::{self, FileError};
 use crate::fleet::FleetIndex;
+use crate::http::{Listening, Site};
 use crate::live_key::{KeyError, KeyRing, SignerIdentity};
+use crate::metrics::Metrics;
 use crate::pace::Pace;
 use crate::pki::{self, Ca, PkiError};
 use crate::policy::PolicySource;
 use crate::secrets::{SecretError, Secrets};
+use crate::store::api_tokens::{self, Role};
 use crate::store::{Connection, Store, StoreError, Topic, envoys, meta, runs, tasks, tokens};
 use crate::tls::{self, TlsError};
 use ir::Hash;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -82,6 +86,9 @@ pub enum StartError {
     /// The system gave no random bytes.
     #[error("the system gives no random bytes: {0}")]
     Random(#[from] getrandom::Error),
+    /// A bug: two metrics of one name.
+    #[error("the metrics cannot be set up: {0}")]
+    Metrics(#[from] prometheus::Error),
 }
 
 /// A server that runs.
@@ -94,6 +101,8 @@ pub struct Server {
     watching: JoinHandle<()>,
     chores: JoinHandle<()>,
     dispatching: JoinHandle<()>,
+    http: Option<Listening>,
+    looking_after: JoinHandle<()>,
 }
 
 impl Server {
@@ -118,6 +127,12 @@ impl Server {
         };
         let address = listener.local_addr().map_err(listen)?;
         let (stop, stopped) = watch::channel(false);
+        let site = Arc::new(Site::new(context.clone(), address.port()));
+        let http = match config.listen_http {
+            Some(at) => Some(listen_http(at, tls::http_config(&chain, &key)?, &site, &stopped).await?),
+            None => None,
+        };
+        let looking_after = tokio::spawn(site.look_after(stopped.clone()));
         let listening = Arc::new(Listener::new(context.clone(), tls, config.limits.clone(), stopped.clone()));
         let serving = tokio::spawn(listening.serve(listener));
         let dispatching = tokio::spawn(dispatch::look_after(context.clone(), stopped.clone()));
@@ -129,12 +144,17 @@ impl Server {
             %address, cluster = config.cluster_id, key = live.id.short(), epoch = live.epoch,
             envoys = context.fleet.len(), "serving"
         );
-        Ok(Server { context, address, stop, serving, watching, chores, dispatching })
+        Ok(Server { context, address, stop, serving, watching, chores, dispatching, http, looking_after })
     }
 
     /// Where agents reach it.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where people and programs reach it, unless HTTP is turned off.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(|http| http.address)
     }
 
     /// What agents recognise the CA by.
@@ -168,6 +188,20 @@ impl Server {
         Ok(store.call(move |conn| tokens::create(conn, random, &glob, now, ttl_ms)).await?.0)
     }
 
+    /// A token for the REST API and the dashboard.
+    pub async fn create_api_token(
+        &self,
+        name: &str,
+        role: Role,
+        ttl: Duration,
+    ) -> Result<String, StartError> {
+        let mut random = [0; 20];
+        getrandom::fill(&mut random)?;
+        let (name, now, ttl) = (name.to_owned(), self.context.clock.now(), ttl.as_millis() as u64);
+        let create = move |conn: &mut Connection| api_tokens::create(conn, random, &name, role, now, ttl);
+        Ok(self.context.store.call(create).await?.0)
+    }
+
     /// Accepts nothing more, lets requests under way finish, stores everything.
     pub async fn stop(self) {
         self.stop.send_replace(true);
@@ -182,6 +216,10 @@ impl Server {
             }
         }
         let _ = self.dispatching.await;
+        if let Some(http) = self.http {
+            http.ended().await;
+        }
+        let _ = self.looking_after.await;
         let _ = self.chores.await;
         let context = self.context;
         let closed = tokio::task::spawn_blocking(move || context.store.close()).await;
@@ -190,6 +228,19 @@ impl Server {
         }
         tracing::info!("stopped");
     }
+}
+
+async fn listen_http(
+    at: SocketAddr,
+    tls: Arc<rustls::ServerConfig>,
+    site: &Arc<Site>,
+    stop: &watch::Receiver<bool>,
+) -> Result<Listening, StartError> {
+    let listen = |cause| StartError::Listen { address: at, cause };
+    let listener = TcpListener::bind(at).await.map_err(listen)?;
+    let address = listener.local_addr().map_err(listen)?;
+    tracing::info!(%address, "serving HTTPS");
+    Ok(Listening::start(listener, address, tls, site.clone(), stop.clone()))
 }
 
 async fn context(
@@ -252,6 +303,8 @@ async fn context(
         secrets,
         store,
         dispatch: Dispatch::default(),
+        metrics: Metrics::new()?,
+        refused: AtomicBool::new(false),
     })
 }
 

@@ -37,11 +37,7 @@ pub fn config(chain_pem: &str, key_pem: &str, ca_der: &[u8]) -> Result<Arc<Serve
     let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone())
         .allow_unauthenticated()
         .build()?;
-    let chain = CertificateDer::pem_slice_iter(chain_pem.as_bytes())
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| TlsError::Pem("the server's certificate", e))?;
-    let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes())
-        .map_err(|e| TlsError::Pem("the server's key", e))?;
+    let (chain, key) = identity(chain_pem, key_pem)?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(verifier)
@@ -54,3 +50,26 @@ pub fn config(chain_pem: &str, key_pem: &str, ca_der: &[u8]) -> Result<Arc<Serve
     config.send_tls13_tickets = 1;
     Ok(Arc::new(config))
 }
+
+/// The same for people and programs, who bring a token and no certificate.
+pub fn http_config(chain_pem: &str, key_pem: &str) -> Result<Arc<ServerConfig>, TlsError> {
+    let (chain, key) = identity(chain_pem, key_pem)?;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols.extend([b"h2".to_vec(), b"http/1.1".to_vec()]);
+    Ok(Arc::new(config))
+}
+
+type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+fn identity(chain_pem: &str, key_pem: &str) -> Result<Identity, TlsError> {
+    let chain = CertificateDer::pem_slice_iter(chain_pem.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|e| TlsError::Pem("the server's certificate", e))?;
+    let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes())
+        .map_err(|e| TlsError::Pem("the server's key", e))?;
+    Ok((chain, key))
+}
+

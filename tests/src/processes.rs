@@ -43,6 +43,8 @@ pub struct Server {
     pub dir: PathBuf,
     /// `127.0.0.1:port`
     pub address: String,
+    /// `https://127.0.0.1:port`
+    pub url: String,
     /// What `init` printed.
     pub ca_hash: String,
     process: Option<Child>,
@@ -71,18 +73,19 @@ impl Server {
             .output()
             .expect("vigosrv runs");
         assert!(init.status.success(), "{init:?}");
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .and_then(|l| l.local_addr())
-            .expect("a free port")
-            .port();
+        let free =
+            || std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
+        let (grpc, http) = (free(), free());
         let server = Server {
             dir,
-            address: format!("127.0.0.1:{port}"),
+            address: grpc.to_string(),
+            url: format!("https://{http}"),
             ca_hash: text(&init.stdout).trim().to_owned(),
             process: None,
             log: Arc::default(),
         };
         server.configure("0.0.0.0:1530", &server.address);
+        server.configure("0.0.0.0:8443", &http.to_string());
         for (path, content) in policy {
             server.write_policy(path, content);
         }
@@ -228,6 +231,21 @@ impl Server {
         let out = vigosrv.wait_with_output().expect("vigosrv ends");
         assert!(out.status.success(), "{args:?}: {out:?}");
         text(&out.stdout)
+    }
+
+    /// Runs `vigocli` on this server, as whoever has that API token.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn vigocli(&self, token: &str, args: &[&str]) -> Output {
+        Command::new(binary("vigocli"))
+            .args(["--server", &self.url, "--ca"])
+            .arg(self.dir.join("tls/ca.pem"))
+            .args(args)
+            .env("VIGO_TOKEN", token)
+            .env_remove("VIGO_TOKEN_FILE")
+            .output()
+            .expect("vigocli runs")
     }
 
     /// A fresh enrolment token.

@@ -4,7 +4,8 @@ use super::setup::open;
 use super::{FINDING, Failure, Format};
 use crate::clock::Clock;
 use crate::status::{RUNS, Reachability, Status};
-use crate::store::{envoys, runs, tokens};
+use crate::store::{api_tokens, envoys, runs, tokens};
+use crate::text::{self, span};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -12,12 +13,7 @@ pub(super) fn tokens(config: &Path, format: Format) -> Result<(), Failure> {
     let (_, mut conn) = open(config)?;
     let now = Clock::system().now();
     let tokens = tokens::list(&mut conn)?;
-    let state = |t: &tokens::Token| match t {
-        t if t.revoked_at.is_some() => "revoked",
-        t if t.used_at.is_some() => "used",
-        t if t.expires_at < now => "expired",
-        _ => "open",
-    };
+    let state = |t: &tokens::Token| t.state(now);
     if let Format::Json = format {
         let rows: Vec<Value> = tokens
             .iter()
@@ -36,6 +32,29 @@ pub(super) fn tokens(config: &Path, format: Format) -> Result<(), Failure> {
         [t.id.clone(), state(t).to_owned(), t.hostname_glob.clone(), left]
     });
     table(["ID", "STATE", "HOSTS", ""], rows.collect());
+    Ok(())
+}
+
+pub(super) fn api_tokens(config: &Path, format: Format) -> Result<(), Failure> {
+    let (_, mut conn) = open(config)?;
+    let now = Clock::system().now();
+    let tokens = api_tokens::list(&mut conn)?;
+    if let Format::Json = format {
+        let row = |t: &api_tokens::ApiToken| {
+            json!({ "id": t.id, "name": t.name, "role": t.role, "state": t.state(now), "created_at": t.created_at,
+                    "expires_at": t.expires_at, "revoked_at": t.revoked_at })
+        };
+        let rows: Vec<Value> = tokens.iter().map(row).collect();
+        return document("api-token list", json!({ "api_tokens": rows }));
+    }
+    let rows = tokens.iter().map(|t| {
+        let left = match t.state(now) {
+            "open" => format!("{} left", span(t.expires_at - now)),
+            _ => String::new(),
+        };
+        [t.id.clone(), t.state(now).to_owned(), t.role.name().to_owned(), plain(&t.name), left]
+    });
+    table(["ID", "STATE", "ROLE", "NAME", ""], rows.collect());
     Ok(())
 }
 
@@ -158,71 +177,16 @@ fn totals(r: &runs::RunRow) -> String {
     format!("{} ok, {} changed, {} failed, {} skipped", r.ok, r.changed, r.failed, r.skipped)
 }
 
-/// What an agent wrote, without anything that a terminal would obey.
+/// What an agent wrote, on one line of a terminal.
 fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() || is_bidi(c) { '\u{fffd}' } else { c }).take(200).collect()
-}
-
-fn is_bidi(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-/// A time span in the two largest units that matter.
-pub(super) fn span(ms: u64) -> String {
-    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")];
-    let Some(at) = units.iter().position(|(unit, _)| ms >= *unit) else { return format!("{ms} ms") };
-    let (unit, name) = units[at];
-    let whole = format!("{} {name}", ms / unit);
-    match units.get(at + 1).map(|(smaller, name)| (ms % unit / smaller, name)) {
-        Some((rest, name)) if rest > 0 => format!("{whole} {rest} {name}"),
-        _ => whole,
-    }
+    crate::text::plain(text, 200)
 }
 
 fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) {
-    let width =
-        |at: usize| rows.iter().map(|r| r[at].chars().count()).chain([head[at].len()]).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..N).map(width).collect();
-    let line = |cells: Vec<&str>| {
-        let padded: Vec<String> =
-            cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        anstream::println!("{}", padded.join("  ").trim_end());
-    };
-    line(head.to_vec());
-    rows.iter().for_each(|row| line(row.iter().map(String::as_str).collect()));
+    anstream::print!("{}", text::table(head, &rows));
 }
 
 pub(super) fn document(command: &str, body: Value) -> Result<(), Failure> {
-    let mut document = json!({
-        "format_version": "1.0", "tool_version": env!("CARGO_PKG_VERSION"), "command": command,
-    });
-    if let (Value::Object(document), Value::Object(body)) = (&mut document, body) {
-        document.extend(body);
-    }
-    anstream::println!("{document:#}");
+    anstream::println!("{}", text::document(command, body));
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn time_spans_have_two_units() {
-        for (ms, text) in [
-            (0, "0 ms"),
-            (999, "999 ms"),
-            (41_000, "41 s"),
-            (125_000, "2 min 5 s"),
-            (3_600_000, "1 h"),
-            (129_600_000, "1 d 12 h"),
-        ] {
-            assert_eq!(span(ms), text);
-        }
-    }
-
-    #[test]
-    fn case_079_nothing_an_agent_wrote_reaches_the_terminal() {
-        assert_eq!(plain("a\x1b[2Jb\n\u{202e}c"), "a\u{fffd}[2Jb\u{fffd}\u{fffd}c");
-    }
 }

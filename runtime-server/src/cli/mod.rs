@@ -26,10 +26,11 @@ use std::time::Duration;
   vigosrv init --dir /etc/vigo --hostname vigo.example.com
   vigosrv run --config /etc/vigo/server.yaml
   vigosrv token create --config /etc/vigo/server.yaml --hostname 'web-*'
+  vigosrv api-token create --config /etc/vigo/server.yaml --name ann --role admin
   vigosrv dev examples/acme
 
-`token`, `envoys` and `runs` work on the database of --config, so they run on the server's own machine; the same over \
-the network will be vigocli's."
+`token`, `api-token`, `envoys` and `runs` work on the database of --config, so they run on the server's own machine; \
+vigocli does the same over the network."
 )]
 struct Cli {
     #[command(flatten)]
@@ -61,6 +62,9 @@ enum Command {
     /// One-time tokens that let hosts enrol (in the database of --config; also while the server runs)
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Tokens for the REST API and the dashboard (in the database of --config; also while the server runs)
+    #[command(subcommand)]
+    ApiToken(ApiTokenCommand),
     /// The envoys and how they are (from the database of --config; also while the server runs)
     #[command(
         after_help = "Examples:\n  vigosrv envoys --format json\n  vigosrv envoys revoke web-01.example.com"
@@ -130,6 +134,41 @@ enum TokenCommand {
         format: Format,
     },
     /// Take a token back before it is used
+    Revoke {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// As `list` shows it
+        id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ApiTokenCommand {
+    /// Make a token; it is shown once
+    #[command(after_help = "Examples:
+  vigosrv api-token create --name ann --role admin
+  vigosrv api-token create --name prometheus --role viewer --ttl 365d > token")]
+    Create {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Who or what will use it; stands in the audit log
+        #[arg(long, value_name = "NAME")]
+        name: String,
+        /// viewer looks; operator also lets hosts in and takes envoys out; admin also decides who may
+        #[arg(long, value_name = "ROLE", value_parser = ["viewer", "operator", "admin"])]
+        role: String,
+        /// How long it can be used
+        #[arg(long, default_value = "90d", value_name = "DURATION", value_parser = duration)]
+        ttl: Duration,
+    },
+    /// List tokens; the tokens themselves are stored nowhere
+    List {
+        #[command(flatten)]
+        config: ConfigArgs,
+        #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+        format: Format,
+    },
+    /// Take a token back; it is refused from then on
     Revoke {
         #[command(flatten)]
         config: ConfigArgs,
@@ -294,6 +333,15 @@ pub fn main() -> ExitCode {
         }
         Command::Token(TokenCommand::List { config, format }) => list::tokens(&config.config, format),
         Command::Token(TokenCommand::Revoke { config, id }) => setup::revoke_token(&config.config, &id),
+        Command::ApiToken(ApiTokenCommand::Create { config, name, role, ttl }) => {
+            setup::api_token(&config.config, &name, &role, ttl)
+        }
+        Command::ApiToken(ApiTokenCommand::List { config, format }) => {
+            list::api_tokens(&config.config, format)
+        }
+        Command::ApiToken(ApiTokenCommand::Revoke { config, id }) => {
+            setup::revoke_api_token(&config.config, &id)
+        }
         Command::Envoys(args) => match args.command {
             None => list::envoys(&args.config.config, args.format),
             Some(EnvoysCommand::Revoke { config, host }) => setup::revoke_envoy(&config.config, &host),

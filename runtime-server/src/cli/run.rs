@@ -27,9 +27,6 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let mut terminate = signals(SignalKind::terminate())?;
     let mut interrupt = signals(SignalKind::interrupt())?;
     let mut hang_up = signals(SignalKind::hangup())?;
-    if let Some(address) = config.listen_http {
-        tracing::warn!(%address, "`listen.http` is set, but this version serves no HTTP yet");
-    }
     let source = Box::new(Directory(config.policy_dir.clone()));
     let server = Server::start(&config, source, None, Clock::system()).await?;
     // Before the first look, so that nothing is saved unseen in between.

@@ -5,7 +5,9 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::files;
 use crate::pki;
-use crate::store::{self, Connection, Database, envoys, tokens};
+use crate::store::api_tokens::{self, Role};
+use crate::store::audit::{self, Event};
+use crate::store::{self, Connection, Database, StoreError, envoys, tokens};
 use std::path::Path;
 use std::time::Duration;
 
@@ -74,7 +76,12 @@ pub(super) fn token(config: &Path, ttl: Duration, hostname: &str) -> Result<(), 
     let mut random = [0; 20];
     getrandom::fill(&mut random).map_err(|e| Failure::new(INTERNAL, e))?;
     let now = Clock::system().now();
-    let (token, row) = tokens::create(&mut conn, random, hostname, now, ttl.as_millis() as u64)?;
+    let (token, row) = conn.transaction(|conn| {
+        let made = tokens::create(conn, random, hostname, now, ttl.as_millis() as u64)?;
+        let details = format!("hosts {}, until {}", made.1.hostname_glob, made.1.expires_at);
+        audit::append(conn, &Event::new(now, &actor(), "token.create", &made.1.id, &details))?;
+        Ok(made)
+    })?;
     let certificate = files::read_text(&config.tls.ca).map_err(|e| Failure::new(super::INPUT, e))?;
     let hash = pki::read_certificate("the CA's certificate", &certificate)
         .ok()
@@ -87,7 +94,7 @@ on the host:
   vigo enroll --server HOST:{} --token {token} --ca-hash {hash}",
         row.id,
         row.hostname_glob,
-        super::list::span(ttl.as_millis() as u64),
+        crate::text::span(ttl.as_millis() as u64),
         config.listen_grpc.port(),
     );
     Ok(())
@@ -95,7 +102,7 @@ on the host:
 
 pub(super) fn revoke_token(config: &Path, id: &str) -> Result<(), Failure> {
     let (_, mut conn) = open(config)?;
-    if !tokens::revoke(&mut conn, id, Clock::system().now())? {
+    if !recorded(&mut conn, "token.revoke", id, |conn, now| tokens::revoke(conn, id, now))? {
         return Err(Failure::new(FINDING, format!("there is no token `{id}` that could still be used")));
     }
     anstream::eprintln!("token {id} was revoked");
@@ -104,11 +111,71 @@ pub(super) fn revoke_token(config: &Path, id: &str) -> Result<(), Failure> {
 
 pub(super) fn revoke_envoy(config: &Path, host: &str) -> Result<(), Failure> {
     let (_, mut conn) = open(config)?;
-    if !envoys::revoke(&mut conn, host, Clock::system().now())? {
+    if !recorded(&mut conn, "envoy.revoke", host, |conn, now| envoys::revoke(conn, host, now))? {
         return Err(Failure::new(FINDING, format!("there is no active envoy `{host}`")));
     }
     anstream::eprintln!("{host} was revoked; a running server turns it away within seconds");
     Ok(())
+}
+
+pub(super) fn api_token(config: &Path, name: &str, role: &str, ttl: Duration) -> Result<(), Failure> {
+    let role = Role::named(role).ok_or_else(|| Failure::new(64, "--role is viewer, operator or admin"))?;
+    api_tokens::check_name(name).map_err(|_| {
+        Failure::new(64, "--name says what the token is for, in 1 to 64 characters on one line")
+    })?;
+    let (_, mut conn) = open(config)?;
+    let mut random = [0; 20];
+    getrandom::fill(&mut random).map_err(|e| Failure::new(INTERNAL, e))?;
+    let (now, ttl) = (Clock::system().now(), ttl.as_millis() as u64);
+    let (token, row) = conn.transaction(|conn| {
+        let made = api_tokens::create(conn, random, name, role, now, ttl)?;
+        let details = format!("{name}, role {}, until {}", role.name(), made.1.expires_at);
+        audit::append(conn, &Event::new(now, &actor(), "api-token.create", &made.1.id, &details))?;
+        Ok(made)
+    })?;
+    anstream::println!("{token}");
+    anstream::eprintln!(
+        "API token {} for `{name}`, role {}, good for {}; it is shown this once",
+        row.id,
+        role.name(),
+        crate::text::span(ttl)
+    );
+    Ok(())
+}
+
+pub(super) fn revoke_api_token(config: &Path, id: &str) -> Result<(), Failure> {
+    let (_, mut conn) = open(config)?;
+    if !recorded(&mut conn, "api-token.revoke", id, |conn, now| api_tokens::revoke(conn, id, now))? {
+        return Err(Failure::new(
+            FINDING,
+            format!("there is no API token `{id}` that is not revoked already"),
+        ));
+    }
+    anstream::eprintln!("API token {id} was revoked");
+    Ok(())
+}
+
+/// Does something, and writes down that it was done when it was.
+fn recorded(
+    conn: &mut Connection,
+    action: &str,
+    subject: &str,
+    work: impl Fn(&mut Connection, u64) -> Result<bool, StoreError>,
+) -> Result<bool, StoreError> {
+    let (now, actor) = (Clock::system().now(), actor());
+    conn.transaction(|conn| {
+        let done = work(conn, now)?;
+        if done {
+            audit::append(conn, &Event::new(now, &actor, action, subject, ""))?;
+        }
+        Ok(done)
+    })
+}
+
+/// Who works on the server's machine, as far as the environment tells: a name for the audit log, and no proof.
+fn actor() -> String {
+    let user = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+    format!("local {}", crate::text::plain(user.as_deref().unwrap_or("unknown"), 64))
 }
 
 pub(super) fn backup(config: &Path, file: &Path) -> Result<(), Failure> {

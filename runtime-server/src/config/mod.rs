@@ -27,7 +27,7 @@ pub struct Config {
     pub cluster_id: String,
     /// Where agents dial.
     pub listen_grpc: SocketAddr,
-    /// Where people will look; not served yet.
+    /// Where people and programs look: probes, metrics, the REST API and the dashboard; `None` when it is turned off.
     pub listen_http: Option<SocketAddr>,
     /// The policy tree.
     pub policy_dir: PathBuf,
@@ -105,7 +105,7 @@ impl Config {
         Config {
             cluster_id: cluster_id.to_owned(),
             listen_grpc: ([0, 0, 0, 0], 1530).into(),
-            listen_http: None,
+            listen_http: Some(([0, 0, 0, 0], 8443).into()),
             policy_dir: dir.join("policy"),
             database: Database::Sqlite(dir.join("vigo.db")),
             tls: Tls::in_dir(&dir.join("tls")),

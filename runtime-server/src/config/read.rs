@@ -52,7 +52,7 @@ pub(super) fn config(text: &str, dir: &Path, problems: &mut Vec<Problem>) -> Con
     let config = Config {
         cluster_id: reader.cluster_id(),
         listen_grpc: reader.address("grpc").unwrap_or(defaults.listen_grpc),
-        listen_http: reader.address("http"),
+        listen_http: reader.http(defaults.listen_http),
         policy_dir: reader.path("policy", "dir").unwrap_or(defaults.policy_dir),
         database: reader.database().unwrap_or(defaults.database),
         tls: super::Tls {
@@ -180,6 +180,15 @@ impl<'a> Reader<'a> {
             self.problem(span, format!("`listen.{key}` is ADDRESS:PORT"), "not an address", Some(help));
         }
         address
+    }
+
+    /// An address, or `none`.
+    fn http(&mut self, default: Option<std::net::SocketAddr>) -> Option<std::net::SocketAddr> {
+        match self.node("listen", "http") {
+            None => default,
+            Some(node) if node.as_str() == Some("none") => None,
+            Some(_) => self.address("http"),
+        }
     }
 
     fn path(&mut self, section: &str, key: &str) -> Option<PathBuf> {

@@ -13,11 +13,13 @@ use crate::init::{self, InitError};
 use crate::policy::{PolicyError, Variant};
 use crate::secrets::Backend;
 use crate::server::{Server, StartError};
+use crate::store::api_tokens::Role;
 use crate::watch::Watch;
 use agent::{AgentThread, Event};
 use show::{say, took};
 use std::collections::HashSet;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +28,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Mutex;
 
 const TOKEN_LIFE: Duration = Duration::from_secs(60);
+/// How long the dashboard's token can be used.
+const SIGNED_IN: Duration = Duration::from_secs(30 * 86_400);
 
 /// What to try out, and for how long.
 #[derive(Clone, Debug)]
@@ -81,6 +85,7 @@ pub async fn run(options: &Options) -> Result<bool, DevError> {
         init::init(&sandbox.path().join("server"), &["127.0.0.1".into()], None, &Clock::system())?.config;
     config.policy_dir.clone_from(&options.policy);
     config.listen_grpc = ([127, 0, 0, 1], 0).into();
+    config.listen_http = Some(http_address());
     config.checkin.interval = agent::INTERVAL;
     config.secrets = Backend::Generated;
     let source = Box::new(Directory(options.policy.clone()));
@@ -96,6 +101,13 @@ pub async fn run(options: &Options) -> Result<bool, DevError> {
         Err(e) => say("stopped", &format!("the sandbox could not be removed: {e}")),
     }
     converged
+}
+
+/// The usual port, or any other when somebody has that one.
+fn http_address() -> SocketAddr {
+    let usual = SocketAddr::from(([127, 0, 0, 1], 8443));
+    let free = std::net::TcpListener::bind(usual).is_ok();
+    if free { usual } else { SocketAddr::from(([127, 0, 0, 1], 0)) }
 }
 
 fn hostname(options: &Options) -> Result<String, DevError> {
@@ -139,7 +151,12 @@ impl Dev<'_> {
         let mut good = self.first_look().await?;
         let (key, epoch) = self.server.signing_key();
         let address = self.server.address();
-        say("serving", &format!("grpc {address}   signing key {} (epoch {epoch})", key.short()));
+        let http = self.server.http_address().map(|at| format!("https://{at}   ")).unwrap_or_default();
+        say("serving", &format!("{http}grpc {address}   signing key {} (epoch {epoch})", key.short()));
+        if !self.options.once {
+            let token = self.server.create_api_token("dev", Role::Admin, SIGNED_IN).await?;
+            say("dashboard", &format!("{http}its certificate is thrown away too; sign in with {token}"));
+        }
         while !good {
             if self.options.once {
                 return Ok(false);

@@ -127,6 +127,59 @@ pub fn by_id(conn: &mut Connection, id: &str) -> Result<Option<EnvoyRow>, StoreE
     conn.row(&format!("{SELECT} where id = $1"), params![id], row)
 }
 
+/// What lists show of an envoy: everything but what is large.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Brief {
+    /// UUID.
+    pub id: String,
+    /// Lower-case.
+    pub hostname: String,
+    /// Milliseconds since 1970-01-01 UTC, as is the other.
+    pub enrolled_at: u64,
+    /// Last request.
+    pub last_seen: Option<u64>,
+    /// When it was told to come back.
+    pub interval_ms: u64,
+    /// What it said it was.
+    pub agent_version: String,
+    /// Last told to it.
+    pub policy_version: String,
+}
+
+impl From<&EnvoyRow> for Brief {
+    fn from(row: &EnvoyRow) -> Self {
+        Brief {
+            id: row.id.clone(),
+            hostname: row.hostname.clone(),
+            enrolled_at: row.enrolled_at,
+            last_seen: row.last_seen,
+            interval_ms: row.interval_ms,
+            agent_version: row.agent_version.clone(),
+            policy_version: row.policy_version.clone(),
+        }
+    }
+}
+
+/// Active envoys, by host name.
+pub fn brief(conn: &mut Connection) -> Result<Vec<Brief>, StoreError> {
+    conn.rows(
+        "select id, hostname, enrolled_at, last_seen, interval_ms, agent_version, policy_version
+         from envoys where revoked_at is null order by hostname",
+        &[],
+        |r| {
+            Ok(Brief {
+                id: r.get(0)?,
+                hostname: r.get(1)?,
+                enrolled_at: r.get(2)?,
+                last_seen: r.get(3)?,
+                interval_ms: r.get(4)?,
+                agent_version: r.get(5)?,
+                policy_version: r.get(6)?,
+            })
+        },
+    )
+}
+
 /// Ids of those that were revoked.
 pub fn revoked(conn: &mut Connection) -> Result<Vec<String>, StoreError> {
     conn.rows("select id from envoys where revoked_at is not null", &[], |r| r.get(0))

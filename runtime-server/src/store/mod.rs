@@ -4,6 +4,8 @@
 //! to a [`Store`]. The functions of the submodules take a connection and run in one transaction each; called
 //! inside of [`Connection::transaction`] they become a part of it.
 
+pub mod api_tokens;
+pub mod audit;
 mod connection;
 mod database;
 pub mod envoys;
@@ -11,6 +13,7 @@ mod error;
 pub mod meta;
 pub mod releases;
 pub mod runs;
+pub mod samples;
 mod schema;
 pub mod servers;
 mod session;
@@ -69,6 +72,20 @@ pub fn no_backup() -> StoreError {
         "`vigosrv backup` copies SQLite files; for PostgreSQL there is pg_dump: \
          `pg_dump --format=custom --file=vigo.dump URL`, with the URL of `database.url`",
     )
+}
+
+/// Whether the database answers.
+pub fn ping(conn: &mut Connection) -> Result<(), StoreError> {
+    conn.exists("select 1", &[]).map(drop)
+}
+
+/// How large the database is, in bytes.
+pub fn size(conn: &mut Connection) -> Result<Option<u64>, StoreError> {
+    let sql = match conn.backend {
+        Backend::Sqlite(_) => "select page_count * page_size from pragma_page_count(), pragma_page_size()",
+        Backend::Postgres(_) => "select pg_database_size(current_database())",
+    };
+    conn.value(sql, &[])
 }
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;

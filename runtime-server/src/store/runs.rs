@@ -8,7 +8,9 @@
 use super::value::{Param, Row, ToParam, params};
 use super::{Connection, StoreError, int};
 use ir::Hash;
+
 use protocol::pb::{Outcome, RunReport};
+use std::collections::HashMap;
 
 /// What became of a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -276,6 +278,109 @@ fn run(r: Row<'_>) -> Result<RunRow, StoreError> {
         dropped: r.get::<Option<u64>>(12)?.zip(r.get(13)?),
         part: r.get(14)?,
     })
+}
+
+/// What [`run`] reads, of the table `r`.
+const COLUMNS: &str =
+    "r.run_id, r.result_seq, r.received_at, r.started_at, r.duration_ms, r.release_serial, r.offline,
+    r.interrupted, r.ok, r.changed, r.failed, r.skipped, r.dropped_from, r.dropped_to, r.part";
+
+/// The latest runs of every active envoy that looked at everything, newest first, by the envoy's id.
+pub fn latest_whole_of_all(
+    conn: &mut Connection,
+    limit: u32,
+) -> Result<HashMap<String, Vec<RunRow>>, StoreError> {
+    // A few steps in an index for each envoy, however many runs are kept.
+    let sql = format!(
+        "select {COLUMNS}, e.id from envoys e join runs r on r.envoy_id = e.id and r.run_id in
+           (select l.run_id from runs l where l.envoy_id = e.id and l.part is null order by l.result_seq desc limit $1)
+         where e.revoked_at is null order by e.id, r.result_seq desc"
+    );
+    let rows = conn.rows(&sql, params![limit], |r| Ok((r.get::<String>(15)?, run(r)?)))?;
+    let mut all: HashMap<String, Vec<RunRow>> = HashMap::new();
+    for (envoy, row) in rows {
+        all.entry(envoy).or_default().push(row);
+    }
+    Ok(all)
+}
+
+/// What a run has to have done to be listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// Nothing.
+    Any,
+    /// Something.
+    Changed,
+    /// Not everything.
+    Failed,
+}
+
+/// Runs of one envoy or of all active ones with their envoy's id and host name, as they came in, the latest first;
+/// `before` is when, envoy and run of the last one that is known already.
+pub fn page(
+    conn: &mut Connection,
+    envoy_id: Option<&str>,
+    which: Which,
+    before: Option<(u64, &str, &str)>,
+    limit: u32,
+) -> Result<Vec<(RunRow, String, String)>, StoreError> {
+    let which = match which {
+        Which::Any => "",
+        Which::Changed => "and r.changed > 0",
+        Which::Failed => "and (r.failed > 0 or r.interrupted = 1)",
+    };
+    let of = if envoy_id.is_some() { "and r.envoy_id = $5" } else { "and $5 = ''" };
+    let sql = format!(
+        "select {COLUMNS}, e.id, e.hostname from runs r join envoys e on e.id = r.envoy_id
+         where e.revoked_at is null and (r.received_at, r.envoy_id, r.run_id) < ($1, $2, $3) {which} {of}
+         order by r.received_at desc, r.envoy_id desc, r.run_id desc limit $4"
+    );
+    let (at, envoy, run_id) = match before {
+        Some((at, envoy, run)) => (int("the time", at)?, envoy, run),
+        None => (i64::MAX, "", ""),
+    };
+    conn.rows(&sql, params![at, envoy, run_id, limit, envoy_id.unwrap_or_default()], |r| {
+        Ok((run(r)?, r.get(15)?, r.get(16)?))
+    })
+}
+
+/// One run of one envoy.
+pub fn find(conn: &mut Connection, envoy_id: &str, run_id: &str) -> Result<Option<RunRow>, StoreError> {
+    let sql = format!("select {COLUMNS} from runs r where r.envoy_id = $1 and r.run_id = $2");
+    conn.row(&sql, params![envoy_id, run_id], run)
+}
+
+/// How a module fared in an envoy's latest whole run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModuleTotals {
+    /// The envoy.
+    pub envoy_id: String,
+    /// The module.
+    pub module: String,
+    /// Resources that were put right.
+    pub changed: u64,
+    /// Resources that could not be.
+    pub failed: u64,
+}
+
+/// For every active envoy and every module of its latest whole run.
+pub fn module_totals(conn: &mut Connection) -> Result<Vec<ModuleTotals>, StoreError> {
+    conn.rows(
+        "select x.envoy_id, x.module, cast(sum(case when x.outcome = 'changed' then 1 else 0 end) as bigint),
+           cast(sum(case when x.outcome = 'failed' then 1 else 0 end) as bigint)
+         from envoys e join results x on x.envoy_id = e.id and x.run_id =
+           (select l.run_id from runs l where l.envoy_id = e.id and l.part is null order by l.result_seq desc limit 1)
+         where e.revoked_at is null group by x.envoy_id, x.module order by x.envoy_id, x.module",
+        &[],
+        |r| {
+            Ok(ModuleTotals {
+                envoy_id: r.get(0)?,
+                module: r.get(1)?,
+                changed: r.get(2)?,
+                failed: r.get(3)?,
+            })
+        },
+    )
 }
 
 /// One resource in a run.

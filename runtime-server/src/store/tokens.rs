@@ -24,6 +24,18 @@ pub struct Token {
     pub revoked_at: Option<u64>,
 }
 
+impl Token {
+    /// `open`, `used`, `expired` or `revoked`.
+    pub fn state(&self, now: u64) -> &'static str {
+        match self {
+            t if t.revoked_at.is_some() => "revoked",
+            t if t.used_at.is_some() => "used",
+            t if t.expires_at < now => "expired",
+            _ => "open",
+        }
+    }
+}
+
 /// Why a token is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {

@@ -80,7 +80,10 @@ fn run_stops_when_it_is_told_to() {
     expect(&vigosrv(&["init", "--dir", srv.to_str().unwrap(), "--hostname", "localhost"], tmp), 0);
     policy(&srv.join("policy"));
     let config = srv.join("server.yaml");
-    let text = std::fs::read_to_string(&config).unwrap().replace("0.0.0.0:1530", "127.0.0.1:0");
+    let text = std::fs::read_to_string(&config)
+        .unwrap()
+        .replace("0.0.0.0:1530", "127.0.0.1:0")
+        .replace("0.0.0.0:8443", "127.0.0.1:0");
     std::fs::write(&config, text).unwrap();
     let child = Command::new(env!("CARGO_BIN_EXE_vigosrv"))
         .args(["run", "--log-format", "json", "--config", config.to_str().unwrap()])

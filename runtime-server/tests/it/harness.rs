@@ -47,6 +47,7 @@ impl Cluster {
         let now = Clock::system().now();
         let id = uuid::Uuid::new_v4().to_string();
         let mut config = Config::in_dir(dir.path(), &id);
+        config.listen_http = Some(([127, 0, 0, 1], 0).into());
         config.database = database(dir.path());
         std::fs::create_dir(dir.path().join("tls")).unwrap();
         change(&mut config);

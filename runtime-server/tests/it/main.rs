@@ -6,6 +6,7 @@ mod command;
 mod dispatch;
 mod enrolment;
 mod harness;
+mod http;
 mod key;
 mod limits;
 mod replicas;

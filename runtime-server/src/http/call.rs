@@ -1,0 +1,75 @@
+//! A request as handlers see it: let in, its body read, its parts to be taken out with clear errors.
+
+use super::Site;
+use super::auth::Caller;
+use super::problem::Problem;
+use axum::body::{Body, Bytes};
+use axum::extract::Query;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::response::Response;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+
+/// The request.
+#[derive(Debug)]
+pub struct Call {
+    /// What it is asked of.
+    pub site: Arc<Site>,
+    /// Who asks.
+    pub caller: Caller,
+    pub(super) params: Vec<(String, String)>,
+    pub(super) uri: Uri,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+impl Call {
+    /// A part of the path, decoded; empty when the route has none of that name.
+    pub fn param(&self, name: &str) -> &str {
+        self.params.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value.as_str())
+    }
+
+    /// The query. Parameters that the route does not know are refused, so that a typo does not pass for a filter.
+    pub fn query<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        let query = Query::try_from_uri(&self.uri).map_err(|e| {
+            let cause = std::error::Error::source(&e).map_or_else(|| e.to_string(), ToString::to_string);
+            Problem::invalid(format!("the query: {cause}"))
+        })?;
+        Ok(query.0)
+    }
+
+    /// The body as JSON. No body is an empty object.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        let body: &[u8] = if self.body.is_empty() { b"{}" } else { &self.body };
+        let json = self.header(header::CONTENT_TYPE).is_none_or(|kind| {
+            kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+        });
+        if !json {
+            return Err(Problem::invalid("the body has to be `application/json`"));
+        }
+        serde_json::from_slice(body).map_err(|e| Problem::invalid(format!("the body: {e}")))
+    }
+
+    /// A header, when it is text.
+    pub fn header(&self, name: header::HeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// An answer in JSON.
+pub fn json(status: StatusCode, body: &impl Serialize) -> Result<Response, Problem> {
+    let bytes = serde_json::to_vec(body).map_err(|e| {
+        tracing::error!(error = %e, "an answer cannot be written as JSON");
+        Problem::internal()
+    })?;
+    Ok(answer(status, "application/json", bytes))
+}
+
+/// An answer of any type.
+pub fn answer(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}

@@ -1,0 +1,124 @@
+//! Text for people, and text that somebody else wrote, made fit to be shown.
+//!
+//! Host names, traits and results come from agents, and an agent may be in the wrong hands: nothing of theirs may move a
+//! cursor, forge a line or turn the reading direction around, in a terminal, a log or a browser. Escaping for HTML is
+//! not done here but by the templates.
+
+/// Whether a character does something else than being seen.
+pub fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            // Reading direction.
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+            // Line and paragraph separators, and what has no width and joins nothing.
+            | '\u{2028}' | '\u{2029}' | '\u{200b}' | '\u{2060}' | '\u{feff}'
+            // Tags.
+            | '\u{e0000}'..='\u{e007f}')
+}
+
+/// At most `limit` characters; what was cut off leaves an ellipsis, what cannot be seen a replacement character.
+pub fn plain(text: &str, limit: usize) -> String {
+    let mut chars = text.chars().map(|c| if is_unseen(c) { '\u{fffd}' } else { c });
+    let mut out: String = chars.by_ref().take(limit).collect();
+    if chars.next().is_some() {
+        out.push('…');
+    }
+    out
+}
+
+/// A JSON document in which such characters are written as escapes: the same data, safe to look at.
+pub fn json(document: &serde_json::Value) -> String {
+    let text = format!("{document:#}");
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c != '\n' && is_unseen(c) {
+            // They stand inside strings only, where an escape says the same.
+            let mut units = [0; 2];
+            out.extend(c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// A time span in the two largest units that matter.
+pub fn span(ms: u64) -> String {
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")];
+    let Some(at) = units.iter().position(|(unit, _)| ms >= *unit) else { return format!("{ms} ms") };
+    let (unit, name) = units[at];
+    let whole = format!("{} {name}", ms / unit);
+    match units.get(at + 1).map(|(smaller, name)| (ms % unit / smaller, name)) {
+        Some((rest, name)) if rest > 0 => format!("{whole} {rest} {name}"),
+        _ => whole,
+    }
+}
+
+/// Lines of cells, each column as wide as its widest cell.
+pub fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
+    let mut widths = head.map(|cell| cell.chars().count());
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |cells: [&str; N]| {
+        let padded: Vec<String> =
+            cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        format!("{}\n", padded.join("  ").trim_end())
+    };
+    let body: String = rows.iter().map(|row| line(row.each_ref().map(String::as_str))).collect();
+    line(head) + &body
+}
+
+/// The one document that a command prints for programs.
+pub fn document(command: &str, body: serde_json::Value) -> String {
+    let mut document = serde_json::json!({
+        "format_version": "1.0", "tool_version": env!("CARGO_PKG_VERSION"), "command": command,
+    });
+    if let (serde_json::Value::Object(document), serde_json::Value::Object(body)) = (&mut document, body) {
+        document.extend(body);
+    }
+    json(&document)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_fit_their_widest_cell() {
+        let row = |a: &str, b: &str| [a.to_owned(), b.to_owned()];
+        let text = table(["A", "B"], &[row("long", "x"), row("é", "")]);
+        assert_eq!(text, "A     B\nlong  x\né\n");
+    }
+
+    #[test]
+    fn time_spans_have_two_units() {
+        for (ms, text) in [
+            (0, "0 ms"),
+            (999, "999 ms"),
+            (41_000, "41 s"),
+            (125_000, "2 min 5 s"),
+            (3_600_000, "1 h"),
+            (129_600_000, "1 d 12 h"),
+        ] {
+            assert_eq!(span(ms), text);
+        }
+    }
+
+    #[test]
+    fn case_079_nothing_an_agent_wrote_reaches_the_terminal() {
+        assert_eq!(plain("a\x1b[2Jb\n\u{202e}c\u{9b}", 20), "a\u{fffd}[2Jb\u{fffd}\u{fffd}c\u{fffd}");
+        assert_eq!(plain("abcd", 3), "abc…");
+        assert_eq!(plain("abc", 3), "abc");
+    }
+
+    #[test]
+    fn case_079_json_says_the_same_without_them() {
+        let value = serde_json::json!({ "a\u{202e}": "x\u{9b}\u{1b}\n\u{e0041}é" });
+        let text = json(&value);
+        assert!(!text.replace('\n', "").chars().any(is_unseen), "{text}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+    }
+}
