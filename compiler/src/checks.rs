@@ -8,6 +8,7 @@ use crate::diagnostic::codes::{
 use crate::diagnostic::nearest::{did_you_mean, suggest};
 use crate::diagnostic::{Diagnostic, Place, Severity, merged};
 use crate::expr::VarType;
+use crate::removal::TAKE_OUT;
 use crate::resolve::Class;
 use crate::resolve::class::{self, classes, resolved_class, roles};
 use crate::resolve::coverage::Earlier;
@@ -146,16 +147,7 @@ fn file_findings(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
         out.extend(default_findings(db, file).iter().cloned());
         let place = Place { file: path.clone(), span: module.name.span };
         match names.get(&*module.name.text) {
-            Some(first) => out.push(
-                Diagnostic::new(
-                    &DUPLICATE_MODULE,
-                    place,
-                    format!("there is a module `{}` already", module.name.text),
-                )
-                .label("declared again")
-                .also(first.clone(), "first declared here")
-                .help("give one of the two another name"),
-            ),
+            Some(first) => out.push(duplicate_module(&module.name.text, first.clone(), place)),
             None => drop(names.insert(&module.name.text, place)),
         }
     }
@@ -253,6 +245,14 @@ pub(crate) fn role_findings(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
         }
     }
     out
+}
+
+/// Two files declare one module.
+pub fn duplicate_module(name: &str, first: Place, second: Place) -> Diagnostic {
+    Diagnostic::new(&DUPLICATE_MODULE, second, format!("there is a module `{name}` already"))
+        .label("declared again")
+        .also(first, "first declared here")
+        .help("give one of the two another name")
 }
 
 /// A module that no entry gets is checked all the same.
@@ -355,7 +355,7 @@ fn unused_variables(db: &dyn Db, project: Project, all: &[Class<'_>]) -> Vec<Dia
                         format!("nothing reads the {what} `{}`", declared.name),
                     )
                     .label("unused")
-                    .help("take it out, or use it"),
+                    .help(TAKE_OUT),
                 );
             }
         }
@@ -372,10 +372,8 @@ fn unused_variables(db: &dyn Db, project: Project, all: &[Class<'_>]) -> Vec<Dia
             out.push(
                 Diagnostic::new(&UNUSED_VARIABLE, place, format!("nothing reads the variable `{name}`"))
                     .label("unused")
-                    .maybe_help(
-                        did_you_mean(name, read.iter().copied())
-                            .or_else(|| Some("take it out, or use it".into())),
-                    ),
+                    .help(TAKE_OUT)
+                    .maybe_help(did_you_mean(name, read.iter().copied())),
             );
         }
     }
