@@ -118,24 +118,32 @@ fn concerned(db: &dyn Db, project: Project, all: &[Class<'_>]) -> BTreeMap<Arc<s
     out
 }
 
-/// Findings of single files.
-fn file_findings(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
-    let mut out = Vec::new();
-    let mut names: BTreeMap<&str, Place> = BTreeMap::new();
-    let mut as_they_are: HashSet<SourceFile> = HashSet::new();
+/// Files below `templates/` that no module renders and some module ships: braces mean nothing in them.
+pub fn shipped_as_they_are(db: &dyn Db, project: Project) -> HashSet<SourceFile> {
+    let mut out: HashSet<SourceFile> = HashSet::new();
     let mut rendered: HashSet<SourceFile> = HashSet::new();
     let index = index(db, project);
     for file in &index.module_files {
         let reads = reads(db, project, *file);
-        as_they_are.extend(reads.files.iter().filter_map(|t| index.templates.get(t)));
+        out.extend(reads.files.iter().filter_map(|t| index.templates.get(t)));
         rendered.extend(reads.templates.iter().filter_map(|t| index.templates.get(t)));
     }
+    out.retain(|file| !rendered.contains(file));
+    out
+}
+
+/// Findings of single files.
+fn file_findings(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
+    let mut out = Vec::new();
+    let mut names: BTreeMap<&str, Place> = BTreeMap::new();
+    let as_they_are = shipped_as_they_are(db, project);
+    let index = index(db, project);
     for file in project.files(db).iter().copied() {
         let path = file.path(db);
         match Kind::of(path) {
             Kind::Template => {
-                if rendered.contains(&file) || !as_they_are.contains(&file) {
-                    out.extend(template_findings(db, file).iter().cloned());
+                if !as_they_are.contains(&file) {
+                    out.extend(template_findings(db, file).iter().chain(&ast(db, file).found).cloned());
                 }
                 if !matches!(file.content(db), Content::Text(_) | Content::Bytes(_)) {
                     out.push(unusable(&crate::diagnostic::Sink::new(path.clone()), file.content(db)));
