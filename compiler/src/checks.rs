@@ -8,6 +8,7 @@ use crate::diagnostic::codes::{
 use crate::diagnostic::nearest::{did_you_mean, suggest};
 use crate::diagnostic::{Diagnostic, Place, Severity, merged};
 use crate::expr::VarType;
+use crate::removal::TAKE_OUT;
 use crate::resolve::Class;
 use crate::resolve::class::{self, classes, resolved_class, roles};
 use crate::resolve::coverage::Earlier;
@@ -135,27 +136,34 @@ fn concerned(db: &dyn Db, project: Project, all: &[Class<'_>]) -> BTreeMap<Arc<s
     out
 }
 
-/// Findings of single files.
-fn file_findings(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
-    let mut out = Vec::new();
-    let mut names: BTreeMap<&str, Place> = BTreeMap::new();
-    let mut as_they_are: HashSet<SourceFile> = HashSet::new();
+/// Files below `templates/` that no module renders and some module ships: braces mean nothing in them.
+pub fn shipped_as_they_are(db: &dyn Db, project: Project) -> HashSet<SourceFile> {
+    let mut out: HashSet<SourceFile> = HashSet::new();
     let mut rendered: HashSet<SourceFile> = HashSet::new();
     let index = index(db, project);
     for file in &index.module_files {
         let reads = reads(db, project, *file);
         let templates = templates(db, project);
-        as_they_are.extend(reads.files.iter().filter_map(|t| templates.get(t)));
+        out.extend(reads.files.iter().filter_map(|t| templates.get(t)));
         rendered.extend(reads.templates.iter().filter_map(|t| templates.get(t)));
     }
+    out.retain(|file| !rendered.contains(file));
+    out
+}
+
+/// Findings of single files.
+fn file_findings(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
+    let mut out = Vec::new();
+    let mut names: BTreeMap<&str, Place> = BTreeMap::new();
+    let as_they_are = shipped_as_they_are(db, project);
+    let index = index(db, project);
     for file in project.files(db).iter().copied() {
         let path = file.path(db);
         match Kind::of(path) {
             Kind::Template => {
-                if rendered.contains(&file) || !as_they_are.contains(&file) {
-                    out.extend(template_findings(db, file).iter().cloned());
-                }
-                if !matches!(file.content(db), Content::Text(_) | Content::Bytes(_)) {
+                if !as_they_are.contains(&file) {
+                    out.extend(template_findings(db, file).iter().chain(&ast(db, file).found).cloned());
+                } else if !matches!(file.content(db), Content::Text(_) | Content::Bytes(_)) {
                     out.push(unusable(&crate::diagnostic::Sink::new(path.clone()), file.content(db)));
                 }
             }
@@ -165,16 +173,7 @@ fn file_findings(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
         out.extend(default_findings(db, file).iter().cloned());
         let place = Place { file: path.clone(), span: module.name.span };
         match names.get(&*module.name.text) {
-            Some(first) => out.push(
-                Diagnostic::new(
-                    &DUPLICATE_MODULE,
-                    place,
-                    format!("there is a module `{}` already", module.name.text),
-                )
-                .label("declared again")
-                .also(first.clone(), "first declared here")
-                .help("give one of the two another name"),
-            ),
+            Some(first) => out.push(duplicate_module(&module.name.text, first.clone(), place)),
             None => drop(names.insert(&module.name.text, place)),
         }
     }
@@ -272,6 +271,14 @@ pub(crate) fn role_findings(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
         }
     }
     out
+}
+
+/// Two files declare one module.
+pub fn duplicate_module(name: &str, first: Place, second: Place) -> Diagnostic {
+    Diagnostic::new(&DUPLICATE_MODULE, second, format!("there is a module `{name}` already"))
+        .label("declared again")
+        .also(first, "first declared here")
+        .help("give one of the two another name")
 }
 
 /// A module that no entry gets is checked all the same.
@@ -374,7 +381,7 @@ fn unused_variables(db: &dyn Db, project: Project, all: &[Class<'_>]) -> Vec<Dia
                         format!("nothing reads the {what} `{}`", declared.name),
                     )
                     .label("unused")
-                    .help("take it out, or use it"),
+                    .help(TAKE_OUT),
                 );
             }
         }
@@ -391,10 +398,8 @@ fn unused_variables(db: &dyn Db, project: Project, all: &[Class<'_>]) -> Vec<Dia
             out.push(
                 Diagnostic::new(&UNUSED_VARIABLE, place, format!("nothing reads the variable `{name}`"))
                     .label("unused")
-                    .maybe_help(
-                        did_you_mean(name, read.iter().copied())
-                            .or_else(|| Some("take it out, or use it".into())),
-                    ),
+                    .help(TAKE_OUT)
+                    .maybe_help(did_you_mean(name, read.iter().copied())),
             );
         }
     }

@@ -1,8 +1,8 @@
 //! Errors of files that a class is made of: an error elsewhere in the policy does not touch its hosts.
 
-use crate::checks::role_findings;
+use crate::checks::{duplicate_module, role_findings};
 use crate::db::{Content, Db, Project, SourceFile};
-use crate::diagnostic::codes::{DUPLICATE_MODULE, INVALID_GLOB, MISSING_KEY};
+use crate::diagnostic::codes::{INVALID_GLOB, MISSING_KEY};
 use crate::diagnostic::{Diagnostic, Place, Severity, Sink, merged};
 use crate::resolve::class::{Class, entries, entry, resolved_class, roles};
 use crate::resolve::index::{ancestors, index, templates};
@@ -112,14 +112,7 @@ impl<'db> Work<'db> {
             span: module(db, file).map_or(Span::new(0, 0), |m| m.name.span),
         };
         let name = interface(db, first).map(|i| i.name.to_string()).unwrap_or_default();
-        let finding =
-            Diagnostic::new(&DUPLICATE_MODULE, place(second), format!("there is a module `{name}` already"));
-        self.out.push(
-            finding
-                .label("declared again")
-                .also(place(first), "first declared here")
-                .help("give one of the two another name"),
-        );
+        self.out.push(duplicate_module(&name, place(first), place(second)));
     }
 }
 

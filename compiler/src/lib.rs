@@ -20,6 +20,7 @@ pub mod fix;
 pub mod plan;
 pub mod policy;
 pub mod reference;
+mod removal;
 pub mod resolve;
 pub mod rules;
 pub mod schema;

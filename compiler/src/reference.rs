@@ -2,9 +2,42 @@
 
 use crate::policy::Policy;
 use crate::resolve::index::index;
-use crate::resolve::interface::{interface, module};
+use crate::resolve::interface::{Declared, Interface, interface, module};
 use crate::schema::{Function, Param, Stage, schema};
+use crate::syntax::ModuleAst;
 use std::fmt::Write as _;
+use std::sync::Arc;
+
+/// A module of a policy, with what there is to say about it.
+#[derive(Debug)]
+pub struct Documented<'a> {
+    /// The file that declares it.
+    pub file: &'a Arc<str>,
+    /// What others may know of it.
+    pub interface: &'a Interface,
+    ast: &'a ModuleAst,
+}
+
+impl Documented<'_> {
+    /// What the module is for.
+    pub fn doc(&self) -> Option<&str> {
+        self.ast.doc.as_deref().map(str::trim)
+    }
+
+    /// What a parameter is for.
+    pub fn doc_of(&self, variable: &Declared) -> Option<&str> {
+        self.ast.params.iter().find(|p| p.name.text == variable.name)?.doc.as_deref()
+    }
+}
+
+/// The modules of a policy that can be read, by name.
+pub fn documented(policy: &Policy) -> impl Iterator<Item = Documented<'_>> {
+    let (db, project) = policy.queries();
+    index(db, project).modules.values().filter_map(move |file| {
+        let (ast, interface) = (module(db, *file)?, interface(db, *file)?);
+        Some(Documented { file: file.path(db), interface, ast })
+    })
+}
 
 /// Types, traits and functions of the standard library.
 pub fn library() -> String {
@@ -73,15 +106,14 @@ pub fn library() -> String {
 
 /// The modules of a policy with their parameters and variables.
 pub fn modules(policy: &Policy) -> String {
-    let (db, project) = policy.queries();
     let mut out = String::from("# Modules\n");
-    for (name, file) in &index(db, project).modules {
-        let (Some(ast), Some(seen)) = (module(db, *file), interface(db, *file)) else { continue };
-        _ = write!(out, "\n## {name}\n\n");
-        if let Some(doc) = &ast.doc {
-            _ = write!(out, "{}\n\n", doc.trim());
+    for module in documented(policy) {
+        let seen = module.interface;
+        _ = write!(out, "\n## {}\n\n", seen.name);
+        if let Some(doc) = module.doc() {
+            _ = write!(out, "{doc}\n\n");
         }
-        _ = writeln!(out, "Declared in `{}`.", file.path(db));
+        _ = writeln!(out, "Declared in `{}`.", module.file);
         if !seen.depends_on.is_empty() {
             _ = writeln!(out, "\nNeeds {}.", ticked(seen.depends_on.iter().map(|m| &**m)));
         }
@@ -90,7 +122,6 @@ pub fn modules(policy: &Policy) -> String {
         }
         out.push_str("\n| variable | type | default | |\n| --- | --- | --- | --- |\n");
         for v in &seen.variables {
-            let param = ast.params.iter().find(|p| p.name.text == v.name);
             let default = match &v.default {
                 // the path of a secret is no secret, but nobody needs it here
                 Some(value) if value.holds_secret() => "a secret".to_owned(),
@@ -98,7 +129,7 @@ pub fn modules(policy: &Policy) -> String {
                 None if v.parameter => "has to be set".to_owned(),
                 None => String::new(),
             };
-            let doc = param.and_then(|p| p.doc.as_deref()).unwrap_or_default();
+            let doc = module.doc_of(v).unwrap_or_default();
             row(&mut out, &[&format!("`{}`", v.name), &format!("`{}`", v.ty), &default, doc]);
         }
     }
@@ -106,7 +137,7 @@ pub fn modules(policy: &Policy) -> String {
 }
 
 /// A call as it is written; `...` stands for more of the same, `[...]` for what may be left out.
-fn call(name: &str, f: &Function, condition: bool) -> String {
+pub fn call(name: &str, f: &Function, condition: bool) -> String {
     let mut params: Vec<String> = f.params.iter().map(param).collect();
     for optional in params.iter_mut().rev().take(f.optional) {
         *optional = format!("[{optional}]");

@@ -87,6 +87,20 @@ pub enum Stage {
     Converge,
 }
 
+impl Stage {
+    /// All of them, the earliest first.
+    pub const ALL: [Stage; 3] = [Stage::Publish, Stage::Specialise, Stage::Converge];
+
+    /// As `stdlib` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Publish => "publish",
+            Stage::Specialise => "specialise",
+            Stage::Converge => "converge",
+        }
+    }
+}
+
 /// A function.
 #[derive(Debug)]
 pub struct Function {
@@ -285,11 +299,9 @@ fn read_function(name: &str, node: &Node) -> Option<Function> {
         },
         min: number("min")?,
         returns: Type::parse(node.get("returns")?.as_str()?)?,
-        stage: match node.get("stage")?.as_str()? {
-            "publish" => Stage::Publish,
-            "specialise" => Stage::Specialise,
-            "converge" => Stage::Converge,
-            _ => return None,
+        stage: {
+            let name = node.get("stage")?.as_str()?;
+            Stage::ALL.into_iter().find(|stage| stage.name() == name)?
         },
         reads: list(node, "reads"),
         in_when: uses.iter().any(|u| &**u == "when"),

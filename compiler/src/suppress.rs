@@ -1,10 +1,11 @@
 //! What `# vigo: allow` comments do to the findings of a check. Errors stay: a policy that has one cannot be compiled.
 
+use crate::checks::shipped_as_they_are;
 use crate::db::{Db, Project};
 use crate::diagnostic::codes::UNUSED_ALLOW;
 use crate::diagnostic::{Diagnostic, Place, Severity, sort};
 use crate::syntax::allow::Allow;
-use crate::syntax::ast;
+use crate::syntax::{Kind, ast};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -25,6 +26,10 @@ pub fn suppress(db: &dyn Db, project: Project, found: Vec<Diagnostic>) -> (Vec<D
         if !allows.is_empty() {
             by_file.insert(file.path(db), allows.iter().map(|a| (a, false)).collect());
         }
+    }
+    if by_file.keys().any(|path| Kind::of(path) == Kind::Template) {
+        let as_they_are = shipped_as_they_are(db, project);
+        as_they_are.iter().for_each(|file| drop(by_file.remove(&file.path(db))));
     }
     if by_file.is_empty() {
         return (found, Vec::new());

@@ -13,7 +13,7 @@ use grammar::when::{Expr, ExprKind};
 use std::sync::Arc;
 
 /// What a name is the name of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum)]
 pub enum Of {
     /// A module.
     Module,

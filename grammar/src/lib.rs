@@ -6,6 +6,9 @@
 //! something could not be understood. The crate knows nothing of files, rendering or meaning.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests"))]
 
+#[macro_use]
+mod generated;
+
 pub mod document;
 pub mod error;
 pub mod format;

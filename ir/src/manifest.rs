@@ -5,7 +5,7 @@
 use crate::hash::Hash;
 use crate::merkle;
 use crate::pb;
-use crate::signing::{Domain, EnvelopeError, KeyId, open, seal};
+use crate::signing::{Domain, EnvelopeError, KeyId, key_id, open, seal, unverified};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use prost::Message;
 
@@ -143,7 +143,12 @@ impl Manifest {
 
     /// Verifies the envelope, then reads it, then checks that rows and root agree.
     pub fn open(key: &VerifyingKey, envelope: &[u8]) -> Result<Self, ManifestError> {
-        let m = pb::Manifest::decode(bounded(open(key, Domain::Bundle, envelope)?)?)
+        Self::read(key_id(key), open(key, Domain::Bundle, envelope)?)
+    }
+
+    /// Reads the payload of an envelope that names this key.
+    fn read(key: KeyId, payload: &[u8]) -> Result<Self, ManifestError> {
+        let m = pb::Manifest::decode(bounded(payload)?)
             .map_err(|_| ManifestError::Malformed("not a manifest"))?;
         if m.modules.len() > MAX_MODULES {
             return Err(ManifestError::Malformed("too many modules"));
@@ -192,7 +197,7 @@ impl Manifest {
             required_features: m.required_features,
             run_order: m.run_order,
         };
-        if manifest.key_id != crate::signing::key_id(key) {
+        if manifest.key_id != key {
             return Err(ManifestError::WrongKey);
         }
         if manifest.computed_root() != manifest.merkle_root {
@@ -228,8 +233,12 @@ impl Lease {
     /// Verifies the envelope, then reads it. Whether it fits a manifest and the clock is the agent's to
     /// say.
     pub fn open(key: &VerifyingKey, envelope: &[u8]) -> Result<Self, ManifestError> {
-        let l = pb::Lease::decode(bounded(open(key, Domain::Lease, envelope)?)?)
-            .map_err(|_| ManifestError::Malformed("not a lease"))?;
+        Self::read(key_id(key), open(key, Domain::Lease, envelope)?)
+    }
+
+    /// Reads the payload of an envelope that names this key.
+    fn read(key: KeyId, payload: &[u8]) -> Result<Self, ManifestError> {
+        let l = pb::Lease::decode(bounded(payload)?).map_err(|_| ManifestError::Malformed("not a lease"))?;
         let lease = Lease {
             key_id: hash(&l.key_id)?,
             merkle_root: hash(&l.merkle_root)?,
@@ -242,10 +251,40 @@ impl Lease {
             agent_nonce: l.agent_nonce,
             server_time: l.server_time,
         };
-        if lease.key_id != crate::signing::key_id(key) {
+        if lease.key_id != key {
             return Err(ManifestError::WrongKey);
         }
         Ok(lease)
+    }
+}
+
+/// What an envelope says of itself, before anybody asked whether it is true: for showing to people, never to act on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claims {
+    /// It reads as a manifest, and its rows add up to its root.
+    Manifest(Manifest),
+    /// It reads as a lease.
+    Lease(Lease),
+}
+
+impl Claims {
+    /// Reads an envelope without verifying it. Nothing in it says which of the two it is: the domain stands in what was
+    /// signed only. A manifest is recognised by its root, which nothing else has.
+    pub fn unverified(envelope: &[u8]) -> Result<Claims, ManifestError> {
+        let (key, payload) = unverified(envelope)?;
+        match (Manifest::read(key, payload), Lease::read(key, payload)) {
+            (Ok(manifest), _) => Ok(Claims::Manifest(manifest)),
+            (Err(_), Ok(lease)) => Ok(Claims::Lease(lease)),
+            (Err(why), Err(_)) => Err(why),
+        }
+    }
+
+    /// Whether this key signed the envelope that the claims were read from, as what they were read as.
+    pub fn check(&self, key: &VerifyingKey, envelope: &[u8]) -> Result<(), ManifestError> {
+        match self {
+            Claims::Manifest(_) => Manifest::open(key, envelope).map(drop),
+            Claims::Lease(_) => Lease::open(key, envelope).map(drop),
+        }
     }
 }
 
@@ -316,9 +355,8 @@ mod tests {
         assert_eq!(refused(|m| m.modules[0].size = u64::MAX), ManifestError::Malformed("too many bytes"));
     }
 
-    #[test]
-    fn a_lease_is_no_manifest() {
-        let lease = Lease {
+    fn lease() -> Lease {
+        Lease {
             cluster_id: "c".into(),
             envoy_id: "e".into(),
             key_id: crate::signing::key_id(&key(1).verifying_key()),
@@ -329,7 +367,12 @@ mod tests {
             expires_at: 0,
             agent_nonce: vec![1; 16],
             server_time: 1,
-        };
+        }
+    }
+
+    #[test]
+    fn a_lease_is_no_manifest() {
+        let lease = lease();
         let public = key(1).verifying_key();
         let bytes = lease.seal(&key(1));
         assert_eq!(Lease::open(&public, &bytes), Ok(lease));
@@ -337,5 +380,32 @@ mod tests {
             Manifest::open(&public, &bytes),
             Err(ManifestError::Envelope(EnvelopeError::BadSignature))
         );
+    }
+    #[test]
+    fn claims_are_read_without_a_key_and_checked_with_one() {
+        let (public, other) = (key(1).verifying_key(), key(2).verifying_key());
+        let all = [
+            (manifest().seal(&key(1)), Claims::Manifest(manifest())),
+            (lease().seal(&key(1)), Claims::Lease(lease())),
+        ];
+        for (mut envelope, expected) in all {
+            let claims = Claims::unverified(&envelope).unwrap();
+            assert_eq!(claims, expected);
+            assert_eq!(claims.check(&public, &envelope), Ok(()));
+            assert!(claims.check(&other, &envelope).is_err());
+            // a signature of zeros changes nothing of what is claimed
+            envelope[37..101].fill(0);
+            assert_eq!(Claims::unverified(&envelope), Ok(expected));
+            assert_eq!(
+                claims.check(&public, &envelope),
+                Err(ManifestError::Envelope(EnvelopeError::Unsigned))
+            );
+            for cut in 0..envelope.len() {
+                assert!(Claims::unverified(&envelope[..cut]).is_err());
+            }
+        }
+        let mut forged = manifest();
+        forged.key_id = Hash::of(b"x");
+        assert_eq!(Claims::unverified(&forged.seal(&key(1))), Err(ManifestError::WrongKey));
     }
 }

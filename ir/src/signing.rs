@@ -84,7 +84,8 @@ pub enum EnvelopeError {
     BadSignature,
 }
 
-const MAGIC: &[u8; 4] = b"VIGO";
+/// How every envelope begins.
+pub const MAGIC: &[u8; 4] = b"VIGO";
 const VERSION: u8 = 1;
 const HEADER: usize = 4 + 1 + 32 + 64 + 4;
 
@@ -103,6 +104,11 @@ pub fn seal(key: &SigningKey, domain: Domain, payload: &[u8]) -> Vec<u8> {
 /// The key an envelope claims to be signed by; says nothing about whether it is.
 pub fn claimed_key(envelope: &[u8]) -> Result<KeyId, EnvelopeError> {
     Ok(parts(envelope)?.0)
+}
+
+/// The key an envelope names and the payload as it stands, for showing to people: anybody may have written it.
+pub(crate) fn unverified(envelope: &[u8]) -> Result<(KeyId, &[u8]), EnvelopeError> {
+    parts(envelope).map(|(key, _, payload)| (key, payload))
 }
 
 /// Verifies over the received bytes and only then returns the payload.

@@ -5,7 +5,7 @@
 use compiler::policy::Policy;
 use std::fs;
 use std::path::{Path, PathBuf};
-use vigo_tests::golden::{Block, Case, cases, compiled, differences, rendered, write};
+use vigo_tests::golden::{Block, Case, Edits, bless, cases, compiled, differences, rendered, write};
 
 /// Made of the pages of `vigoc rule`, whose examples `rules.rs` compiles.
 const COMPILED_ELSEWHERE: &str = "diagnostics.md";
@@ -37,7 +37,7 @@ fn is_policy(block: &Block) -> bool {
 }
 
 /// What differs, and the edits that would make it equal.
-fn run(case: &Case) -> (String, Vec<(std::ops::Range<usize>, String)>) {
+fn run(case: &Case) -> (String, Edits) {
     let dir = tempfile::tempdir().unwrap();
     let expected = write(case, repository(), dir.path()).unwrap();
     let policy = Policy::open(dir.path()).unwrap();
@@ -60,7 +60,6 @@ fn run(case: &Case) -> (String, Vec<(std::ops::Range<usize>, String)>) {
 
 #[test]
 fn examples_compile() {
-    let bless = std::env::var_os("VIGO_BLESS").is_some();
     let mut failed = 0;
     for path in documents() {
         let text = fs::read_to_string(&path).unwrap();
@@ -78,14 +77,7 @@ fn examples_compile() {
                 println!("\n== {name}:{}: {}\n{wrong}", case.line, case.title);
             }
         }
-        if bless && !edits.is_empty() {
-            let mut text = text;
-            edits.sort_by_key(|(range, _)| std::cmp::Reverse(range.start));
-            for (range, new) in edits {
-                text.replace_range(range, &new);
-            }
-            fs::write(&path, text).unwrap();
-        }
+        bless(&path, text, edits).unwrap();
     }
     assert!(failed == 0, "{failed} examples differ; after reading them: VIGO_BLESS=1");
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use vigo_tests::golden::{Case, cases, compiled, differences, expectations, rendered, write};
+use vigo_tests::golden::{Case, Edits, bless, cases, compiled, differences, expectations, rendered, write};
 
 fn here() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -23,9 +23,6 @@ fn documents() -> Vec<PathBuf> {
     all.sort();
     all
 }
-
-/// What a block should hold, and where it stands (or would have to be put).
-type Edits = Vec<(std::ops::Range<usize>, String)>;
 
 fn run(case: &Case, edits: &mut Edits) -> Result<(), String> {
     let dir = tempfile::tempdir().unwrap();
@@ -80,7 +77,6 @@ fn unseen(policy: &Policy, report: &compiler::policy::Report) -> String {
 
 #[test]
 fn golden() {
-    let bless = std::env::var_os("VIGO_BLESS").is_some();
     let only = std::env::var("VIGO_GOLDEN").unwrap_or_default();
     let mut failed = 0;
     for path in documents() {
@@ -93,14 +89,7 @@ fn golden() {
                 println!("\n== golden/{name}:{}: {}\n{wrong}", case.line, case.title);
             }
         }
-        if bless && !edits.is_empty() {
-            let mut text = text;
-            edits.sort_by_key(|(range, _)| std::cmp::Reverse(range.start));
-            for (range, new) in edits {
-                text.replace_range(range, &new);
-            }
-            fs::write(&path, text).unwrap();
-        }
+        bless(&path, text, edits).unwrap();
     }
     assert!(failed == 0, "{failed} cases differ; after reading them: VIGO_BLESS=1");
 }

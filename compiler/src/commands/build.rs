@@ -1,5 +1,6 @@
 //! `vigoc build`: the compiled policy of a fleet, the same bytes on every machine.
 
+use super::bundle::{Bundle, Index, IndexRow, Row};
 use super::failure::{Exit, Failure};
 use super::host::{Host, class_key};
 use super::{fleet, input, output};
@@ -85,43 +86,30 @@ impl Built {
     }
 
     fn add(&mut self, hostname: &str, variant: &Variant) {
-        let modules: Vec<_> = variant
-            .modules
-            .iter()
-            .map(|m| {
-                let hash = m.hash.to_string();
-                let row = json!({ "name": &*m.name, "hash": hash, "size": m.bytes.len() });
-                self.blobs.entry(hash).or_insert_with(|| m.bytes.clone());
-                row
-            })
-            .collect();
-        let order: Vec<&str> = variant
-            .run_order
-            .iter()
-            .filter_map(|at| variant.modules.get(*at as usize))
-            .map(|m| &*m.name)
-            .collect();
-        let document = json!({
-            "format_version": output::FORMAT_VERSION,
-            "envoy": hostname,
-            "environment": variant.environment,
-            "roles": variant.roles,
-            "run_order": order,
-            "modules": modules,
-            "vars_hash": variant.vars_hash.to_string(),
-            "merkle_root": variant.merkle_root.to_string(),
-            "secrets": variant.secrets,
+        let modules = variant.modules.iter().map(|m| {
+            let hash = m.hash.to_string();
+            self.blobs.entry(hash.clone()).or_insert_with(|| m.bytes.clone());
+            Row { name: m.name.to_string(), hash, size: m.bytes.len() as u64 }
         });
-        self.envoys.insert(hostname.to_owned(), output::pretty(&document));
+        let order = variant.run_order.iter().filter_map(|at| variant.modules.get(*at as usize));
+        let bundle = Bundle {
+            format_version: output::FORMAT_VERSION.to_owned(),
+            envoy: hostname.to_owned(),
+            environment: variant.environment.clone(),
+            roles: variant.roles.clone(),
+            run_order: order.map(|m| m.name.to_string()).collect(),
+            modules: modules.collect(),
+            vars_hash: variant.vars_hash.to_string(),
+            merkle_root: variant.merkle_root.to_string(),
+            secrets: variant.secrets.clone(),
+        };
+        self.envoys.insert(hostname.to_owned(), output::pretty(&json!(bundle)));
     }
 
     fn index(&self) -> String {
-        let rows: Vec<_> = self
-            .envoys
-            .keys()
-            .map(|host| json!({ "envoy": host, "bundle": format!("envoys/{host}.json") }))
-            .collect();
-        output::pretty(&json!({ "format_version": output::FORMAT_VERSION, "envoys": rows }))
+        let row = |host: &String| IndexRow { envoy: host.clone(), bundle: format!("envoys/{host}.json") };
+        let format_version = output::FORMAT_VERSION.to_owned();
+        output::pretty(&json!(Index { format_version, envoys: self.envoys.keys().map(row).collect() }))
     }
 
     /// Writes everything beside `out` and moves it there at last: a failure leaves what was there.
@@ -203,7 +191,10 @@ fn variant(policy: &Policy, variants: &mut Variants, member: &Member) -> Result<
     })
 }
 
-/// All hosts that cannot be built, and each finding once.
+/// So many hosts that cannot be built are named.
+const MOST_NAMED: usize = 20;
+
+/// The hosts that cannot be built, and each finding once.
 fn refusal(policy: &Policy, problems: Vec<String>, failures: Vec<Failure>) -> Failure {
     let mut found = Vec::new();
     for failure in failures {
@@ -211,10 +202,12 @@ fn refusal(policy: &Policy, problems: Vec<String>, failures: Vec<Failure>) -> Fa
             found.extend(some);
         }
     }
-    let message = format!(
-        "{} cannot be built; nothing was written\n{}",
-        output::count(problems.len(), "host"),
-        problems.join("\n")
-    );
+    let more = match problems.len().saturating_sub(MOST_NAMED) {
+        0 => String::new(),
+        n => format!("\n  … and {}", output::count(n, "more host")),
+    };
+    let named = problems.iter().take(MOST_NAMED).cloned().collect::<Vec<_>>().join("\n");
+    let count = output::count(problems.len(), "host");
+    let message = format!("{count} cannot be built; nothing was written\n{named}{more}");
     Failure::Findings { message, found: crate::diagnostic::merged(found), texts: policy.texts() }
 }

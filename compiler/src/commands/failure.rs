@@ -1,6 +1,6 @@
 //! Why a command did not do its work, and the exit code of each reason.
 
-use super::output;
+use super::output::{self, Form};
 use crate::diagnostic::json::Texts;
 use crate::diagnostic::{Diagnostic, json};
 use crate::tree::OpenError;
@@ -99,18 +99,22 @@ impl Failure {
         Failure::NoAnswer { message: message.into(), help }
     }
 
-    /// Tells people on stderr; `json` is the command, when it was asked for JSON on stdout.
-    pub(super) fn report(&self, json: Option<&str>) {
+    /// Tells people on stderr; `json` is the command, when it was asked for JSON on stdout, and the form of that.
+    pub(super) fn report(&self, json: Option<(&str, Form)>) {
         let mut document = Map::new();
         if let Failure::Findings { found, texts, .. } = self {
             output::findings(found, texts);
             document.insert("diagnostics".into(), json::diagnostics(found, texts));
         }
         output::error(&self.to_string());
-        if let Some(command) = json {
+        if let Some((command, form)) = json {
             document.insert("error".into(), json!({ "message": self.to_string(), "exit": self.code() }));
+            let text = match form {
+                Form::Indented => output::document_text(command, Json::Object(document)),
+                Form::Line => output::document_line(command, Json::Object(document)),
+            };
             // the reason was said; there is nothing to add when that cannot be written
-            let _ = output::document(command, Json::Object(document));
+            let _ = output::data(&text);
         }
     }
 }

@@ -1,7 +1,9 @@
 //! The `vigoc` command line. One command a file; what they share stands in [`failure`], [`input`], [`output`],
 //! [`replace`], [`host`].
 
+mod asked;
 mod build;
+mod bundle;
 mod check;
 mod doc;
 mod eval;
@@ -26,10 +28,12 @@ mod resolve;
 mod rule;
 mod schema;
 mod search;
+mod second_report;
 mod test;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use failure::{Exit, Failure};
+use output::Form;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -99,29 +103,30 @@ enum Command {
 }
 
 impl Command {
-    /// The name of the command when it was asked for JSON, so that a failure is JSON too.
-    fn json(&self) -> Option<&'static str> {
-        match self {
-            Command::Check(a) => a.json().then_some("check"),
-            Command::Rule(a) => a.json().then_some("rule"),
-            Command::Resolve(a) => a.json().then_some("resolve"),
-            Command::Explain(a) => a.json().then_some("explain"),
-            Command::Eval(a) => a.json().then_some("eval"),
-            Command::Graph(a) => a.json().then_some("graph"),
-            Command::Inspect(_) => Some("inspect"),
-            Command::Rdeps(a) => a.json().then_some("rdeps"),
-            Command::Search(a) => a.json().then_some("search"),
-            Command::Test(a) => a.json().then_some("test"),
-            Command::Plan(a) => a.json().then_some("plan"),
+    /// The name of the command when it was asked for JSON, so that a failure is JSON too, and in which form.
+    fn json(&self) -> Option<(&'static str, Form)> {
+        let (command, form) = match self {
+            Command::Check(a) => ("check", a.json()),
+            Command::Doc(a) => ("doc", indented(a.json())),
+            Command::Rule(a) => ("rule", indented(a.json())),
+            Command::Resolve(a) => ("resolve", indented(a.json())),
+            Command::Explain(a) => ("explain", indented(a.json())),
+            Command::Eval(a) => ("eval", indented(a.json())),
+            Command::Graph(a) => ("graph", indented(a.json())),
+            Command::Inspect(_) => ("inspect", indented(true)),
+            Command::Rdeps(a) => ("rdeps", indented(a.json())),
+            Command::Search(a) => ("search", indented(a.json())),
+            Command::Test(a) => ("test", indented(a.json())),
+            Command::Plan(a) => ("plan", indented(a.json())),
             Command::Fix(_)
             | Command::Fmt(_)
-            | Command::Doc(_)
             | Command::Parse(_)
             | Command::Build(_)
             | Command::Init(_)
             | Command::Schema(_)
-            | Command::Manual(_) => None,
-        }
+            | Command::Manual(_) => return None,
+        };
+        form.map(|form| (command, form))
     }
 
     fn run(&self, directory: Option<PathBuf>) -> Result<Exit, Failure> {
@@ -147,6 +152,10 @@ impl Command {
             Command::Manual(a) => a.run(Cli::command()).map(|()| Exit::Done).map_err(Failure::from),
         }
     }
+}
+
+fn indented(json: bool) -> Option<Form> {
+    json.then_some(Form::Indented)
 }
 
 /// Runs `vigoc`.

@@ -37,6 +37,15 @@ fn stream_if_read(write: impl FnOnce(&mut Stdout) -> io::Result<()>) -> Result<b
     }
 }
 
+/// How a JSON document is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// For people who look into it.
+    Indented,
+    /// On one line, where a line is a document.
+    Line,
+}
+
 /// Writes one JSON document with the head that all have.
 pub(super) fn document(command: &str, fields: Json) -> Result<(), Failure> {
     data(&document_text(command, fields))
@@ -44,6 +53,15 @@ pub(super) fn document(command: &str, fields: Json) -> Result<(), Failure> {
 
 /// The text of [`document`].
 pub(super) fn document_text(command: &str, fields: Json) -> String {
+    pretty(&with_head(command, fields))
+}
+
+/// The same on one line.
+pub(super) fn document_line(command: &str, fields: Json) -> String {
+    format!("{}\n", with_head(command, fields))
+}
+
+fn with_head(command: &str, fields: Json) -> Json {
     let mut out = Map::new();
     out.insert("format_version".into(), FORMAT_VERSION.into());
     out.insert("command".into(), command.into());
@@ -51,7 +69,7 @@ pub(super) fn document_text(command: &str, fields: Json) -> String {
     if let Json::Object(fields) = fields {
         out.extend(fields);
     }
-    pretty(&Json::Object(out))
+    Json::Object(out)
 }
 
 /// Indented, with a final newline.

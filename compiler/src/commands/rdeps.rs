@@ -8,7 +8,6 @@ use crate::diagnostic::nearest::suggest;
 use crate::policy::Policy;
 use crate::specialise::edges::Target;
 use crate::uses::{Of, Use, uses};
-use clap::ValueEnum;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -23,7 +22,7 @@ pub(super) struct Args {
     dir: Option<PathBuf>,
     /// Only where it is the name of this.
     #[arg(long, value_enum)]
-    kind: Option<Kind>,
+    kind: Option<Of>,
     /// How to print it.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -37,31 +36,6 @@ const EXAMPLES: &str = "Examples:
 
 Exit codes: 0 printed, 1 nothing has this name, 64 wrong usage, 65 no policy there.";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Kind {
-    Module,
-    Variable,
-    Role,
-    Environment,
-    Template,
-    Trait,
-    Resource,
-}
-
-impl Kind {
-    fn of(self) -> Of {
-        match self {
-            Kind::Module => Of::Module,
-            Kind::Variable => Of::Variable,
-            Kind::Role => Of::Role,
-            Kind::Environment => Of::Environment,
-            Kind::Template => Of::Template,
-            Kind::Trait => Of::Trait,
-            Kind::Resource => Of::Resource,
-        }
-    }
-}
-
 impl Args {
     pub(super) fn json(&self) -> bool {
         self.format == Format::Json
@@ -74,12 +48,12 @@ pub(super) fn run(args: &Args, directory: Option<PathBuf>) -> Result<Exit, Failu
     let policy = Policy::open(&root)?;
     let (db, project) = policy.queries();
     let all = uses(db, project);
-    let wanted = |u: &&Use| args.kind.is_none_or(|k| k.of() == u.of);
+    let wanted = |u: &&Use| args.kind.is_none_or(|k| k == u.of);
     let mut found: Vec<&Use> = all.iter().filter(wanted).filter(|u| means(u, &args.name)).collect();
     found.sort_by_key(|u| (&u.place, u.of));
     if found.is_empty() {
         let known: BTreeSet<&str> = all.iter().filter(wanted).map(|u| &*u.name).collect();
-        let what = args.kind.map_or("name", |k| k.of().name());
+        let what = args.kind.map_or("name", |k| k.name());
         let message = format!("the policy has no {what} `{}`", args.name);
         return Err(Failure::no_answer(message, suggest(&args.name, known)));
     }

@@ -32,7 +32,8 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     };
     // what the umask leaves of it
     let fresh = Permissions::from_mode(0o666);
-    let mut file = tempfile::Builder::new().prefix(".vigoc-").permissions(fresh).tempfile_in(parent)?;
+    let made = tempfile::Builder::new().prefix(".vigoc-").permissions(fresh).tempfile_in(parent);
+    let mut file = made.map_err(|e| without_path(e, parent))?;
     file.write_all(bytes)?;
     if let Some(before) = there {
         file.as_file().set_permissions(before.permissions())?;
@@ -41,6 +42,16 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.as_file().sync_all()?;
     file.persist(&target).map_err(|e| e.error)?;
     Ok(())
+}
+
+/// The reason alone: the name of a file that was only to be there for a moment tells nobody anything.
+fn without_path(error: io::Error, parent: &Path) -> io::Error {
+    if error.kind() == io::ErrorKind::NotFound {
+        let why = format!("there is no directory `{}`", parent.display());
+        return io::Error::new(io::ErrorKind::NotFound, why);
+    }
+    let inner = error.get_ref().and_then(|e| e.source()).and_then(|e| e.downcast_ref::<io::Error>());
+    inner.and_then(io::Error::raw_os_error).map_or(error, io::Error::from_raw_os_error)
 }
 
 /// A file of somebody else stays theirs; who may not give it back must not replace it.
@@ -55,6 +66,21 @@ fn keep_owner(file: &File, before: &Metadata) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn why_it_cannot_be_written_names_no_other_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("no/such/file");
+        let said = replace(&path, "x").unwrap_err().to_string();
+        assert!(
+            said.ends_with(&format!("there is no directory `{}/no/such`", dir.path().display())),
+            "{said}"
+        );
+        assert!(!said.contains(".vigoc-"), "{said}");
+        // a directory in which nobody can make a file
+        let said = replace(Path::new("/proc/vigo"), "x").unwrap_err().to_string();
+        assert!(!said.contains(".vigoc-"), "{said}");
+    }
 
     #[test]
     fn a_file_keeps_its_mode_and_a_link_its_target() {

@@ -4,7 +4,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ir::unparse::{template_text, when_text};
 use ir::{Expr, Value};
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
+use std::sync::Arc;
 
 /// A value as JSON: a secret is named, never shown.
 pub(super) fn value_json(value: &Value) -> Json {
@@ -36,6 +37,34 @@ pub(super) fn attribute_json(expr: &Expr) -> Json {
 /// A condition as JSON.
 pub(super) fn condition_json(when: Option<&Expr>) -> Json {
     when.map_or(Json::Null, |e| json!({ "expr": when_text(e) }))
+}
+
+/// A resource, as every document has it.
+pub(super) struct Shown<'a> {
+    pub(super) name: &'a str,
+    pub(super) kind: &'a str,
+    pub(super) when: Option<&'a Expr>,
+    pub(super) attributes: &'a [(Arc<str>, Expr)],
+    /// `module.name`
+    pub(super) depends_on: Vec<&'a str>,
+    /// `module.name`
+    pub(super) notify: Vec<&'a str>,
+}
+
+impl Shown<'_> {
+    /// Its fields.
+    pub(super) fn json(&self) -> Json {
+        let attributes: Map<String, Json> =
+            self.attributes.iter().map(|(name, value)| (name.to_string(), attribute_json(value))).collect();
+        json!({
+            "name": self.name,
+            "type": self.kind,
+            "when": condition_json(self.when),
+            "attributes": attributes,
+            "depends_on": self.depends_on,
+            "notify": self.notify,
+        })
+    }
 }
 
 /// A value on one line, for people.

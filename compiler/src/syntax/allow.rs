@@ -23,7 +23,20 @@ pub struct Allow {
 }
 
 const MARK: &str = "vigo:";
-const FORM: &str = "write `# vigo: allow(SLUG) REASON`, such as `# vigo: allow(unguarded-exec) reads only`";
+
+/// A comment that speaks to this program.
+struct Remark<'a> {
+    /// All of it.
+    span: Span,
+    /// All of it, for people.
+    said: String,
+    /// What follows [`MARK`].
+    rest: &'a str,
+    /// Where `rest` begins.
+    start: usize,
+    /// How a comment of this kind is written, around `what`.
+    form: fn(what: &str) -> String,
+}
 
 /// What the comments of a file allow; reports the ones that are not understood.
 ///
@@ -32,31 +45,70 @@ const FORM: &str = "write `# vigo: allow(SLUG) REASON`, such as `# vigo: allow(u
 pub fn read(text: &str, comments: &[Comment], root: &Node, sink: &mut Sink) -> Vec<Allow> {
     let mut out = Vec::new();
     for comment in comments {
-        let said = &text[comment.span.range()];
-        let body = said.trim_start_matches('#').trim_start();
-        let Some(rest) = body.strip_prefix(MARK) else { continue };
-        let start = comment.span.end as usize - rest.len();
+        let said = comment.text(text);
+        let Some(rest) = said.trim_start_matches('#').trim_start().strip_prefix(MARK) else { continue };
+        let remark = Remark {
+            span: comment.span,
+            said: said.to_owned(),
+            rest,
+            start: comment.span.start as usize + said.len() - rest.len(),
+            form: |what| format!("# {what}"),
+        };
+        let covers = covered(text, *comment, comments, root);
+        remark.read(text, covers, Some(whole(text, *comment)), sink, &mut out);
+    }
+    out
+}
+
+/// The same for the comments of a template, `{{/* vigo: allow(SLUG) REASON */}}`, given with their braces.
+pub fn read_template(text: &str, comments: &[Span], sink: &mut Sink) -> Vec<Allow> {
+    let mut out = Vec::new();
+    for span in comments {
+        let whole = &text[span.range()];
+        let (Some(open), Some(close)) = (whole.find("/*"), whole.rfind("*/")) else { continue };
+        let Some(inside) = whole.get(open + 2..close) else { continue };
+        let Some(rest) = inside.trim_start().strip_prefix(MARK) else { continue };
+        let remark = Remark {
+            span: *span,
+            said: whole.split_whitespace().collect::<Vec<_>>().join(" "),
+            rest,
+            start: span.start as usize + open + 2 + inside.len() - rest.len(),
+            form: |what| format!("{{{{/* {what} */}}}}"),
+        };
+        // what trims the text around it leaves a mark on the output, so it is not for a program to delete
+        let trims = whole.starts_with("{{-") || whole.ends_with("-}}");
+        let covers = covered_by_template(text, *span, comments);
+        remark.read(text, covers, (!trims).then_some(*span), sink, &mut out);
+    }
+    out
+}
+
+impl Remark<'_> {
+    fn read(&self, text: &str, covers: Span, whole: Option<Span>, sink: &mut Sink, out: &mut Vec<Allow>) {
+        let Remark { span, said, rest, start, form } = self;
         let Some((list, reason)) = parts(rest) else {
+            let (general, example) =
+                (form("vigo: allow(SLUG) REASON"), form("vigo: allow(unguarded-exec) reads only"));
             let finding = sink
-                .say(&MALFORMED_ALLOW, comment.span, format!("`{}` is not understood", said.trim_end()))
+                .say(&MALFORMED_ALLOW, *span, format!("`{said}` is not understood"))
                 .label("not `allow(SLUG) REASON`")
-                .help(FORM);
+                .help(format!("write `{general}`, such as `{example}`"));
             sink.push(finding);
-            continue;
+            return;
         };
         if reason.is_empty() {
+            let what = format!("{MARK} {} ...", rest.trim());
             let finding = sink
-                .say(&ALLOW_WITHOUT_REASON, comment.span, format!("`{}` does not say why", said.trim_end()))
+                .say(&ALLOW_WITHOUT_REASON, *span, format!("`{said}` does not say why"))
                 .label("no reason")
-                .help(format!("add why it is right here: `{} ...`", said.trim_end()));
+                .help(format!("add why it is right here: `{}`", form(&what)));
             sink.push(finding);
         }
-        let covers = covered(text, *comment, comments, root);
-        let names = names(text, list, start, rest);
+        let names = names(text, list, *start, rest);
         let single = names.len() == 1;
         for slug in names {
             if slugs().any(|(known, ..)| *known == *slug.text) {
-                let whole = single.then(|| whole(text, *comment));
+                let whole = whole.filter(|_| single);
                 out.push(Allow { slug, reason: reason.into(), covers, whole });
                 continue;
             }
@@ -73,7 +125,29 @@ pub fn read(text: &str, comments: &[Comment], root: &Node, sink: &mut Sink) -> V
             sink.push(finding);
         }
     }
-    out
+}
+
+/// The lines of the comment, or where nothing else stands on them, the next line that holds anything.
+fn covered_by_template(text: &str, span: Span, comments: &[Span]) -> Span {
+    let start = text[..span.start as usize].rfind('\n').map_or(0, |n| n + 1);
+    let mut end = line_end(text, span.end as usize);
+    let blank = |from: usize, to: usize| text.get(from..to).is_some_and(|t| t.trim().is_empty());
+    let mut alone = blank(start, span.start as usize) && blank(span.end as usize, end);
+    while alone && end + 1 < text.len() {
+        let next = end + 1;
+        end = line_end(text, next);
+        let comment = comments.iter().find(|c| next <= c.start as usize && (c.start as usize) < end);
+        alone = match comment {
+            None => blank(next, end),
+            Some(c) => {
+                let last = line_end(text, c.end as usize);
+                let only = blank(next, c.start as usize) && blank(c.end as usize, last);
+                end = last;
+                only
+            }
+        };
+    }
+    Span::new(start as u32, end as u32)
 }
 
 /// What stands in the brackets of ` allow(...) reason`, and the reason.
@@ -219,6 +293,42 @@ mod tests {
             ["# vigo allow(x)", "# see vigo: the program", "x: \"# vigo: nothing\"", "# vigorous: yes"]
         {
             assert_eq!(allows(&format!("{fine}\n")).1, Vec::<String>::new(), "{fine}");
+        }
+    }
+
+    #[test]
+    fn comments_of_templates_are_read_too() {
+        let of = |text: &str| {
+            let mut sink = Sink::new("templates/a.tmpl".into());
+            let allows = read_template(text, &grammar::template::parse(text).0.comments, &mut sink);
+            let said: Vec<String> =
+                sink.found.into_iter().map(|d| format!("{}: {}; {:?}", d.code, d.message, d.help)).collect();
+            (allows, said)
+        };
+        let text = "{{/* vigo: allow(never-true) one */}}\n\n{{- /* other */}}\nabc\n\
+                    x {{- /* vigo: allow(unused-role,\n never-true) two */ -}} y\nz\n";
+        let (found, said) = of(text);
+        assert_eq!(said, Vec::<String>::new());
+        let shown: Vec<(&str, &str, &str)> =
+            found.iter().map(|a| (&*a.slug.text, &*a.reason, &text[a.covers.range()])).collect();
+        assert_eq!(shown[0].0, "never-true");
+        assert_eq!(shown[0].1, "one");
+        assert!(shown[0].2.starts_with("{{/*") && shown[0].2.ends_with("\nabc"), "{shown:?}");
+        assert_eq!((shown[1].0, shown[2].0, shown[2].1), ("unused-role", "never-true", "two"));
+        assert!(shown[2].2.starts_with("x {{-") && shown[2].2.ends_with("-}} y"), "{shown:?}");
+        for a in &found {
+            assert_eq!(&text[a.slug.span.range()], &*a.slug.text);
+        }
+        assert_eq!(&text[found[0].whole.unwrap().range()], "{{/* vigo: allow(never-true) one */}}");
+        assert_eq!(found[2].whole, None, "it trims");
+        assert_eq!(
+            of("{{/* vigo: allow(never-true) */}}").1,
+            ["allow-without-reason: `{{/* vigo: allow(never-true) */}}` does not say why; \
+                 Some(\"add why it is right here: `{{/* vigo: allow(never-true) ... */}}`\")"]
+        );
+        assert_eq!(of("{{/* vigo: allw(x) */}}").1.len(), 1);
+        for fine in ["# vigo: allow(never-true)", "{{ \"/* vigo: allow(x) */\" }}", "{{/* vigorous */}}"] {
+            assert_eq!(of(fine), (Vec::new(), Vec::new()), "{fine}");
         }
     }
 

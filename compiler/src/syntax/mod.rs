@@ -116,7 +116,16 @@ pub fn ast(db: &dyn Db, file: SourceFile) -> FileAst {
     let kind = Kind::of(path);
     let mut sink = Sink::new(path.clone());
     let text = match (kind, file.content(db)) {
-        (Kind::Template, Content::Text(_) | Content::Bytes(_)) => {
+        (Kind::Template, Content::Text(text)) => {
+            // most templates have no such comment, and some files here are no templates
+            let comments = match text.contains("vigo:") {
+                true => grammar::template::parse(text).0.comments,
+                false => Vec::new(),
+            };
+            let allows = allow::read_template(text, &comments, &mut sink);
+            return FileAst { found: sink.found, body: Body::Other, allows };
+        }
+        (Kind::Template, Content::Bytes(_)) => {
             return FileAst { found: Vec::new(), body: Body::Other, allows: Vec::new() };
         }
         (_, Content::Text(text)) => text,

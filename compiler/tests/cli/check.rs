@@ -73,7 +73,7 @@ fn warnings_can_be_denied_and_allowed() {
 
 #[test]
 fn an_unknown_format_lists_the_known_ones() {
-    let known = "human, short, json, sarif, github, gitlab, junit, markdown";
+    let known = "human, short, json, ndjson, sarif, github, gitlab, junit, markdown";
     vigoc(&["check", "--format", "xml"]).exits(64).says(known);
     vigoc(&["check", "--report", "xml:x"]).exits(64).says(known);
     vigoc(&["check", "--report", "sarf:x"]).exits(64).says("did you mean `sarif`?");

@@ -1,7 +1,8 @@
 //! `vigoc test`.
 
-use super::{acme, policy, text, vigoc};
+use super::{acme, policy, text, vigoc, vigoc_in};
 use serde_json::{Value as Json, json};
+use std::collections::BTreeMap;
 use tempfile::TempDir;
 
 const NODES: &str = "nodes:\n  - { match: \"web-*.test\", environment: production, modules: [base, app] }\n";
@@ -225,11 +226,114 @@ fn coverage_lists_what_no_test_reaches() {
     assert_eq!(
         covered["uncovered"],
         json!([
-            { "file": "modules/app.vgo", "line": 18, "kind": "when", "name": "app.debian", "never": false },
-            { "file": "modules/lone.vgo", "line": 1, "kind": "module", "name": "lone", "never": null },
+            { "file": "modules/app.vgo", "line": 18, "kind": "when", "name": "app.debian", "never": false, "branch": null },
+            { "file": "modules/lone.vgo", "line": 1, "kind": "module", "name": "lone", "never": null, "branch": null },
         ])
     );
     run(&[]).prints("modules/lone.vgo:1  module lone").prints("when of app.debian is never false");
+}
+
+/// What a record of lcov says: `DA` by line, `BRDA` by line, block and branch.
+#[derive(Debug, Default, PartialEq)]
+struct Record {
+    lines: Vec<(usize, usize)>,
+    branches: Vec<(usize, usize, usize, String)>,
+}
+
+/// Reads lcov as a server would, and checks that its totals are what its rows give.
+fn lcov(text: &str) -> BTreeMap<String, Record> {
+    let mut out = BTreeMap::new();
+    let mut here: Option<(String, Record)> = None;
+    let number = |n: &str| -> usize { n.parse().unwrap() };
+    for line in text.lines() {
+        if line == "end_of_record" {
+            let (file, record) = here.take().unwrap();
+            assert!(out.insert(file, record).is_none(), "a file has one record");
+            continue;
+        }
+        let (key, value) = line.split_once(':').unwrap();
+        let fields: Vec<&str> = value.split(',').collect();
+        match (key, &mut here) {
+            ("TN", None) => {}
+            ("SF", None) => here = Some((value.to_owned(), Record::default())),
+            ("DA", Some((_, r))) => r.lines.push((number(fields[0]), number(fields[1]))),
+            ("BRDA", Some((_, r))) => {
+                r.branches.push((
+                    number(fields[0]),
+                    number(fields[1]),
+                    number(fields[2]),
+                    fields[3].to_owned(),
+                ));
+            }
+            ("LF", Some((_, r))) => assert_eq!(number(value), r.lines.len()),
+            ("LH", Some((_, r))) => assert_eq!(number(value), r.lines.iter().filter(|l| l.1 > 0).count()),
+            ("BRF", Some((_, r))) => assert_eq!(number(value), r.branches.len()),
+            ("BRH", Some((_, r))) => {
+                let hit = r.branches.iter().filter(|b| !["-", "0"].contains(&b.3.as_str())).count();
+                assert_eq!(number(value), hit);
+            }
+            _ => panic!("{line}"),
+        }
+    }
+    assert!(here.is_none());
+    out
+}
+
+#[test]
+fn lcov_has_outcomes_of_conditions_and_branches_of_cases() {
+    let cases = r#"name: cases
+resources:
+  - name: one
+    type: file
+    target_path: /one
+    case: "{{ .Traits.os.family }}"
+    match:
+      debian: { content: a }
+      rhel: { content: b }
+      default: { content: c }
+  - { name: two, type: file, target_path: /two, content: "", when: os_family('suse') }
+"#;
+    let tests = "envoy: x-1.test\ntests:\n  - { test: a, traits: debian12, expect: {} }\n  - { test: b, traits: debian13, expect: {} }\n  - { test: c, traits: arch, expect: {} }\n";
+    let dir = policy(&[
+        ("nodes.vgo", "nodes: [{ match: \"*.test\", modules: [cases] }]\n"),
+        ("modules/cases.vgo", cases),
+        (
+            "modules/lone.vgo",
+            "name: lone\nresources:\n  - { name: x, type: file, target_path: /x, content: \"\", when: os_family('suse') }\n",
+        ),
+        ("tests/t.vgo", tests),
+    ]);
+    let (root, file) = (text(dir.path()), dir.path().join("lcov.info"));
+    let report = format!("lcov:{}", text(&file));
+    // people are not told what they did not ask for
+    let ran = vigoc(&["test", root, "--report", &report]).exits(0);
+    assert!(!ran.out.contains("coverage"), "{}", ran.out);
+    let found = lcov(&std::fs::read_to_string(&file).unwrap());
+    let branch = |line, block, branch, taken: &str| (line, block, branch, taken.to_owned());
+    assert_eq!(
+        found["modules/cases.vgo"],
+        Record {
+            lines: vec![(1, 3), (3, 3), (11, 0)],
+            branches: vec![
+                branch(6, 0, 0, "2"),
+                branch(6, 0, 1, "0"),
+                branch(6, 0, 2, "1"),
+                branch(11, 1, 0, "0"),
+                branch(11, 1, 1, "3"),
+            ],
+        }
+    );
+    assert_eq!(
+        found["modules/lone.vgo"],
+        Record { lines: vec![(1, 0), (3, 0)], branches: vec![branch(3, 0, 0, "-"), branch(3, 0, 1, "-")] }
+    );
+    // paths begin where vigoc runs
+    let above = vigoc_in(dir.path().parent().unwrap(), &["test", root, "--format", "lcov"], "").exits(0);
+    let name = dir.path().file_name().unwrap().to_str().unwrap();
+    assert!(lcov(&above.out).contains_key(&format!("{name}/modules/cases.vgo")), "{}", above.out);
+    let told = vigoc(&["test", root, "--coverage"]).exits(0);
+    told.prints("case: branches     2 of 3").prints("modules/cases.vgo:9   case of cases.one is never rhel");
+    vigoc(&["test", root, "--report", "lcof:x"]).exits(64).says("did you mean `lcov`");
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod build;
 mod check;
 mod control;
 mod flow;
+mod flow_foreign;
 mod indent;
 mod keys;
 mod layout;
@@ -22,20 +23,7 @@ mod tree;
 mod values;
 mod words;
 
-lalrpop_util::lalrpop_mod!(
-    #[allow(
-        clippy::all,
-        clippy::allow_attributes_without_reason,
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        unused,
-        missing_docs,
-        reason = "generated"
-    )]
-    grammar,
-    "/document/grammar.rs"
-);
+generated_grammar!("/document/grammar.rs");
 
 pub use scalar::{Core, Scalar, TextMap};
 pub use tree::{Entry, Key, Node, Style, Value};

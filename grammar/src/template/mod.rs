@@ -11,20 +11,7 @@ mod literal;
 mod token;
 mod tree;
 
-lalrpop_util::lalrpop_mod!(
-    #[allow(
-        clippy::all,
-        clippy::allow_attributes_without_reason,
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        unused,
-        missing_docs,
-        reason = "generated"
-    )]
-    grammar,
-    "/template/grammar.rs"
-);
+generated_grammar!("/template/grammar.rs");
 
 pub use tree::{Branch, Command, Declaration, Ident, Operand, OperandKind, Piece, Pipeline, Template};
 
@@ -37,6 +24,7 @@ pub fn parse(text: &str) -> (Template, Vec<SyntaxError>) {
     let mut builder = blocks::Builder::new(text);
     let mut at = 0;
     let mut dynamic = false;
+    let mut comments = Vec::new();
     while let Some(found) = text[at..].find("{{") {
         dynamic = true;
         let open = at + found;
@@ -48,7 +36,9 @@ pub fn parse(text: &str) -> (Template, Vec<SyntaxError>) {
         let text_end = if trim { at + text[at..open].trim_end_matches(BLANKS).len() } else { open };
         builder.text(at, text_end);
         let (end, trim) = if text[inside..].starts_with("/*") {
-            comment(text, open, inside, &mut builder.sink)
+            let passed = comment(text, open, inside, &mut builder.sink);
+            comments.push(Span::of(open..passed.0));
+            passed
         } else {
             let mut found = Sink::default();
             let action = token::action(text, inside, &mut found);
@@ -67,7 +57,7 @@ pub fn parse(text: &str) -> (Template, Vec<SyntaxError>) {
     }
     builder.text(at, text.len());
     let (nodes, sink) = builder.finish();
-    (Template { nodes, dynamic }, sink.finish())
+    (Template { nodes, comments, dynamic }, sink.finish())
 }
 
 /// What Go trims.

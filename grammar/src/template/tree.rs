@@ -8,6 +8,8 @@ pub use crate::when::Ident;
 pub struct Template {
     /// Its parts, in order.
     pub nodes: Vec<Piece>,
+    /// Comments with their braces, in order.
+    pub comments: Vec<Span>,
     /// Whether the text holds `{{` anywhere, be it only a comment.
     pub(super) dynamic: bool,
 }

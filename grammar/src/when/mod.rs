@@ -8,20 +8,7 @@ mod lexer;
 mod token;
 mod tree;
 
-lalrpop_util::lalrpop_mod!(
-    #[allow(
-        clippy::all,
-        clippy::allow_attributes_without_reason,
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        unused,
-        missing_docs,
-        reason = "generated"
-    )]
-    grammar,
-    "/when/grammar.rs"
-);
+generated_grammar!("/when/grammar.rs");
 
 pub use tree::{CompareOp, Expr, ExprKind, Ident};
 

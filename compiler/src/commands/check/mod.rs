@@ -4,15 +4,18 @@ mod report;
 mod watch;
 
 use super::failure::{Exit, Failure};
+use super::output::Form;
 use super::replace::replace;
+use super::second_report::{Target, target};
 use super::{input, output};
 use crate::diagnostic::Severity;
 use crate::diagnostic::baseline::Baseline;
 use crate::diagnostic::codes::slugs;
 use crate::diagnostic::findings::{Findings, Standing};
 use crate::diagnostic::nearest::did_you_mean;
+use crate::diagnostic::render::Style;
 use crate::policy::Policy;
-use report::{Format, Target};
+use report::Format;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -26,8 +29,8 @@ pub(super) struct Args {
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
     /// Writes a second report to a file; may be repeated.
-    #[arg(long, value_name = "FORMAT:PATH", value_parser = report::target)]
-    report: Vec<Target>,
+    #[arg(long, value_name = "FORMAT:PATH", value_parser = target::<Format>)]
+    report: Vec<Target<Format>>,
     /// Takes findings of this kind (or `warnings`: all warnings) for errors; may be repeated.
     #[arg(long, value_name = "warnings|SLUG", value_parser = deniable)]
     deny: Vec<String>,
@@ -52,6 +55,7 @@ const EXAMPLES: &str = "Examples:
   vigoc check                                    the policy here
   vigoc check policy --deny warnings             fail on warnings too
   vigoc check --format github                    annotations in GitHub Actions
+  vigoc check --format ndjson | jq -r .code      a finding a line, the summary on the last
   vigoc check --report sarif:check.sarif --report junit:check.xml
                                                  for people here, for programs there
   vigoc check --write-baseline baseline.json     once, in a policy that has warnings
@@ -65,8 +69,13 @@ A comment `# vigo: allow(SLUG) REASON` on the line of a warning, or on the line 
 Exit codes: 0 no errors, 1 errors (or what --deny names), 64 wrong usage, 65 no policy or baseline there.";
 
 impl Args {
-    pub(super) fn json(&self) -> bool {
-        self.format == Format::Json
+    /// The form of JSON that it prints.
+    pub(super) fn json(&self) -> Option<Form> {
+        match self.format {
+            Format::Json => Some(Form::Indented),
+            Format::Ndjson => Some(Form::Line),
+            _ => None,
+        }
     }
 }
 
@@ -87,9 +96,9 @@ pub(super) fn slug(text: &str) -> Result<String, String> {
 /// Runs the command.
 pub(super) fn run(args: &Args, directory: Option<PathBuf>) -> Result<Exit, Failure> {
     let root = input::root(args.dir.as_deref(), directory)?;
-    if args.watch && !matches!(args.format, Format::Human | Format::Short) {
+    if args.watch && !matches!(args.format, Format::Human | Format::Short | Format::Ndjson) {
         return Err(Failure::Usage(
-            "--watch prints one report after the other: use it with --format human or short, and --report for others"
+            "--watch prints one report after the other: use it with --format human, short or ndjson, and --report for others"
                 .into(),
         ));
     }
@@ -161,7 +170,8 @@ impl Checked {
     /// What is told beside the report: other reports, lost entries of the baseline, times.
     fn finish(&self, args: &Args) -> Result<(), Failure> {
         for target in &args.report {
-            target.write(&self.findings, self.took)?;
+            let text = report::text(&self.findings, target.format, self.took, Style::default());
+            replace(&target.path, &text)?;
         }
         let gone = self.findings.gone.as_deref().unwrap_or_default();
         if let (Some(path), false) = (&args.baseline, gone.is_empty()) {
@@ -195,7 +205,7 @@ fn baseline(path: &Path) -> Result<Baseline, Failure> {
 }
 
 /// The way from here to the policy, for reports whose paths begin at the repository.
-fn prefix(root: &Path) -> String {
+pub(super) fn prefix(root: &Path) -> String {
     let here = std::env::current_dir().ok().and_then(|d| d.canonicalize().ok());
     let below = here.zip(root.canonicalize().ok()).and_then(|(here, root)| {
         let below = root.strip_prefix(here).ok()?;

@@ -1,19 +1,15 @@
-//! The formats of a report, and the second reports that `--report` writes.
+//! The formats of a report.
 
-use crate::commands::failure::Failure;
 use crate::commands::output;
-use crate::commands::replace::replace;
 use crate::diagnostic::findings::{Finding, Findings};
 use crate::diagnostic::github::github;
 use crate::diagnostic::gitlab::gitlab;
 use crate::diagnostic::junit::junit;
 use crate::diagnostic::markdown::markdown;
-use crate::diagnostic::nearest::did_you_mean;
 use crate::diagnostic::render::{Style, human, short};
 use crate::diagnostic::sarif::sarif;
 use crate::diagnostic::{Severity, json};
 use clap::ValueEnum;
-use std::path::PathBuf;
 use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -24,6 +20,8 @@ pub(super) enum Format {
     Short,
     /// One JSON document.
     Json,
+    /// JSON Lines: a finding on each line, and the summary on the last one.
+    Ndjson,
     /// SARIF 2.1.0, for code scanning.
     Sarif,
     /// Workflow commands of GitHub Actions.
@@ -36,37 +34,6 @@ pub(super) enum Format {
     Markdown,
 }
 
-/// Where a second report goes.
-#[derive(Clone, Debug)]
-pub(super) struct Target {
-    pub(super) format: Format,
-    pub(super) path: PathBuf,
-}
-
-/// Reads `FORMAT:PATH`.
-pub(super) fn target(text: &str) -> Result<Target, String> {
-    let names: Vec<String> = Format::value_variants()
-        .iter()
-        .filter_map(|v| Some(v.to_possible_value()?.get_name().to_owned()))
-        .collect();
-    let (format, path) = text.split_once(':').ok_or("write it as FORMAT:PATH, such as sarif:check.sarif")?;
-    let format = Format::from_str(format, false).map_err(|_| {
-        let near = did_you_mean(format, names.iter().map(String::as_str)).map(|m| format!(", {m}"));
-        format!("`{format}` is no format{}; there are {}", near.unwrap_or_default(), names.join(", "))
-    })?;
-    match path {
-        "" => Err("the path is empty".into()),
-        path => Ok(Target { format, path: path.into() }),
-    }
-}
-
-impl Target {
-    /// Writes the report, as a whole or not at all.
-    pub(super) fn write(&self, findings: &Findings, took: Duration) -> Result<(), Failure> {
-        replace(&self.path, &text(findings, self.format, took, Style::default()))
-    }
-}
-
 /// A report in a format.
 pub(super) fn text(findings: &Findings, format: Format, took: Duration, style: Style) -> String {
     let file = |path: &str| findings.texts.get(path).cloned();
@@ -77,11 +44,21 @@ pub(super) fn text(findings: &Findings, format: Format, took: Duration, style: S
         Format::Short => each(&|f| short(&f.diagnostic, &file)) + &summary(findings, took),
         Format::Github => each(&|f| github(&f.diagnostic, &file, &findings.prefix)),
         Format::Json => output::document_text("check", json::report(findings)),
+        Format::Ndjson => lines(findings),
         Format::Sarif => sarif(findings),
         Format::Gitlab => gitlab(findings),
         Format::Junit => junit(findings),
         Format::Markdown => markdown(findings),
     }
+}
+
+/// The findings of the JSON document, then its head and its summary, one a line.
+fn lines(findings: &Findings) -> String {
+    let mut report = json::report(findings);
+    let last = serde_json::json!({ "summary": report["summary"].take() });
+    let found = report["diagnostics"].as_array().into_iter().flatten();
+    let lines: String = found.map(|finding| format!("{finding}\n")).collect();
+    lines + &output::document_line("check", last)
 }
 
 /// `2 errors in 41 files (38 modules, 12 classes), 0.06 s; 3 allowed by comments, 5 in the baseline`

@@ -41,7 +41,9 @@ pub(super) fn run(args: &Args, mut policy: Policy, root: &Path, read: Duration) 
             n => format!(" and {} more", n - 3),
         };
         let shown = changed.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(", ");
-        if !output::data_if_read(&format!("\n-- {shown}{more} changed\n\n"))? {
+        let told = format!("\n-- {shown}{more} changed\n\n");
+        // a summary ends the lines of a report; nothing else may stand between them
+        if args.json().is_none() && !output::data_if_read(&told)? {
             return Ok(Exit::Done);
         }
     }

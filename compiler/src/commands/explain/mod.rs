@@ -8,21 +8,21 @@ mod var;
 use super::failure::{Exit, Failure};
 use super::host::Host;
 use super::resolve::Format;
-use super::{input, output};
+use super::{asked, output};
 use crate::diagnostic::nearest::suggest;
-use crate::policy::Policy;
 use serde_json::Value as Json;
 use std::path::PathBuf;
+
+pub(super) use resource::chosen_branch;
+pub(super) use var::{LAYERS, effects};
 
 /// Arguments of `explain`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 #[command(group = clap::ArgGroup::new("subject").required(true).args(["var", "module", "resource", "when"]))]
 pub(super) struct Args {
-    /// The name of the host.
-    host: String,
-    /// The root of the policy.
-    dir: Option<PathBuf>,
+    #[command(flatten)]
+    asked: asked::HostArgs,
     /// A variable: every layer that sets it.
     #[arg(long, value_name = "NAME")]
     var: Option<String>,
@@ -35,12 +35,6 @@ pub(super) struct Args {
     /// A condition, of a resource or of a whole module: each part of it with its value.
     #[arg(long, value_name = "MODULE.RESOURCE")]
     when: Option<String>,
-    /// Traits of the host: a JSON file such as {"os": {"family": "debian"}}; `-` reads stdin.
-    #[arg(long, value_name = "FILE")]
-    traits: Option<PathBuf>,
-    /// Takes another environment than the entry's.
-    #[arg(long, value_name = "NAME")]
-    environment: Option<String>,
     /// How to print it.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -68,10 +62,8 @@ struct Answer {
 
 /// Runs the command.
 pub(super) fn run(args: &Args, directory: Option<PathBuf>) -> Result<Exit, Failure> {
-    let root = input::root(args.dir.as_deref(), directory)?;
-    let traits = input::traits(args.traits.as_deref())?;
-    let policy = Policy::open(&root)?;
-    let host = Host::find(&policy, &args.host, args.environment.as_deref(), &traits)?;
+    let asked = args.asked.read(directory)?;
+    let host = asked.host()?;
     let errors = host.errors();
     let answer = if let Some(name) = &args.var {
         var::explain(&host, name)

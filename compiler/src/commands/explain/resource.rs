@@ -10,7 +10,8 @@ use crate::diagnostic::nearest::suggest;
 use crate::facts::ClassFacts;
 use crate::resolve::index::index;
 use crate::specialise::Specialised;
-use crate::specialise::typed::{NameForm, TypedModule, TypedResource};
+use crate::specialise::typed::{NameForm, TypedAttribute, TypedModule, TypedResource};
+use crate::syntax::Name;
 use ir::unparse::when_text;
 use ir::{Budget, Expr, Outcome, Value};
 use serde_json::{Map, Value as Json, json};
@@ -140,18 +141,25 @@ fn item(resource: &TypedResource, name: &str, facts: &ClassFacts) -> Option<Valu
     })
 }
 
+/// A branch of a `match:`: its label and its attributes.
+pub(in crate::commands) type Branch = (Name, Vec<TypedAttribute>);
+
+/// The branch that the case of a resource chooses, when that is known.
+pub(in crate::commands) fn chosen_branch<'a>(
+    resource: &'a TypedResource,
+    facts: &ClassFacts,
+) -> Option<&'a Branch> {
+    let text = match ir::eval(&resource.case.as_ref()?.expr, facts, &mut Budget::default()) {
+        Ok(Outcome::Known(value)) => ir::render(&value).ok()?,
+        _ => return None,
+    };
+    let is = |label: &str| resource.branches.iter().find(|(l, _)| &*l.text == label);
+    is(&text).or_else(|| is("default"))
+}
+
 /// Where an attribute is written: in the branch that the case chose, or in the resource or the defaults.
 fn attribute_place(resource: &TypedResource, name: &str, facts: &ClassFacts) -> Option<u32> {
-    let case =
-        resource.case.as_ref().and_then(|case| match ir::eval(&case.expr, facts, &mut Budget::default()) {
-            Ok(Outcome::Known(value)) => ir::render(&value).ok(),
-            _ => None,
-        });
-    let branch = case.and_then(|text| {
-        let is = |label: &str| resource.branches.iter().find(|(l, _)| &*l.text == label);
-        is(&text).or_else(|| is("default"))
-    });
-    let chosen = branch.into_iter().flat_map(|(_, attributes)| attributes);
+    let chosen = chosen_branch(resource, facts).into_iter().flat_map(|(_, attributes)| attributes);
     let found = resource.attributes.iter().chain(chosen).rfind(|a| &*a.name.text == name)?;
     Some(found.name.span.start)
 }

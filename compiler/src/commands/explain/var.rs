@@ -31,6 +31,9 @@ enum Effect {
 }
 
 impl Effect {
+    const ALL: [Effect; 6] =
+        [Effect::Wins, Effect::Otherwise, Effect::Merged, Effect::Hidden, Effect::Skipped, Effect::Undecided];
+
     fn name(self) -> &'static str {
         match self {
             Effect::Wins => "wins",
@@ -54,9 +57,18 @@ impl Effect {
     }
 }
 
+/// Every effect, by name.
+pub(in crate::commands) fn effects() -> [&'static str; 6] {
+    Effect::ALL.map(Effect::name)
+}
+
+/// What [`kind`] gives, the weakest layer first.
+pub(in crate::commands) const LAYERS: [&str; 8] =
+    ["module", "role", "common", "entry", "environment", "environment_overrides", "conditional_vars", "test"];
+
 pub(super) fn explain(host: &Host<'_>, name: &str) -> Result<Answer, Failure> {
     let Some(variable) = host.vars.by_name.get(name) else { return Err(none(host, name)) };
-    let effects = effects(variable);
+    let effects = effects_of(variable);
     let declared = declared(host, name, variable);
     let value = match &variable.value {
         VarValue::Set(value) => value_text(value),
@@ -120,7 +132,7 @@ fn none(host: &Host<'_>, name: &str) -> Failure {
 }
 
 /// The last layer that counts wins; maps merge with the maps before them.
-fn effects(variable: &Variable) -> Vec<Effect> {
+fn effects_of(variable: &Variable) -> Vec<Effect> {
     let mut out: Vec<Effect> = Vec::with_capacity(variable.steps.len());
     let mut open = true;
     let mut winner = None;

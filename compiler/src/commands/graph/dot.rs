@@ -14,7 +14,8 @@ pub(super) fn text(graph: &Graph, host: &str) -> String {
 
 fn write(graph: &Graph, host: &str, out: &mut String) -> std::fmt::Result {
     writeln!(out, "digraph {} {{", quoted(host))?;
-    writeln!(out, "  rankdir=LR;\n  compound=true;\n  node [shape=box, fontname=\"sans-serif\"];")?;
+    writeln!(out, "  rankdir=LR;\n  compound=true;\n  fontname=\"sans-serif\";")?;
+    writeln!(out, "  node [shape=box, fontname=\"sans-serif\"];\n  edge [fontname=\"sans-serif\"];")?;
     let mut clusters: HashMap<&str, usize> = HashMap::new();
     for (number, module) in graph.modules.iter().enumerate() {
         clusters.insert(&module.name, number);

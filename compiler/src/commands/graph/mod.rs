@@ -5,22 +5,20 @@ mod mermaid;
 mod model;
 
 use super::failure::{Exit, Failure};
-use super::host::Host;
 use super::resolve::state::State;
-use super::{input, output};
-use crate::policy::Policy;
+use super::{asked, output};
 use clap::ValueEnum;
 use model::{Focus, Graph};
+
+pub(super) use model::edge_kinds;
 use std::path::PathBuf;
 
 /// Arguments of `graph`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// The name of the host.
-    host: String,
-    /// The root of the policy.
-    dir: Option<PathBuf>,
+    #[command(flatten)]
+    asked: asked::HostArgs,
     /// How to draw it.
     #[arg(long, value_enum, default_value_t = Format::Mermaid)]
     format: Format,
@@ -33,12 +31,6 @@ pub(super) struct Args {
     /// How many resources are drawn; the rest is counted.
     #[arg(long, value_name = "N", default_value_t = 100)]
     max_nodes: usize,
-    /// Traits of the host: a JSON file such as {"os": {"family": "debian"}}; `-` reads stdin.
-    #[arg(long, value_name = "FILE")]
-    traits: Option<PathBuf>,
-    /// Takes another environment than the entry's.
-    #[arg(long, value_name = "NAME")]
-    environment: Option<String>,
 }
 
 const EXAMPLES: &str = "Examples:
@@ -70,12 +62,8 @@ impl Args {
 
 /// Runs the command.
 pub(super) fn run(args: &Args, directory: Option<PathBuf>) -> Result<Exit, Failure> {
-    let root = input::root(args.dir.as_deref(), directory)?;
-    let traits = input::traits(args.traits.as_deref())?;
-    let policy = Policy::open(&root)?;
-    let host = Host::find(&policy, &args.host, args.environment.as_deref(), &traits)?;
-    host.need_no_errors()?;
-    host.need_traits()?;
+    let asked = args.asked.read(directory)?;
+    let host = asked.compiled()?;
     let focus = args.focus.as_deref().map(|name| Focus { name, depth: args.depth });
     let graph = Graph::of(&host, &State::of(&host, false), focus.as_ref(), args.max_nodes)?;
     match args.format {

@@ -72,6 +72,8 @@ pub(super) struct Focus<'a> {
 }
 
 impl EdgeKind {
+    const ALL: [EdgeKind; 3] = [EdgeKind::DependsOn, EdgeKind::Notify, EdgeKind::Module];
+
     pub(super) fn name(self) -> &'static str {
         match self {
             EdgeKind::DependsOn => "depends_on",
@@ -79,6 +81,11 @@ impl EdgeKind {
             EdgeKind::Module => "module",
         }
     }
+}
+
+/// Every kind of edge, by name.
+pub(in crate::commands) fn edge_kinds() -> [&'static str; 3] {
+    EdgeKind::ALL.map(EdgeKind::name)
 }
 
 impl Graph {

@@ -2,7 +2,7 @@
 
 use super::Planned;
 use super::human::refusal;
-use crate::commands::residual::{attribute_json, condition_json};
+use crate::commands::residual::{Shown, attribute_json, condition_json};
 use crate::plan::{Change, Entry, Move, Part, Resource, Status};
 use ir::Expr;
 use serde_json::{Map, Value as Json, json};
@@ -104,16 +104,16 @@ fn change(c: &Change) -> Json {
 }
 
 fn resource(r: &Resource) -> Json {
-    let attributes: Map<String, Json> =
-        r.attributes.iter().map(|(name, value)| (name.to_string(), attribute_json(value))).collect();
-    json!({
-        "name": &*r.name,
-        "type": &*r.kind,
-        "when": condition_json(r.when.as_ref()),
-        "attributes": attributes,
-        "depends_on": names(&r.depends_on),
-        "notify": names(&r.notify),
-    })
+    let (depends_on, notify) = (names(&r.depends_on), names(&r.notify));
+    Shown {
+        name: &r.name,
+        kind: &r.kind,
+        when: r.when.as_ref(),
+        attributes: &r.attributes,
+        depends_on,
+        notify,
+    }
+    .json()
 }
 
 fn part(p: &Part) -> Json {

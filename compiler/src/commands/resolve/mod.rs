@@ -4,9 +4,8 @@ pub(super) mod state;
 
 use super::failure::{Exit, Failure};
 use super::host::Host;
-use super::residual::{attribute_json, attribute_text, condition_json, value_json, value_text};
-use super::{input, output};
-use crate::policy::Policy;
+use super::residual::{Shown, attribute_text, value_json, value_text};
+use super::{asked, output};
 use clap::ValueEnum;
 use ir::unparse::when_text;
 use serde_json::{Map, Value as Json, json};
@@ -18,16 +17,8 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// The name of the host.
-    host: String,
-    /// The root of the policy.
-    dir: Option<PathBuf>,
-    /// Traits of the host: a JSON file such as {"os": {"family": "debian"}}; `-` reads stdin.
-    #[arg(long, value_name = "FILE")]
-    traits: Option<PathBuf>,
-    /// Takes another environment than the entry's.
-    #[arg(long, value_name = "NAME")]
-    environment: Option<String>,
+    #[command(flatten)]
+    asked: asked::HostArgs,
     /// Finishes with the traits given what only the agent would finish.
     #[arg(long)]
     full: bool,
@@ -60,12 +51,8 @@ impl Args {
 
 /// Runs the command.
 pub(super) fn run(args: &Args, directory: Option<PathBuf>) -> Result<Exit, Failure> {
-    let root = input::root(args.dir.as_deref(), directory)?;
-    let traits = input::traits(args.traits.as_deref())?;
-    let policy = Policy::open(&root)?;
-    let host = Host::find(&policy, &args.host, args.environment.as_deref(), &traits)?;
-    host.need_no_errors()?;
-    host.need_traits()?;
+    let asked = args.asked.read(directory)?;
+    let host = asked.compiled()?;
     let state = State::of(&host, args.full);
     match args.format {
         Format::Json => output::document("resolve", json(&host, &state))?,
@@ -82,17 +69,19 @@ pub(super) fn json(host: &Host<'_>, state: &State) -> Json {
         .resources
         .iter()
         .map(|r| {
-            let attributes: Map<String, Json> =
-                r.attributes.iter().map(|(n, e)| (n.to_string(), attribute_json(e))).collect();
-            json!({
-                "module": &*r.module,
-                "name": &*r.name,
-                "type": &*r.kind,
-                "when": condition_json(r.when.as_ref()),
-                "attributes": attributes,
-                "depends_on": r.depends_on,
-                "notify": r.notify,
-            })
+            let shown = Shown {
+                name: &r.name,
+                kind: &r.kind,
+                when: r.when.as_ref(),
+                attributes: &r.attributes,
+                depends_on: r.depends_on.iter().map(String::as_str).collect(),
+                notify: r.notify.iter().map(String::as_str).collect(),
+            };
+            let mut out = json!({ "module": &*r.module });
+            if let (Json::Object(out), Json::Object(fields)) = (&mut out, shown.json()) {
+                out.extend(fields);
+            }
+            out
         })
         .collect();
     json!({

@@ -40,7 +40,19 @@ enum Kind {
     Fleet,
     Traits,
     Check,
+    CheckNdjson,
+    Doc,
+    Eval,
+    Explain,
+    Graph,
+    Inspect,
+    Plan,
+    Rdeps,
     Resolve,
+    Rule,
+    Search,
+    #[value(name = "test-output")]
+    TestOutput,
 }
 
 impl Kind {
@@ -55,7 +67,18 @@ impl Kind {
             Kind::Fleet => "a fleet file: a list of hosts; a line of JSON Lines is one host",
             Kind::Traits => "a traits file: what is known of a host",
             Kind::Check => "what `vigoc check --format json` prints",
+            Kind::CheckNdjson => "a line of what `vigoc check --format ndjson` prints",
+            Kind::Doc => "what `vigoc doc --format json` prints",
+            Kind::Eval => "what `vigoc eval --format json` prints",
+            Kind::Explain => "what `vigoc explain --format json` prints",
+            Kind::Graph => "what `vigoc graph --format json` prints",
+            Kind::Inspect => "what `vigoc inspect` prints",
+            Kind::Plan => "what `vigoc plan --format json` prints",
+            Kind::Rdeps => "what `vigoc rdeps --format json` prints",
             Kind::Resolve => "what `vigoc resolve --format json` prints",
+            Kind::Rule => "what `vigoc rule --format json` prints",
+            Kind::Search => "what `vigoc search --format json` prints",
+            Kind::TestOutput => "what `vigoc test --format json` prints",
         }
     }
 
@@ -70,7 +93,18 @@ impl Kind {
             Kind::Fleet => values::fleet(),
             Kind::Traits => values::traits(values::Place::Json),
             Kind::Check => outputs::check(),
+            Kind::CheckNdjson => outputs::check_lines(),
+            Kind::Doc => outputs::doc(),
+            Kind::Eval => outputs::eval(),
+            Kind::Explain => outputs::explain(),
+            Kind::Graph => outputs::graph(),
+            Kind::Inspect => outputs::inspect(),
+            Kind::Plan => outputs::plan(),
+            Kind::Rdeps => outputs::rdeps(),
             Kind::Resolve => outputs::resolve(),
+            Kind::Rule => outputs::rule(),
+            Kind::Search => outputs::search(),
+            Kind::TestOutput => outputs::test(),
         }
     }
 

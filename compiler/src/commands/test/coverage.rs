@@ -1,5 +1,6 @@
-//! What tests reach: modules, resources, and both outcomes of conditions.
+//! What tests reach: modules, resources, both outcomes of conditions, and the branches of `case:`.
 
+use crate::commands::explain::chosen_branch;
 use crate::commands::host::Host;
 use crate::facts::ClassFacts;
 use crate::policy::Policy;
@@ -9,17 +10,19 @@ use crate::schema::{Stage, schema};
 use crate::syntax::Condition;
 use grammar::when::{Expr as When, ExprKind};
 use ir::{Budget, Expr, Outcome, Value};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What was reached, by file and by place in it.
+/// What was reached, by file and by place in it, and by how many tests.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Coverage {
-    modules: BTreeSet<Arc<str>>,
+    modules: BTreeMap<Arc<str>, usize>,
     /// Place of the `type:` of the resource.
-    resources: BTreeSet<(Arc<str>, u32)>,
-    /// Place of the resource's `type:`, or `u32::MAX` for the module's own condition.
-    conditions: BTreeSet<(Arc<str>, u32, bool)>,
+    resources: BTreeMap<(Arc<str>, u32), usize>,
+    /// Place of the resource's `type:`, or [`OF_MODULE`].
+    conditions: BTreeMap<(Arc<str>, u32, bool), usize>,
+    /// Place of the resource's `type:`, and of the label.
+    branches: BTreeMap<(Arc<str>, u32, u32), usize>,
 }
 
 /// What is there, and what of it was reached.
@@ -29,8 +32,28 @@ pub(super) struct Covered {
     pub(super) resources: Share,
     /// Outcomes: two for each condition that a test can decide both ways.
     pub(super) conditions: Share,
+    /// Labels of `match:`.
+    pub(super) branches: Share,
     /// Sorted by place.
     pub(super) left: Vec<Left>,
+    /// By path.
+    pub(super) files: BTreeMap<Arc<str>, File>,
+}
+
+/// The coverage of a file.
+#[derive(Debug, Default)]
+pub(super) struct File {
+    /// Lines on which a module or a resource begins, and how many tests reach it.
+    pub(super) lines: BTreeMap<usize, usize>,
+    pub(super) decisions: Vec<Decision>,
+}
+
+/// A condition, or the `case:` of a resource.
+#[derive(Debug)]
+pub(super) struct Decision {
+    pub(super) line: usize,
+    /// How many tests take each way; of a condition, true comes first.
+    pub(super) taken: Vec<usize>,
 }
 
 /// A part of a whole.
@@ -52,12 +75,14 @@ impl Share {
 pub(super) struct Left {
     pub(super) file: Arc<str>,
     pub(super) line: usize,
-    /// `module`, `resource` or `when`.
+    /// `module`, `resource`, `when` or `case`.
     pub(super) kind: &'static str,
     /// A module, or `module.resource`.
     pub(super) name: String,
     /// Of a condition, the outcome that no test has.
     pub(super) never: Option<bool>,
+    /// Of a `case:`, the label that no test takes.
+    pub(super) branch: Option<String>,
 }
 
 const OF_MODULE: u32 = u32::MAX;
@@ -73,12 +98,12 @@ impl Coverage {
             let path = file.path(host.db);
             if let Some(when) = &typed.when {
                 let holds = outcome(&when.expr, &facts);
-                out.conditions.insert((path.clone(), OF_MODULE, holds));
+                out.conditions.insert((path.clone(), OF_MODULE, holds), 1);
                 if !holds {
                     continue;
                 }
             }
-            out.modules.insert(path.clone());
+            out.modules.insert(path.clone(), 1);
             for r in &typed.resources {
                 let items: Vec<Option<Value>> = match &r.foreach {
                     None => vec![None],
@@ -91,10 +116,14 @@ impl Coverage {
                     let facts = ClassFacts { item, ..facts.clone() };
                     let holds = r.when.as_ref().map(|when| outcome(&when.expr, &facts));
                     if let Some(holds) = holds {
-                        out.conditions.insert((path.clone(), r.span.start, holds));
+                        out.conditions.insert((path.clone(), r.span.start, holds), 1);
                     }
-                    if holds != Some(false) {
-                        out.resources.insert((path.clone(), r.span.start));
+                    if holds == Some(false) {
+                        continue;
+                    }
+                    out.resources.insert((path.clone(), r.span.start), 1);
+                    if let Some((label, _)) = chosen_branch(r, &facts) {
+                        out.branches.insert((path.clone(), r.span.start, label.span.start), 1);
                     }
                 }
             }
@@ -104,9 +133,10 @@ impl Coverage {
 
     /// Counts what another test reaches in.
     pub(super) fn add(&mut self, other: Coverage) {
-        self.modules.extend(other.modules);
-        self.resources.extend(other.resources);
-        self.conditions.extend(other.conditions);
+        count(&mut self.modules, other.modules);
+        count(&mut self.resources, other.resources);
+        count(&mut self.conditions, other.conditions);
+        count(&mut self.branches, other.branches);
     }
 
     /// Compares with what the policy has.
@@ -118,23 +148,39 @@ impl Coverage {
             let path = file.path(db);
             let text = policy.text(path);
             let line = |at| crate::diagnostic::json::line(text.as_ref(), at);
-            let left = |at, kind, name: String, never| Left {
+            let left = |at, kind, name: &str| Left {
                 file: path.clone(),
                 line: line(at),
                 kind,
-                name,
-                never,
+                name: name.to_owned(),
+                never: None,
+                branch: None,
             };
-            let here = self.modules.contains(path);
-            out.modules.count(here);
-            if !here {
-                let name = module.name.text.to_string();
-                out.left.push(left(module.name.span.start, "module", name, None));
+            let mut seen = File::default();
+            let here = self.modules.get(path).copied().unwrap_or(0);
+            out.modules.count(here > 0);
+            seen.lines.insert(line(module.name.span.start), here);
+            if here == 0 {
+                out.left.push(left(module.name.span.start, "module", &module.name.text));
             }
+            let condition = |when: &Condition, at: u32, name: &str, out: &mut Covered, seen: &mut File| {
+                // what only the agent can decide is neither true nor false in a test
+                if only_agent(&when.expr) {
+                    return;
+                }
+                let taken = [true, false]
+                    .map(|outcome| self.conditions.get(&(path.clone(), at, outcome)).copied().unwrap_or(0));
+                for (outcome, taken) in [true, false].into_iter().zip(taken) {
+                    out.conditions.count(taken > 0);
+                    // where a whole module is not reached, its name says so
+                    if taken == 0 && here > 0 {
+                        out.left.push(Left { never: Some(outcome), ..left(when.span.start, "when", name) });
+                    }
+                }
+                seen.decisions.push(Decision { line: line(when.span.start), taken: taken.into() });
+            };
             if let Some(when) = &module.when {
-                self.condition(when, path, OF_MODULE, &mut out, &|never| {
-                    left(when.span.start, "when", module.name.text.to_string(), Some(never))
-                });
+                condition(when, OF_MODULE, &module.name.text, &mut out, &mut seen);
             }
             for r in &module.resources {
                 let Some(kind) = &r.kind else { continue };
@@ -142,42 +188,42 @@ impl Coverage {
                 let shown = r.name.as_ref().and_then(|n| n.as_text()).map(|t| t.scalar.text.clone());
                 let name =
                     format!("{}.{}", module.name.text, shown.unwrap_or_else(|| format!("{}:…", kind.text)));
-                let reached = self.resources.contains(&(path.clone(), at));
-                out.resources.count(reached);
-                // where a whole module is not reached, its name says so
-                if !reached && here {
-                    out.left.push(left(r.span.start, "resource", name.clone(), None));
+                let reached = self.resources.get(&(path.clone(), at)).copied().unwrap_or(0);
+                out.resources.count(reached > 0);
+                let count = seen.lines.entry(line(r.span.start)).or_default();
+                *count = reached.max(*count);
+                if reached == 0 && here > 0 {
+                    out.left.push(left(r.span.start, "resource", &name));
                 }
                 if let Some(when) = &r.when {
-                    self.condition(when, path, at, &mut out, &|never| {
-                        left(when.span.start, "when", name.clone(), Some(never))
-                    });
+                    condition(when, at, &name, &mut out, &mut seen);
+                }
+                let mut taken = Vec::with_capacity(r.branches.len());
+                for (label, _) in &r.branches {
+                    let place = label.span.start;
+                    let count = self.branches.get(&(path.clone(), at, place)).copied().unwrap_or(0);
+                    out.branches.count(count > 0);
+                    taken.push(count);
+                    if count == 0 && reached > 0 {
+                        let branch = Some(label.text.to_string());
+                        out.left.push(Left { branch, ..left(place, "case", &name) });
+                    }
+                }
+                if let Some(case) = r.case.as_ref().filter(|_| !taken.is_empty()) {
+                    seen.decisions.push(Decision { line: line(case.span.start), taken });
                 }
             }
+            out.files.insert(path.clone(), seen);
         }
         out.left.sort();
         out
     }
+}
 
-    fn condition(
-        &self,
-        when: &Condition,
-        path: &Arc<str>,
-        at: u32,
-        out: &mut Covered,
-        left: &dyn Fn(bool) -> Left,
-    ) {
-        // what only the agent can decide is neither true nor false in a test
-        if only_agent(&when.expr) {
-            return;
-        }
-        for outcome in [true, false] {
-            let reached = self.conditions.contains(&(path.clone(), at, outcome));
-            out.conditions.count(reached);
-            if !reached && self.modules.contains(path) {
-                out.left.push(left(outcome));
-            }
-        }
+/// Counts what another test reaches in.
+fn count<K: Ord>(all: &mut BTreeMap<K, usize>, more: BTreeMap<K, usize>) {
+    for (key, n) in more {
+        *all.entry(key).or_default() += n;
     }
 }
 

@@ -3,14 +3,19 @@
 mod compare;
 mod coverage;
 mod expect;
+mod lcov;
 mod report;
 mod snapshot;
 mod subject;
 
+use super::check::prefix;
 use super::failure::{Exit, Failure};
+use super::replace::replace;
 use super::resolve::state::State;
+use super::second_report::{Target, target};
 use super::{input, output};
 use crate::diagnostic::codes::Code;
+use crate::diagnostic::render::Style;
 use crate::diagnostic::{Diagnostic, Place, Severity};
 use crate::policy::{Policy, STACK};
 use crate::syntax::{Body, Kind, TestAst, ast};
@@ -37,12 +42,15 @@ pub(super) struct Args {
     /// Stores what the tests with `snapshot: true` give now, as what they have to give from now on.
     #[arg(long)]
     bless: bool,
-    /// Says what no test reaches: modules, resources, and outcomes of `when:`.
+    /// Says what no test reaches: modules, resources, outcomes of `when:`, and branches of `case:`.
     #[arg(long)]
     coverage: bool,
     /// How to print it.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
+    /// Writes a second report to a file; may be repeated. `lcov` is the coverage for CI servers and editors.
+    #[arg(long, value_name = "FORMAT:PATH", value_parser = target::<Format>)]
+    report: Vec<Target<Format>>,
     /// Names the tests that pass, too.
     #[arg(short, long)]
     verbose: bool,
@@ -52,7 +60,7 @@ const EXAMPLES: &str = "Examples:
   vigoc test policy
   vigoc test policy --filter staging -v
   vigoc test policy --coverage
-  vigoc test policy --format junit > junit.xml
+  vigoc test policy --report junit:junit.xml --report lcov:lcov.info
   vigoc test policy --bless        then read what changed beside the tests
 
 A test is a file below tests/; docs/testing.md says what may stand in it.
@@ -67,6 +75,8 @@ enum Format {
     Json,
     /// For servers that build and test.
     Junit,
+    /// The coverage, in the format of lcov.
+    Lcov,
 }
 
 impl Args {
@@ -145,14 +155,16 @@ pub(super) fn run(args: &Args, directory: Option<PathBuf>) -> Result<Exit, Failu
     } else if chosen.is_empty() && args.filter.is_some() {
         output::warning("no test has this text in its name or file");
     }
-    let mut ran = on_every_core(&policy, &chosen, args.coverage);
+    let formats = || args.report.iter().map(|target| target.format).chain([args.format]);
+    let wanted = args.coverage || formats().any(|format| format == Format::Lcov);
+    let mut ran = on_every_core(&policy, &chosen, wanted);
     if args.bless {
         let blessed = snapshots.bless(&tests, &ran)?;
         output::note(&format!("{} stored", output::count(blessed, "snapshot")));
     } else {
         ran.iter_mut().for_each(|test| snapshots.compare(test));
     }
-    let mut coverage = args.coverage.then(Coverage::default);
+    let mut coverage = wanted.then(Coverage::default);
     for test in &mut ran {
         if let Some(all) = &mut coverage {
             all.add(std::mem::take(&mut test.coverage));
@@ -165,11 +177,17 @@ pub(super) fn run(args: &Args, directory: Option<PathBuf>) -> Result<Exit, Failu
         texts: policy.texts(),
         took: started.elapsed(),
         verbose: args.verbose,
+        list_left: args.coverage,
     };
-    match args.format {
-        Format::Human => output::data(&report.human(output::style()))?,
-        Format::Json => output::document("test", report.json())?,
-        Format::Junit => output::data(&report.junit())?,
+    let text = |format, style| match format {
+        Format::Human => report.human(style),
+        Format::Json => output::document_text("test", report.json()),
+        Format::Junit => report.junit(),
+        Format::Lcov => report.coverage.as_ref().map_or(String::new(), |c| lcov::text(c, &prefix(&root))),
+    };
+    output::data(&text(args.format, output::style()))?;
+    for target in &args.report {
+        replace(&target.path, &text(target.format, Style::default()))?;
     }
     Ok(if report.passed() { Exit::Done } else { Exit::Findings })
 }

@@ -21,6 +21,8 @@ pub(super) struct Report {
     pub(super) texts: Texts,
     pub(super) took: Duration,
     pub(super) verbose: bool,
+    /// Whether people are told the coverage.
+    pub(super) list_left: bool,
 }
 
 impl Report {
@@ -62,7 +64,7 @@ impl Report {
                 }
             }
         }
-        if let Some(covered) = &self.coverage {
+        if let Some(covered) = self.coverage.as_ref().filter(|_| self.list_left) {
             out.push_str(&coverage(covered));
         }
         out.push_str(&self.summary());
@@ -118,12 +120,14 @@ impl Report {
                 row["kind"] = l.kind.into();
                 row["name"] = l.name.as_str().into();
                 row["never"] = json!(l.never);
+                row["branch"] = json!(l.branch);
                 row
             };
             out["coverage"] = json!({
                 "modules": share(covered.modules),
                 "resources": share(covered.resources),
                 "conditions": share(covered.conditions),
+                "branches": share(covered.branches),
                 "uncovered": covered.left.iter().map(left).collect::<Vec<_>>(),
             });
         }
@@ -207,6 +211,7 @@ fn coverage(covered: &Covered) -> String {
         ("modules", covered.modules),
         ("resources", covered.resources),
         ("when: outcomes", covered.conditions),
+        ("case: branches", covered.branches),
     ] {
         let percent = (share.reached * 100).checked_div(share.of).unwrap_or(100);
         out.push_str(&format!("  {what:<15}{:>5} of {:<5} {percent:>3} %\n", share.reached, share.of));
@@ -216,9 +221,10 @@ fn coverage(covered: &Covered) -> String {
         let place = |l: &Left| format!("{}:{}", l.file, l.line);
         let width = covered.left.iter().map(|l| place(l).chars().count()).max().unwrap_or(0);
         for left in &covered.left {
-            let what = match left.never {
-                None => format!("{} {}", left.kind, left.name),
-                Some(outcome) => format!("when of {} is never {outcome}", left.name),
+            let what = match (left.never, &left.branch) {
+                (Some(outcome), _) => format!("when of {} is never {outcome}", left.name),
+                (_, Some(label)) => format!("case of {} is never {label}", left.name),
+                (None, None) => format!("{} {}", left.kind, left.name),
             };
             out.push_str(&format!("  {:<width$}  {what}\n", place(left)));
         }

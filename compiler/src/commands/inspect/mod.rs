@@ -1,8 +1,11 @@
-//! `vigoc inspect`: what stands in a blob, in the bundle of an envoy or in a whole build.
+//! `vigoc inspect`: what stands in a blob, in the bundle of an envoy, in a whole build, or in a signed envelope.
 
+mod envelope;
+
+use super::bundle::{Bundle, Index, wrong};
 use super::failure::{Exit, Failure};
-use super::residual::{attribute_json, condition_json};
-use super::{input, output};
+use super::output;
+use super::residual::Shown;
 use ir::{Hash, Module, Target};
 use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeMap;
@@ -14,18 +17,24 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// A blob, the bundle of an envoy, or the directory that `vigoc build` wrote.
+    /// A blob, the bundle of an envoy, the directory that `vigoc build` wrote, or a signed manifest or lease.
     path: PathBuf,
+    /// The public key that should have signed the manifest or lease: a file with it in PEM, or with its 64
+    /// hexadecimal digits.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "Examples:
   vigoc inspect build                                     all of it
   vigoc inspect build/envoys/web-01.example.com.json      one envoy, with its modules
   vigoc inspect build/blobs/1f3a...                       one module
+  vigoc inspect manifest.bin                              a signed manifest or lease: what it claims
+  vigoc inspect manifest.bin --key signer.pem             and whether this key signed it
 
 Every blob is compared with the hash that it is stored under. Secrets are named, never shown.
 
-Exit codes: 0 printed, 64 wrong usage, 65 what is there is not what `vigoc build` writes.";
+Exit codes: 0 printed, 1 the key did not sign it, 64 wrong usage, 65 it is none of these.";
 
 /// Bytes of all blobs that are read at a time.
 const MAX_BYTES: usize = 1 << 30;
@@ -33,24 +42,38 @@ const MAX_BYTES: usize = 1 << 30;
 /// Runs the command.
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let path = &args.path;
+    let key = args.key.as_deref().map(envelope::key).transpose()?;
     let mut blobs = Blobs::default();
     let fields = if path.is_dir() {
-        build(path, &mut blobs)?
+        match path.join("bundle.json") {
+            single if single.is_file() => bundle_with_modules(&single, path, &mut blobs)?,
+            _ => build(path, &mut blobs)?,
+        }
     } else if path.extension().is_some_and(|e| e == "json") {
-        let Some(folder) = path.parent().and_then(Path::parent) else {
-            return Err(wrong(path, "there is no `blobs` directory near it"));
+        let folder = path.parent().map(|d| if d == Path::new("") { Path::new(".") } else { d });
+        // beside the blobs, or in `envoys` beside them
+        let folder = match folder {
+            Some(dir) if dir.join("blobs").is_dir() => dir.to_owned(),
+            Some(dir) => dir.join(".."),
+            None => return Err(wrong(path, "there is no `blobs` directory near it")),
         };
-        let mut out = json!({ "kind": "bundle" });
-        extend(&mut out, bundle(path, folder, &mut blobs)?);
-        out
+        bundle_with_modules(path, &folder, &mut blobs)?
     } else {
         let bytes = read(path)?;
+        if bytes.starts_with(ir::signing::MAGIC) {
+            let (fields, exit) = envelope::fields(path, &bytes, key.as_ref())?;
+            output::document("inspect", fields)?;
+            return Ok(exit);
+        }
         let hash = Hash::of(&bytes);
         named_by_hash(path, hash)?;
         let mut out = json!({ "kind": "module", "hash": hash.to_string(), "size": bytes.len() });
         extend(&mut out, module(path, &bytes)?);
         out
     };
+    if key.is_some() {
+        return Err(Failure::Usage("--key is for a signed manifest or lease; this is not signed".into()));
+    }
     output::document("inspect", fields)?;
     Ok(Exit::Done)
 }
@@ -62,11 +85,7 @@ fn extend(out: &mut Json, fields: Json) {
     }
 }
 
-fn wrong(path: &Path, why: impl std::fmt::Display) -> Failure {
-    Failure::Input(format!("`{}`: {why}", path.display()))
-}
-
-/// The bytes of a blob, which are few.
+/// The bytes of a blob or an envelope, which are few.
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let most = ir::wire::MAX_MODULE_BYTES as u64;
     let mut bytes = Vec::new();
@@ -96,12 +115,9 @@ fn named_by_hash(path: &Path, hash: Hash) -> Result<(), Failure> {
 }
 
 fn module(path: &Path, bytes: &[u8]) -> Result<Json, Failure> {
-    if bytes.starts_with(b"VIGO") {
-        let why =
-            "it is a signed envelope; `vigo verify` on the envoy reads those, here blobs and builds are";
-        return Err(wrong(path, why));
-    }
-    let module = ir::wire::decode_module(bytes).map_err(|e| wrong(path, format!("it is no module: {e}")))?;
+    let module = ir::wire::decode_module(bytes).map_err(|e| {
+        wrong(path, format!("it is neither a module of a build nor a signed manifest or lease ({e})"))
+    })?;
     Ok(module_json(&module))
 }
 
@@ -113,18 +129,18 @@ fn module_json(module: &Module) -> Json {
         }
         Target::Other { module, resource } => format!("{module}.{resource}"),
     };
-    let names = |targets: &[Target]| targets.iter().map(full).collect::<Vec<_>>();
     let resources = module.resources.iter().map(|r| {
-        let attributes: Map<String, Json> =
-            r.attributes.iter().map(|(name, value)| (name.to_string(), attribute_json(value))).collect();
-        json!({
-            "name": &*r.name,
-            "type": &*r.kind,
-            "when": condition_json(r.when.as_ref()),
-            "attributes": attributes,
-            "depends_on": names(&r.depends_on),
-            "notify": names(&r.notify),
-        })
+        let names = |targets: &[Target]| targets.iter().map(full).collect::<Vec<_>>();
+        let (depends_on, notify) = (names(&r.depends_on), names(&r.notify));
+        Shown {
+            name: &r.name,
+            kind: &r.kind,
+            when: r.when.as_ref(),
+            attributes: &r.attributes,
+            depends_on: depends_on.iter().map(String::as_str).collect(),
+            notify: notify.iter().map(String::as_str).collect(),
+        }
+        .json()
     });
     json!({
         "name": &*module.name,
@@ -163,65 +179,63 @@ impl Blobs {
     }
 }
 
-/// The bundle of an envoy: its document, with the modules in place of their hashes.
+/// The bundle of an envoy, whose blobs were read.
 fn bundle(path: &Path, folder: &Path, blobs: &mut Blobs) -> Result<Json, Failure> {
-    let mut out = document(path)?;
-    let Some(Json::Array(rows)) = out.get_mut("modules") else {
-        return Err(wrong(path, "it has no `modules`, so it is not the bundle of an envoy"));
-    };
-    for row in rows {
-        let text = |key: &str| row.get(key).and_then(Json::as_str).map(str::to_owned);
-        let (Some(name), Some(hash)) = (text("name"), text("hash")) else {
-            return Err(wrong(path, "a module in it has no `name` or no `hash`"));
-        };
-        let content = blobs.get(folder, &hash)?.clone();
-        if content["name"].as_str() != Some(&name) {
+    let bundle = Bundle::read(path)?;
+    for row in &bundle.modules {
+        let content = blobs.get(folder, &row.hash)?;
+        if content["name"].as_str() != Some(&row.name) {
+            let name = row.name.escape_debug();
             return Err(wrong(path, format!("the blob of module `{name}` holds module {}", content["name"])));
         }
-        extend(row, content);
+    }
+    let mut out = serde_json::to_value(&bundle).map_err(|e| wrong(path, e))?;
+    // the version is that of the answer
+    if let Json::Object(fields) = &mut out {
+        fields.shift_remove("format_version");
     }
     Ok(out)
 }
 
-/// A JSON object that `vigoc build` wrote; the version is that of the answer.
-fn document(path: &Path) -> Result<Json, Failure> {
-    let mut out = input::json(path)?;
-    let Json::Object(fields) = &mut out else { return Err(wrong(path, "it is not a JSON object")) };
-    match fields.remove("format_version").as_ref().and_then(Json::as_str) {
-        Some(version) if version.split('.').next() == output::FORMAT_VERSION.split('.').next() => Ok(out),
-        Some(version) => {
-            Err(wrong(path, format!("it has format version `{version}`, which this vigoc does not know")))
-        }
-        None => Err(wrong(path, "it has no `format_version`, so `vigoc build` did not write it")),
+/// The bundle of an envoy, with the modules in place of their hashes.
+fn bundle_with_modules(path: &Path, folder: &Path, blobs: &mut Blobs) -> Result<Json, Failure> {
+    let mut out = json!({ "kind": "bundle" });
+    extend(&mut out, bundle(path, folder, blobs)?);
+    for row in out.get_mut("modules").and_then(Json::as_array_mut).into_iter().flatten() {
+        let content = row["hash"].as_str().and_then(|hash| blobs.known.get(hash)).cloned();
+        extend(row, content.unwrap_or_default());
     }
+    Ok(out)
 }
 
 /// Every envoy of a build.
 fn build(dir: &Path, blobs: &mut Blobs) -> Result<Json, Failure> {
     let index = dir.join("index.json");
-    if !index.is_file() {
-        return Err(wrong(dir, "it holds no index.json, so `vigoc build` did not write it"));
+    if dir.join("store.redb").is_file() {
+        return Err(wrong(
+            dir,
+            "it is the state of an agent; `vigo verify` and `vigo status` on the host read it",
+        ));
     }
-    let document = document(&index)?;
-    let Some(rows) = document.get("envoys").and_then(Json::as_array) else {
-        return Err(wrong(&index, "it has no `envoys`"));
-    };
+    if !index.is_file() {
+        return Err(wrong(
+            dir,
+            "it holds neither index.json nor bundle.json, so `vigoc build` did not write it",
+        ));
+    }
+    let rows = Index::read(&index)?.envoys;
     let mut envoys = Vec::with_capacity(rows.len());
     for row in rows {
-        let file = row.get("bundle").and_then(Json::as_str).unwrap_or_default();
-        let inside = file.strip_prefix("envoys/").filter(|n| !n.contains('/') && !n.starts_with('.'));
+        let inside = row.bundle.strip_prefix("envoys/").filter(|n| !n.contains('/') && !n.starts_with('.'));
         if inside.is_none() {
-            return Err(wrong(&index, format!("`{}` is not the path of a bundle", file.escape_debug())));
+            return Err(wrong(
+                &index,
+                format!("`{}` is not the path of a bundle", row.bundle.escape_debug()),
+            ));
         }
-        let mut bundle = bundle(&dir.join(file), dir, blobs)?;
-        // what many share stands once, below
-        for row in bundle.get_mut("modules").and_then(Json::as_array_mut).into_iter().flatten() {
-            if let Json::Object(row) = row {
-                row.retain(|key, _| matches!(key.as_str(), "name" | "hash" | "size"));
-            }
-        }
-        envoys.push(bundle);
+        envoys.push(bundle(&dir.join(&row.bundle), dir, blobs)?);
     }
+    // what many share stands once
     let modules: Map<String, Json> = std::mem::take(&mut blobs.known).into_iter().collect();
     Ok(json!({ "kind": "build", "envoys": envoys, "modules": modules }))
 }
