@@ -109,7 +109,7 @@ func (g *generator) literal(k kind) string {
 	case num:
 		return g.pick("0", "1", "2", "-1", "10", "+4", "0x1F", "0b101", "0o17", "017", "1_000")
 	case flt:
-		return g.pick("0.5", "1.0", "-2.25", ".5", "1e3", "1.5e-7", "0x1p4")
+		return g.pick("0.5", "1.0", "-2.25", ".5", "1e3", "1.5e-7")
 	case boolean:
 		return g.pick("true", "false")
 	default:

@@ -36,6 +36,7 @@ fn a_type(tape: &mut Tape<'_>, depth: usize) -> Type {
         Type::Mixed,
         Type::Any,
         Type::Secret,
+        Type::Bytes,
     ];
     let inner = |tape: &mut Tape<'_>| Box::new(a_type(tape, depth + 1));
     match tape.pick(if depth < 3 { 8 } else { 4 }) {
@@ -67,6 +68,7 @@ fn a_value(tape: &mut Tape<'_>, ty: &Type) -> Value {
         Type::Refined(Refinement::Port) => Value::Int(80),
         Type::Refined(Refinement::Ip) => Value::from("192.0.2.1"),
         Type::Refined(Refinement::Enum(values)) => Value::Str(tape.one(values)),
+        Type::Bytes => Value::Bytes([0xff, 0xfe].as_slice().into()),
         Type::Secret if tape.pick(2) == 1 => Value::Secret("p".into()),
         Type::List(ty) => Value::List(some(tape, ty)),
         Type::Map(ty) => {
