@@ -11,14 +11,14 @@ use crate::expr::VarType;
 use crate::resolve::Class;
 use crate::resolve::class::{self, classes, resolved_class, roles};
 use crate::resolve::coverage::Earlier;
-use crate::resolve::index::index;
+use crate::resolve::index::{index, templates};
 use crate::resolve::interface::{default_findings, interface, module, reads};
 use crate::resolve::vars::{TraitFacts, all_variables, class_vars, module_variable};
-use crate::specialise::instances::FactsKey;
-use crate::specialise::instances::encoded;
-use crate::specialise::link::{keys, parts, vars_hash};
+use crate::specialise::assemble::vars_hash;
+use crate::specialise::instances::{FactsKey, encoded};
 use crate::specialise::order::{drawn, order, steps};
 use crate::specialise::outline::{module_findings, outline};
+use crate::specialise::parts::{PartsKey, facts, parts};
 use crate::specialise::typed::{Depth, template_findings};
 use crate::specialise::{TypesKey, linked};
 use crate::syntax::{Kind, ast, unusable};
@@ -41,13 +41,13 @@ pub fn class_findings<'db>(
     let vars = class_vars(db, project, class, traits);
     let linked = linked(db, project, class, traits);
     let mut out: Vec<Diagnostic> = resolved.found.iter().chain(&vars.found).cloned().collect();
-    for part in parts(db, project, class, traits) {
-        let found = module_findings(db, project, part.file, part.types, part.facts, part.depth);
-        out.extend(found.iter().cloned());
-        if outline(db, project, part.file, part.types, part.facts, part.depth).heavy {
-            let (types, facts) = keys(db, project, class, traits, part.file);
-            out.extend(encoded(db, project, part.file, types, facts).as_ref().err().map(|d| (**d).clone()));
-        }
+    let parts = parts(db, project, class, traits);
+    let (found, heavy) = parts_findings(db, project, parts);
+    out.extend(found.iter().cloned());
+    for part in heavy.iter().filter_map(|at| parts.parts(db).get(*at)) {
+        let facts = facts(db, project, class, traits, (part.file, part.types));
+        let alone = encoded(db, project, part.file, part.types, facts);
+        out.extend(alone.bytes.as_ref().err().map(|d| (**d).clone()));
     }
     // few and small variables fit
     if vars.by_name.len() > FEW_VARIABLES || vars.by_name.values().any(|v| !v.small) {
@@ -65,6 +65,24 @@ pub fn class_findings<'db>(
         d.classes = vec![resolved.label.clone()];
     }
     out
+}
+
+/// The findings of the modules of a class, and the places of those that may be too large to be shipped.
+#[salsa::tracked(returns(ref))]
+fn parts_findings<'db>(
+    db: &'db dyn Db,
+    project: Project,
+    parts: PartsKey<'db>,
+) -> (Vec<Diagnostic>, Vec<usize>) {
+    let (mut out, mut heavy) = (Vec::new(), Vec::new());
+    for (at, part) in parts.parts(db).iter().enumerate() {
+        let found = module_findings(db, project, part.file, part.types, part.facts, part.depth);
+        out.extend(found.iter().cloned());
+        if outline(db, project, part.file, part.types, part.facts, part.depth).heavy {
+            heavy.push(at);
+        }
+    }
+    (out, heavy)
 }
 
 /// All findings of the policy, merged and sorted.
@@ -107,8 +125,8 @@ fn concerned(db: &dyn Db, project: Project, all: &[Class<'_>]) -> BTreeMap<Arc<s
         for name in &resolved_class(db, project, *class).modules {
             let Some(file) = index.modules.get(name) else { continue };
             files.insert(file.path(db));
-            let templates = reads(db, project, *file).templates.iter();
-            files.extend(templates.filter_map(|t| Some(index.templates.get(t)?.path(db))));
+            let rendered = reads(db, project, *file).templates.iter();
+            files.extend(rendered.filter_map(|t| Some(templates(db, project).get(t)?.path(db))));
         }
         for file in files {
             *out.entry(file.clone()).or_default() += 1;
@@ -126,8 +144,9 @@ fn file_findings(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
     let index = index(db, project);
     for file in &index.module_files {
         let reads = reads(db, project, *file);
-        as_they_are.extend(reads.files.iter().filter_map(|t| index.templates.get(t)));
-        rendered.extend(reads.templates.iter().filter_map(|t| index.templates.get(t)));
+        let templates = templates(db, project);
+        as_they_are.extend(reads.files.iter().filter_map(|t| templates.get(t)));
+        rendered.extend(reads.templates.iter().filter_map(|t| templates.get(t)));
     }
     for file in project.files(db).iter().copied() {
         let path = file.path(db);

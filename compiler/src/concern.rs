@@ -5,7 +5,7 @@ use crate::db::{Content, Db, Project, SourceFile};
 use crate::diagnostic::codes::{DUPLICATE_MODULE, INVALID_GLOB, MISSING_KEY};
 use crate::diagnostic::{Diagnostic, Place, Severity, Sink, merged};
 use crate::resolve::class::{Class, entries, entry, resolved_class, roles};
-use crate::resolve::index::{ancestors, index};
+use crate::resolve::index::{ancestors, index, templates};
 use crate::resolve::interface::{default_findings, interface, module, reads};
 use crate::specialise::typed::template_findings;
 use crate::syntax::{Body, Name, ast, unusable};
@@ -95,7 +95,7 @@ impl<'db> Work<'db> {
                 self.twice(file, *other);
             }
             for template in &reads(db, self.project, file).templates {
-                let Some(template) = index.templates.get(template).copied() else { continue };
+                let Some(template) = templates(db, self.project).get(template).copied() else { continue };
                 self.take(template_findings(db, template), |_| true);
                 let content = template.content(db);
                 if !matches!(content, Content::Text(_) | Content::Bytes(_)) {

@@ -30,4 +30,5 @@ pub mod tree;
 pub mod types;
 pub mod uses;
 pub mod values;
+pub mod variant;
 pub mod watch;

@@ -1,28 +1,30 @@
 //! A policy: open it, check it, ask for the class of a host and for the variant of a class.
 
 use crate::checks::{check, class_findings};
-use crate::concern::file_errors;
 use crate::db::{Content, Project, RootDb, SourceFile};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::facts::{shared_traits, traits_of_host};
 use crate::resolve::TraitFacts;
-use crate::resolve::class::{Class, classes, entries, resolved_class};
+use crate::resolve::class::{Class, classes, entries};
 use crate::resolve::glob::normal;
 use crate::resolve::index::index;
 use crate::resolve::interface::interface;
+use crate::resolve::matching::matching;
 use crate::resolve::vars::class_vars;
-use crate::specialise::{assembled, linked};
 use crate::suppress::{Allowed, suppress};
 use crate::syntax::ast;
 use crate::tree::{self, OpenError, Snapshot};
+use crate::variant::{class_of_key, variant_of_class};
 use ir::{Hash, Value};
 use salsa::{Durability, Setter};
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+pub use crate::variant::{ClassKey, Variant, VariantError, VariantModule};
 
 /// Trees of a policy are walked by recursion, to a limited depth; this is enough for the deepest.
 pub(crate) const STACK: usize = 256 << 20;
@@ -39,17 +41,6 @@ pub struct Policy {
     edited: BTreeSet<Arc<str>>,
     /// Whether everything was computed once; from then on a check has little to do.
     warm: Cell<bool>,
-}
-
-/// Names a class from outside: stable as long as the files are.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ClassKey {
-    /// The file of the node entry.
-    pub file: Arc<str>,
-    /// Its number there.
-    pub entry: usize,
-    /// The environment.
-    pub environment: Option<Arc<str>>,
 }
 
 /// What `check` found.
@@ -78,68 +69,6 @@ pub struct Summary {
     pub classes: usize,
 }
 
-/// What every envoy of one class and one footprint gets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Variant {
-    /// Its class.
-    pub class: ClassKey,
-    /// Shared traits that the class looks at, dotted and sorted.
-    pub footprint: Vec<String>,
-    /// The environment.
-    pub environment: Option<String>,
-    /// The closure of the roles.
-    pub roles: Vec<String>,
-    /// Sorted by name.
-    pub modules: Vec<VariantModule>,
-    /// Indices into `modules`.
-    pub run_order: Vec<u32>,
-    /// Hash of the merged variables.
-    pub vars_hash: Hash,
-    /// Root over variables and modules.
-    pub merkle_root: Hash,
-    /// Paths of the secrets that the modules read, sorted.
-    pub secrets: Vec<String>,
-    /// What an agent has to know beyond the IR format.
-    pub required_features: Vec<String>,
-}
-
-/// A module of a variant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VariantModule {
-    /// Its name.
-    pub name: Arc<str>,
-    /// Of `bytes`.
-    pub hash: Hash,
-    /// What is shipped.
-    pub bytes: Arc<[u8]>,
-}
-
-/// Why there is no variant.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum VariantError {
-    /// The policy changed and the entry is gone.
-    #[error("the policy has no such class any more")]
-    NoSuchClass,
-    /// The policy does not compile for this class.
-    #[error("the policy does not compile for {class}: {} errors, the first is: {}", found.len(), found.first().map(|d| d.message.as_str()).unwrap_or_default())]
-    Findings {
-        /// Patterns and environment.
-        class: Arc<str>,
-        /// The errors.
-        found: Vec<Diagnostic>,
-    },
-    /// Variables, a `foreach` or a `case` need traits that were not given.
-    #[error("{what} ({file}) depends on traits that were not given: {}", traits.join(", "))]
-    NeedsTraits {
-        /// What cannot be decided.
-        what: String,
-        /// Where.
-        file: Arc<str>,
-        /// Which traits would decide it.
-        traits: Vec<String>,
-    },
-}
-
 impl Report {
     /// Whether anything is an error.
     pub fn has_errors(&self) -> bool {
@@ -158,10 +87,7 @@ impl Policy {
         let snapshot = tree::read(root, None)?;
         let mut files = BTreeMap::new();
         for (path, content) in &snapshot.files {
-            // most files stay as they are: what rests on them alone need not be looked at after an edit of another
-            let file =
-                SourceFile::builder(path.clone(), content.clone()).durability(Durability::HIGH).new(&db);
-            files.insert(path.clone(), file);
+            files.insert(path.clone(), durable(&db, path, content));
         }
         let project =
             Project::builder(files.values().copied().collect()).durability(Durability::HIGH).new(&db);
@@ -177,6 +103,9 @@ impl Policy {
     }
 
     /// Reads what changed on disk; the paths that did.
+    ///
+    /// A file keeps its durability: salsa computes again whatever rests on something that became less durable, also where
+    /// nothing comes of the change.
     pub fn refresh(&mut self) -> Result<Vec<String>, OpenError> {
         let snapshot = tree::read(&self.root, Some(&self.snapshot))?;
         let mut changed = Vec::new();
@@ -185,12 +114,12 @@ impl Policy {
             match self.files.get(path) {
                 Some(file) => {
                     if self.snapshot.files.get(path) != Some(content) {
-                        file.set_content(&mut self.db).with_durability(Durability::LOW).to(content.clone());
+                        file.set_content(&mut self.db).to(content.clone());
                         changed.push(path.to_string());
                     }
                 }
                 None => {
-                    let file = SourceFile::new(&self.db, path.clone(), content.clone());
+                    let file = durable(&self.db, path, content);
                     self.files.insert(path.clone(), file);
                     changed.push(path.to_string());
                     others = true;
@@ -352,64 +281,69 @@ impl Policy {
     /// said, in the report.
     fn warm_up(&self, threads: usize, done: &mut dyn FnMut(&'static str)) {
         let files: Vec<SourceFile> = self.files.values().copied().collect();
-        self.on_every_core(threads, |db, _, number| {
-            for file in files.iter().skip(number).step_by(threads) {
-                ast(db, *file);
-            }
-        });
+        self.each_on(threads, &files, |policy, file| ast(&policy.db, *file).found.len());
         done("parse");
-        self.on_every_core(threads, |db, _, number| {
-            for file in files.iter().skip(number).step_by(threads) {
-                interface(db, *file);
-            }
-        });
+        self.each_on(threads, &files, |policy, file| interface(&policy.db, *file).is_some());
         done("types");
-        self.on_every_core(threads, |db, project, number| {
-            let none = TraitFacts::new(db, Vec::new());
-            for class in classes(db, project).into_iter().skip(number).step_by(threads) {
-                class_vars(db, project, class, none);
-            }
+        let classes = self.classes();
+        self.each_on(threads, &classes, |policy, key| {
+            let none = TraitFacts::new(&policy.db, Vec::new());
+            policy.class(key).map(|class| class_vars(&policy.db, policy.project, class, none).by_name.len())
         });
         done("resolve");
-        self.on_every_core(threads, |db, project, number| {
-            let none = TraitFacts::new(db, Vec::new());
-            for class in classes(db, project).into_iter().skip(number).step_by(threads) {
-                class_findings(db, project, class, none);
-            }
+        self.each_on(threads, &classes, |policy, key| {
+            let none = TraitFacts::new(&policy.db, Vec::new());
+            policy.class(key).map(|class| class_findings(&policy.db, policy.project, class, none).len())
         });
         done("specialise");
     }
 
-    fn on_every_core(&self, threads: usize, work: impl Fn(&RootDb, Project, usize) + Sync) {
-        let (work, project) = (&work, self.project);
+    /// Does the same work on each of a list, on every core; the results in the order of the list.
+    pub(crate) fn each<T: Sync, R: Send>(
+        &self,
+        list: &[T],
+        work: impl Fn(&Policy, &T) -> R + Sync,
+    ) -> Vec<R> {
+        self.each_on(threads(), list, work)
+    }
+
+    fn each_on<T: Sync, R: Send>(
+        &self,
+        threads: usize,
+        list: &[T],
+        work: impl Fn(&Policy, &T) -> R + Sync,
+    ) -> Vec<R> {
+        let threads = threads.min(list.len());
+        if threads < 2 {
+            return list.iter().map(|item| work(self, item)).collect();
+        }
+        let (work, next) = (&work, &AtomicUsize::new(0));
+        let mut out: Vec<Option<R>> = list.iter().map(|_| None).collect();
         std::thread::scope(|scope| {
-            let running: Vec<_> = (0..threads)
-                .map(|number| {
-                    let db = self.db.clone();
-                    let thread = std::thread::Builder::new().stack_size(STACK);
-                    thread.spawn_scoped(scope, move || work(&db, project, number))
-                })
-                // a thread that does not start leaves its part to whoever asks for it
-                .filter_map(Result::ok)
-                .collect();
-            for thread in running {
-                let _ = thread.join();
+            let start = |_| {
+                let policy = self.handle();
+                let job = move || -> Vec<(usize, R)> {
+                    let mine = std::iter::from_fn(|| take(list, next));
+                    mine.map(|(at, item)| (at, work(&policy, item))).collect()
+                };
+                std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, job).ok()
+            };
+            let running: Vec<_> = (0..threads).filter_map(start).collect();
+            for (at, result) in running.into_iter().flat_map(|thread| thread.join().unwrap_or_default()) {
+                if let Some(place) = out.get_mut(at) {
+                    *place = Some(result);
+                }
             }
         });
+        // what a thread that could not be had, or that failed, leaves over fails here and is said
+        out.into_iter().zip(list).map(|(done, item)| done.unwrap_or_else(|| work(self, item))).collect()
     }
 
     /// The class of a host: the first entry that matches.
     pub fn class_of(&self, hostname: &str) -> Option<ClassKey> {
-        let name = normal(hostname);
-        for file in &index(&self.db, self.project).nodes {
-            for (entry, e) in entries(&self.db, *file).iter().enumerate() {
-                if e.patterns.iter().any(|(_, glob)| glob.matches(&name)) {
-                    let environment = e.environment.as_ref().map(|n| n.text.clone());
-                    return Some(ClassKey { file: file.path(&self.db).clone(), entry, environment });
-                }
-            }
-        }
-        None
+        let (file, entry) = matching(&self.db, self.project).entry(&self.db, &normal(hostname))?;
+        let environment = entries(&self.db, file).get(entry)?.environment.as_ref().map(|n| n.text.clone());
+        Some(ClassKey { file: file.path(&self.db).clone(), entry, environment })
     }
 
     /// All classes.
@@ -446,24 +380,7 @@ impl Policy {
 
     /// The variants of many classes, made on every core; in the order in which they were asked for.
     pub fn variants(&self, asked: &[(ClassKey, Value)]) -> Vec<Result<Arc<Variant>, VariantError>> {
-        let threads = threads().min(asked.len());
-        if threads < 2 {
-            return asked.iter().map(|(key, traits)| self.variant(key, traits)).collect();
-        }
-        let (next, files) = (AtomicUsize::new(0), &self.files);
-        let made = Mutex::new(BTreeMap::new());
-        self.on_every_core(threads, |db, project, _| {
-            while let Some((at, (key, traits))) = take(asked, &next) {
-                let variant = variant_of_class(db, project, files, key, shared_traits(traits));
-                made.lock().unwrap_or_else(PoisonError::into_inner).insert(at, variant);
-            }
-        });
-        let mut made = made.into_inner().unwrap_or_else(PoisonError::into_inner);
-        // what a thread did not get to, because it failed, fails here and is said
-        let variant = |(at, (key, traits)): (usize, &(ClassKey, Value))| {
-            made.remove(&at).unwrap_or_else(|| self.variant(key, traits))
-        };
-        asked.iter().enumerate().map(variant).collect()
+        self.each(asked, |policy, (key, traits)| policy.variant(key, traits))
     }
 
     fn variant_with(
@@ -475,6 +392,11 @@ impl Policy {
     }
 }
 
+/// Most files stay as they are: what rests on them alone need not be looked at after an edit of another.
+fn durable(db: &RootDb, path: &Arc<str>, content: &Content) -> SourceFile {
+    SourceFile::builder(path.clone(), content.clone()).durability(Durability::HIGH).new(db)
+}
+
 /// Fewer files than this are done before the threads have started.
 const WORTH_THREADS: usize = 20;
 
@@ -482,75 +404,8 @@ fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).min(8)
 }
 
-fn class_of_key<'db>(
-    db: &'db RootDb,
-    files: &BTreeMap<Arc<str>, SourceFile>,
-    key: &ClassKey,
-    laid_over: Vec<(Arc<str>, Value)>,
-) -> Option<Class<'db>> {
-    let file = *files.get(&key.file)?;
-    entries(db, file).get(key.entry)?;
-    Some(Class::new(db, file, key.entry, key.environment.clone(), laid_over))
-}
-
 /// The next of a list that several threads work on.
 fn take<'a, T>(list: &'a [T], next: &AtomicUsize) -> Option<(usize, &'a T)> {
     let at = next.fetch_add(1, Ordering::Relaxed);
     list.get(at).map(|item| (at, item))
-}
-
-/// Whether a finding is among those of a class, which also say in which class they are.
-fn known(found: &[Diagnostic], one: &Diagnostic) -> bool {
-    found.iter().any(|d| (d.code, &d.place, &d.message) == (one.code, &one.place, &one.message))
-}
-
-fn variant_of_class(
-    db: &RootDb,
-    project: Project,
-    files: &BTreeMap<Arc<str>, SourceFile>,
-    key: &ClassKey,
-    traits: Vec<(Arc<str>, Value)>,
-) -> Result<Arc<Variant>, VariantError> {
-    let class = class_of_key(db, files, key, Vec::new()).ok_or(VariantError::NoSuchClass)?;
-    let facts = TraitFacts::new(db, traits);
-    let resolved = resolved_class(db, project, class);
-    let linked = linked(db, project, class, facts);
-    let errors = |found: &[Diagnostic]| -> Vec<Diagnostic> {
-        found.iter().filter(|d| d.severity == Severity::Error).cloned().collect()
-    };
-    let assembled = assembled(db, project, class, facts);
-    let mut found = errors(class_findings(db, project, class, facts));
-    found.extend(errors(file_errors(db, project, class)));
-    found.extend(assembled.found.iter().filter(|d| !known(&found, d)).cloned().collect::<Vec<_>>());
-    if !found.is_empty() {
-        return Err(VariantError::Findings { class: resolved.label.clone(), found });
-    }
-    let footprint: Vec<String> = linked.footprint.iter().map(|t| t.to_string()).collect();
-    if let Some((place, what)) = linked.undecided.first() {
-        let given: BTreeSet<&str> = facts.values(db).iter().map(|(p, _)| &**p).collect();
-        let traits = footprint.iter().filter(|t| !given.contains(t.as_str())).cloned().collect();
-        return Err(VariantError::NeedsTraits { what: what.clone(), file: place.file.clone(), traits });
-    }
-    let module = |(name, e): &(Arc<str>, _)| -> VariantModule {
-        let e: &crate::specialise::instances::Encoded = e;
-        VariantModule { name: name.clone(), hash: e.hash, bytes: e.bytes.clone() }
-    };
-    let mut modules: Vec<VariantModule> = assembled.modules.iter().map(module).collect();
-    modules.sort_by(|a, b| a.name.cmp(&b.name));
-    let place = |name: &Arc<str>| modules.binary_search_by(|m| m.name.cmp(name)).ok().map(|n| n as u32);
-    let run_order = linked.modules.iter().filter_map(|m| place(&m.name)).collect();
-    let secrets: BTreeSet<&Arc<str>> = assembled.modules.iter().flat_map(|(_, e)| &*e.secrets).collect();
-    let secrets = secrets.into_iter().map(|s| s.to_string()).collect();
-    Ok(Arc::new(Variant {
-        class: key.clone(),
-        footprint,
-        environment: resolved.environment.as_ref().map(|e| e.to_string()),
-        roles: resolved.roles.iter().map(|r| r.to_string()).collect(),
-        modules,
-        run_order,
-        vars_hash: assembled.vars_hash,
-        merkle_root: assembled.merkle_root,
-        secrets,
-        required_features: Vec::new(),
-    }))
 }

@@ -3,7 +3,7 @@
 
 use crate::db::{Content, Db, Project, SourceFile};
 use crate::diagnostic::Place;
-use crate::resolve::index::index;
+use crate::resolve::index::templates;
 use crate::schema::schema;
 use crate::syntax::{Body, Condition, Kind, LayerAst, Name, ResourceAst, RoleAst, Syn, Variables, ast};
 use grammar::Span;
@@ -111,7 +111,7 @@ pub fn uses(db: &dyn Db, project: Project) -> Vec<Use> {
 
 /// A template file is a declaration, and reads what a module that ships it would read.
 fn template_file(db: &dyn Db, project: Project, file: SourceFile, walk: &mut Walk<'_>) {
-    let Some((name, _)) = index(db, project).templates.iter().find(|(_, f)| **f == file) else { return };
+    let Some((name, _)) = templates(db, project).iter().find(|(_, f)| **f == file) else { return };
     walk.by = format!("template {name}").into();
     walk.push(Of::Template, name, Span::new(0, 0), "declared");
     if let Content::Text(text) = file.content(db)

@@ -117,6 +117,58 @@ fn every_variant(bencher: Bencher) {
         });
 }
 
+/// The same from a directory: reading, checking and hashing 200 variants, as a server does when it starts.
+#[divan::bench(sample_count = 5)]
+fn every_variant_from_scratch(bencher: Bencher) {
+    LazyLock::force(&POLICY);
+    let hosts = hosts();
+    bencher.bench_local(|| {
+        let policy = open();
+        let both = |class: ClassKey| hosts.iter().map(move |traits| (class.clone(), traits.clone()));
+        let asked: Vec<_> = policy.classes().into_iter().flat_map(both).collect();
+        assert!(black_box(policy.variants(&asked)).iter().all(Result::is_ok));
+        policy
+    });
+}
+
+/// The node entries of 10,000 hosts, out of 100.
+#[divan::bench(sample_count = 20)]
+fn entries_of_10_000_hosts(bencher: Bencher) {
+    let policy = open();
+    let names: Vec<String> =
+        (0..10_000).map(|host| format!("h{:05}-{:05}.gen.test", host % 100, host / 100)).collect();
+    bencher.bench_local(|| {
+        assert!(names.iter().all(|name| black_box(policy.class_of(name)).is_some()));
+    });
+}
+
+/// One module of many resources, each of which reads a variable of its own.
+#[divan::bench(args = [1_000, 2_000, 4_000, 8_000], sample_count = 3)]
+fn resources_with_variables_of_their_own(bencher: Bencher, count: usize) {
+    let dir = tempfile::tempdir().unwrap();
+    let vars: String = (0..count).map(|n| format!("  v{n:05}: text {n}\n")).collect();
+    let resources: String = (0..count)
+        .map(|n| {
+            format!(
+                "  - {{ name: f{n}, type: file, target_path: /f{n}, content: \"{{{{ .Vars.v{n:05} }}}}\", mode: \"0644\" }}\n"
+            )
+        })
+        .collect();
+    fs::create_dir(dir.path().join("modules")).unwrap();
+    fs::write(
+        dir.path().join("modules/many.vgo"),
+        format!("name: many\nvars:\n{vars}resources:\n{resources}"),
+    )
+    .unwrap();
+    fs::write(dir.path().join("nodes.vgo"), "nodes:\n  - match: \"*\"\n    modules: [many]\n").unwrap();
+    bencher.bench_local(|| {
+        let policy = Policy::open(dir.path()).unwrap();
+        let class = policy.class_of("h").unwrap();
+        assert!(policy.variant(&class, &Value::Map(Default::default())).is_ok());
+        policy
+    });
+}
+
 /// What an edit of one module does to 10,000 hosts of 100 entries, from two directories.
 #[divan::bench(sample_count = 5)]
 fn plan_of_10_000_hosts(bencher: Bencher) {

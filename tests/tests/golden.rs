@@ -5,7 +5,7 @@ use compiler::diagnostic::CODES;
 use compiler::policy::Policy;
 use compiler::resolve::TraitFacts;
 use compiler::resolve::class::classes;
-use compiler::specialise::link::{keys, parts};
+use compiler::specialise::parts::{keys, parts};
 use compiler::specialise::specialised;
 use std::collections::BTreeSet;
 use std::fs;
@@ -65,7 +65,7 @@ fn unseen(policy: &Policy, report: &compiler::policy::Report) -> String {
     let none = TraitFacts::new(db, Vec::new());
     let mut out = String::new();
     for class in classes(db, project) {
-        for part in parts(db, project, class, none) {
+        for part in parts(db, project, class, none).parts(db) {
             let (types, facts) = keys(db, project, class, none, part.file);
             for d in &specialised(db, project, part.file, types, facts).found {
                 let mut told = report.diagnostics.iter().chain(report.allowed.iter().map(|a| &a.diagnostic));

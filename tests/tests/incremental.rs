@@ -69,7 +69,7 @@ fn the_body_of_one_module_leaves_the_others_alone() {
     for once in ["typed", "needs", "evaluated", "shape", "outline", "module_findings"] {
         assert_eq!(count(&ran, once), 1, "{once} in {ran:?}");
     }
-    for never in ["index", "resolved_class", "class_vars", "all_variables", "declared_environments"] {
+    for never in ["index", "resolved_class", "merged_vars", "all_variables", "declared_environments"] {
         assert_eq!(count(&ran, never), 0, "{never} in {ran:?}");
     }
     // it looks the same from outside, so no class is linked again, and no bytes are made before they are asked for
@@ -84,7 +84,7 @@ fn a_template_is_about_its_module_only() {
     let ran = edit(&mut policy, "templates/nginx/index.html.tmpl", "Served by", "Delivered by");
     assert_eq!((count(&ran, "typed"), count(&ran, "shape")), (1, 1), "{ran:?}");
     assert_eq!(
-        count(&ran, "class_vars") + count(&ran, "resolved_class") + count(&ran, "index"),
+        count(&ran, "merged_vars") + count(&ran, "resolved_class") + count(&ran, "index"),
         0,
         "{ran:?}"
     );
@@ -122,10 +122,49 @@ fn a_default_reaches_those_who_read_it() {
     let before = roots(&policy);
     let ran = edit(&mut policy, "modules/motd.vgo", "contact: root", "contact: nobody");
     // common.vgo sets it for everyone: the classes are merged again, and nothing comes of it
-    assert_eq!((count(&ran, "class_vars"), count(&ran, "typed")), (7, 1), "{ran:?}");
+    assert_eq!((count(&ran, "merged_vars"), count(&ran, "typed")), (7, 1), "{ran:?}");
     assert_eq!(roots(&policy), before);
     let ran = edit(&mut policy, "modules/ssh.vgo", "{ type: int, default: 3,", "{ type: int, default: 4,");
     assert!(count(&ran, "parts") > 0, "{ran:?}");
     let after = roots(&policy);
     assert!(after.iter().zip(&before).all(|(a, b)| a != b), "every class gets ssh");
+}
+
+#[test]
+fn another_directory_shares_what_is_the_same() {
+    let (dir, mut policy) = acme();
+    let before = roots(&policy);
+    let other = tempfile::tempdir().unwrap();
+    copy(dir.path(), other.path()).unwrap();
+    let path = other.path().join("modules/dotfiles.vgo");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("alias gs='git status'", "alias gs='git status -sb'")).unwrap();
+    assert_eq!(policy.switch_to(other.path()).unwrap(), ["modules/dotfiles.vgo"]);
+    policy.queries().0.record();
+    let after = roots(&policy);
+    let ran: Vec<String> = policy.queries().0.recorded();
+    let ran: Vec<String> = ran.iter().map(|q| q.split('(').next().unwrap_or_default().to_owned()).collect();
+    let changed = before.iter().zip(&after).filter(|(a, b)| a != b).count();
+    assert!(changed > 0 && changed < before.len(), "{changed}");
+    for once in ["ast", "interface", "typed", "encoded"] {
+        assert_eq!(count(&ran, once), 1, "{once} in {ran:?}");
+    }
+    for never in ["resolved_class", "merged_vars", "parts", "links", "linked"] {
+        assert_eq!(count(&ran, never), 0, "{never} in {ran:?}");
+    }
+    assert_eq!(count(&ran, "assembled"), changed, "{ran:?}");
+}
+
+#[test]
+fn classes_with_the_same_modules_are_linked_once() {
+    let dir = tempfile::tempdir().unwrap();
+    vigo_tests::generator::generate(dir.path(), 20, 10, 12).unwrap();
+    let policy = Policy::open_with(dir.path(), RootDb::recording()).unwrap();
+    policy.queries().0.record();
+    assert!(policy.check().diagnostics.is_empty());
+    let ran: Vec<String> = policy.queries().0.recorded();
+    let ran: Vec<String> = ran.iter().map(|q| q.split('(').next().unwrap_or_default().to_owned()).collect();
+    // two roles, in two orders at most
+    assert_eq!(count(&ran, "merged_vars"), 12, "{ran:?}");
+    assert!(count(&ran, "links") <= 2, "{} times", count(&ran, "links"));
 }

@@ -15,7 +15,7 @@ use crate::resolve::class::{Class, declared_environments, entry, resolved_class}
 use crate::resolve::glob::normal;
 use crate::resolve::index::index;
 use crate::resolve::vars::{TraitFacts, VarValue, Variables, class_vars};
-use crate::specialise::link::keys;
+use crate::specialise::parts::keys;
 use crate::specialise::typed::{TypedModule, typed};
 use crate::specialise::{Assembled, Linked, Specialised, assembled, linked, specialised};
 use ir::Value;

@@ -2,7 +2,7 @@
 
 use crate::diagnostic::json;
 use crate::facts::shared_traits;
-use crate::policy::{ClassKey, Policy, STACK, Variant, VariantError};
+use crate::policy::{ClassKey, Policy, Variant, VariantError};
 use crate::resolve::class::{entry, resolved_class};
 use crate::resolve::glob::normal;
 use ir::Value;
@@ -167,7 +167,7 @@ impl Survey {
             of_member.push(class);
         }
         let work: Vec<(&ClassKey, &[u32])> = classes.iter().zip(kinds.iter().map(Vec::as_slice)).collect();
-        let judged = on_every_core(policy, fleet, &work);
+        let judged = policy.each(&work, |policy, (class, kinds)| judge(policy, fleet, class, kinds));
         let mut out = Survey {
             entries: classes.iter().map(|key| described(policy, key)).collect(),
             ..Survey::default()
@@ -242,40 +242,6 @@ impl Survey {
         };
         self.entries.get(at? as usize)
     }
-}
-
-/// Judges each class for each of its kinds of traits.
-fn on_every_core(policy: &Policy, fleet: &Fleet, work: &[(&ClassKey, &[u32])]) -> Vec<Judged> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8).min(work.len());
-    if threads < 2 {
-        return work.iter().map(|(class, kinds)| judge(policy, fleet, class, kinds)).collect();
-    }
-    let mut out: Vec<Judged> = work.iter().map(|_| Judged::new()).collect();
-    std::thread::scope(|scope| {
-        let mut running = Vec::new();
-        for number in 0..threads {
-            let handle = policy.handle();
-            let job = move || {
-                let mine = work.iter().enumerate().skip(number).step_by(threads);
-                mine.map(|(at, (class, kinds))| (at, judge(&handle, fleet, class, kinds))).collect::<Vec<_>>()
-            };
-            running.extend(std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, job).ok());
-        }
-        for thread in running {
-            for (at, judged) in thread.join().unwrap_or_default() {
-                if let Some(place) = out.get_mut(at) {
-                    *place = judged;
-                }
-            }
-        }
-    });
-    // a thread that could not be had, or that a bug ended, leaves its work to this one
-    for (place, (class, kinds)) in out.iter_mut().zip(work) {
-        if place.is_empty() && !kinds.is_empty() {
-            *place = judge(policy, fleet, class, kinds);
-        }
-    }
-    out
 }
 
 fn judge(policy: &Policy, fleet: &Fleet, class: &ClassKey, kinds: &[u32]) -> Judged {

@@ -26,8 +26,18 @@ pub struct Index {
     pub commons: BTreeMap<Arc<str>, SourceFile>,
     /// `environments.vgo` by directory; both spellings, the newer first.
     pub environments: BTreeMap<Arc<str>, Vec<SourceFile>>,
-    /// By path below `templates/`.
-    pub templates: BTreeMap<Arc<str>, SourceFile>,
+}
+
+/// The files below `templates/`, by path below it. Apart from the index, since it does not depend on what stands in a
+/// module: an edit of one does not touch those that are rendered from templates.
+#[salsa::tracked(returns(ref))]
+pub fn templates(db: &dyn Db, project: Project) -> BTreeMap<Arc<str>, SourceFile> {
+    let below = |file: &SourceFile| {
+        let path = file.path(db);
+        (Kind::of(path) == Kind::Template)
+            .then(|| (path.strip_prefix("templates/").unwrap_or(path).into(), *file))
+    };
+    project.files(db).iter().filter_map(below).collect()
 }
 
 /// The index of the policy.
@@ -57,11 +67,7 @@ pub fn index(db: &dyn Db, project: Project) -> Index {
             Kind::Nodes => out.nodes.push(file),
             Kind::Common => drop(out.commons.insert(dir, file)),
             Kind::Environments => out.environments.entry(dir).or_default().push(file),
-            Kind::Template => {
-                let name = path.strip_prefix("templates/").unwrap_or(path);
-                out.templates.insert(name.into(), file);
-            }
-            Kind::Test => {}
+            Kind::Template | Kind::Test => {}
         }
     }
     out.nodes.sort_by_cached_key(|f| entry_order(f.path(db)));

@@ -2,7 +2,7 @@
 
 use crate::db::{Content, Db, Project, SourceFile};
 use crate::diagnostic::Sink;
-use crate::resolve::index::index;
+use crate::resolve::index::templates;
 use crate::syntax::{AttributeAst, Body, ModuleAst, ResourceAst, Syn, ast};
 use crate::types::Type;
 use crate::values;
@@ -128,7 +128,7 @@ pub fn reads(db: &dyn Db, project: Project, file: SourceFile) -> Reads {
         out.resource(resource);
     }
     for name in out.templates.clone() {
-        if let Some(file) = index(db, project).templates.get(&name) {
+        if let Some(file) = templates(db, project).get(&name) {
             out.merge(template_reads(db, *file));
         }
     }

@@ -6,6 +6,7 @@ pub mod glob;
 pub mod index;
 pub mod interface;
 pub mod layers;
+pub mod matching;
 pub mod names;
 pub mod vars;
 

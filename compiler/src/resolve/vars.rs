@@ -86,9 +86,21 @@ impl Variables {
     }
 }
 
-/// Merges the variables of a class, as far as the traits given decide the conditions.
-#[salsa::tracked(returns(ref))]
+/// The variables of a class, as far as the traits given decide the conditions.
 pub fn class_vars<'db>(
+    db: &'db dyn Db,
+    project: Project,
+    class: Class<'db>,
+    traits: TraitFacts<'db>,
+) -> &'db Variables {
+    // without conditions they are the same for all traits
+    let conditions = entry(db, class).is_some_and(|e| !e.conditional.is_empty());
+    merged_vars(db, project, class, if conditions { traits } else { TraitFacts::new(db, Vec::new()) })
+}
+
+/// Merges the variables of a class.
+#[salsa::tracked(returns(ref))]
+fn merged_vars<'db>(
     db: &'db dyn Db,
     project: Project,
     class: Class<'db>,

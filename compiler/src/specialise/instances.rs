@@ -6,11 +6,13 @@ use super::shape::{NamesKey, Shape, shape};
 use super::typed::{Depth, Reads, TypesKey, typed};
 use crate::db::{Db, Project, SourceFile};
 use crate::diagnostic::codes::LIMIT_EXCEEDED;
-use crate::diagnostic::{Diagnostic, Place, Sink};
+use crate::diagnostic::{Diagnostic, Place, Severity, Sink};
 use crate::resolve::interface::interface;
 use grammar::Span;
-use ir::{Expr, Value};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use ir::wire::{ModuleEncoder, ResourceRef, WireError};
+use ir::{Expr, Target, Value};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The facts that some expressions look at, and no others: whatever agrees on them shares the result.
@@ -29,16 +31,23 @@ pub struct ModuleFacts {
 }
 
 impl ModuleFacts {
-    /// What `reads` looks at.
+    /// What `reads` looks at. Takes time for what is looked at, not for what is known: a module may have as many groups
+    /// as it reads variables.
     pub(super) fn only(&self, reads: &Reads) -> ModuleFacts {
         ModuleFacts {
-            vars: self.vars.iter().filter(|(name, _)| reads.vars.contains(name)).cloned().collect(),
-            traits: self.traits.iter().filter(|(path, _)| reads.traits.contains(path)).cloned().collect(),
+            vars: among(&self.vars, &reads.vars),
+            traits: among(&self.traits, &reads.traits),
             environment: self.environment.clone().filter(|_| reads.environment),
             roles: if reads.roles { self.roles.clone() } else { Vec::new() },
             modules: if reads.modules { self.modules.clone() } else { Vec::new() },
         }
     }
+}
+
+/// Those of some rows, sorted by name, that have one of these names.
+fn among<T: Clone>(rows: &[(Arc<str>, T)], names: &BTreeSet<Arc<str>>) -> Vec<(Arc<str>, T)> {
+    let row = |name| rows.get(rows.binary_search_by(|(known, _)| known.cmp(name)).ok()?).cloned();
+    names.iter().filter_map(row).collect()
 }
 
 /// Interned [`ModuleFacts`].
@@ -68,6 +77,15 @@ pub struct Specialised {
     pub undecided: Vec<(Place, String)>,
     /// Findings.
     pub found: Vec<Diagnostic>,
+}
+
+/// A module that no other module adds edges to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alone {
+    /// Its bytes, or the limit of the wire form that it exceeds.
+    pub bytes: Result<Encoded, Box<Diagnostic>>,
+    /// Errors of evaluating it.
+    pub errors: Vec<Diagnostic>,
 }
 
 /// The bytes of a module.
@@ -110,51 +128,62 @@ pub struct Instance {
 
 impl Specialised {
     /// The condition of an instance together with the module's.
-    pub fn when(&self, instance: &Instance) -> Option<Expr> {
+    pub fn when<'a>(&'a self, instance: &'a Instance) -> Option<Cow<'a, Expr>> {
         match (&self.gate, &instance.when) {
-            (Some(gate), Some(when)) => Some(Expr::And(Box::new(gate.clone()), Box::new(when.clone()))),
-            (Some(gate), None) => Some(gate.clone()),
-            (None, when) => when.clone(),
+            (Some(gate), Some(when)) => {
+                Some(Cow::Owned(Expr::And(Box::new(gate.clone()), Box::new(when.clone()))))
+            }
+            (Some(one), None) | (None, Some(one)) => Some(Cow::Borrowed(one)),
+            (None, None) => None,
         }
     }
 
-    /// The IR of the module; `extra` are edges that other modules add, by instance.
-    pub fn module(&self, name: &Arc<str>, depends_on: &[Arc<str>], extra: &ExtraEdges) -> ir::Module {
-        let mut number = HashMap::new();
-        for (at, _) in self.instances.iter().enumerate().filter(|(_, i)| !i.dropped) {
-            number.insert(at, number.len() as u32);
-        }
-        let targets = |local: &[usize], others: Option<&BTreeSet<(Arc<str>, Arc<str>)>>| {
-            let mut out: Vec<ir::Target> =
-                local.iter().filter_map(|at| number.get(at)).map(|n| ir::Target::Local(*n)).collect();
-            out.extend(
-                others
-                    .into_iter()
-                    .flatten()
-                    .map(|(m, r)| ir::Target::Other { module: m.clone(), resource: r.clone() }),
-            );
-            out
+    /// The bytes of the module; `extra` are edges that other modules add, by instance.
+    pub fn encode(
+        &self,
+        name: &str,
+        depends_on: &[Arc<str>],
+        extra: &ExtraEdges,
+    ) -> Result<Vec<u8>, WireError> {
+        let mut shipped = 0..;
+        let number = |i: &Arc<Instance>| if i.dropped { None } else { shipped.next() };
+        // an edge to what is dropped is dropped too
+        let numbers: Vec<Option<u32>> = self.instances.iter().map(number).collect();
+        let targets = |local: Option<&Vec<usize>>, others: Option<&FarEnds>| -> Vec<Target> {
+            let local = local.into_iter().flatten().filter_map(|at| *numbers.get(*at)?).map(Target::Local);
+            let other =
+                |(m, r): &(Arc<str>, Arc<str>)| Target::Other { module: m.clone(), resource: r.clone() };
+            local.chain(others.into_iter().flatten().map(other)).collect()
         };
-        let edges = |lists: &[Vec<usize>], at: usize| lists.get(at).cloned().unwrap_or_default();
-        let resources = self
-            .instances
-            .iter()
-            .enumerate()
-            .filter(|(_, i)| !i.dropped)
-            .map(|(at, i)| {
-                let mut attributes: Vec<_> = i.attributes.iter().chain(&i.defaults).cloned().collect();
-                attributes.sort_by(|a, b| a.0.cmp(&b.0));
-                ir::Resource {
-                    name: i.name.clone(),
-                    kind: i.kind.clone(),
-                    when: self.when(i),
-                    attributes,
-                    depends_on: targets(&edges(&self.shape.depends_on, at), extra.depends_on.get(&at)),
-                    notify: targets(&edges(&self.shape.notify, at), extra.notify.get(&at)),
+        let mut out = ModuleEncoder::default();
+        for (at, i) in self.instances.iter().enumerate().filter(|(_, i)| !i.dropped) {
+            let mut attributes: Vec<(&str, &Expr)> =
+                i.attributes.iter().chain(&i.defaults).map(|(name, e)| (&**name, e)).collect();
+            attributes.sort_by_key(|(name, _)| *name);
+            out.resource(&ResourceRef {
+                name: &i.name,
+                kind: &i.kind,
+                when: self.when(i).as_deref(),
+                attributes: &attributes,
+                depends_on: &targets(self.shape.depends_on.get(at), extra.depends_on.get(&at)),
+                notify: &targets(self.shape.notify.get(at), extra.notify.get(&at)),
+            })?;
+        }
+        out.finish(name, depends_on)
+    }
+
+    /// Paths of the secrets in it.
+    fn secrets(&self) -> BTreeSet<Arc<str>> {
+        let mut out = BTreeSet::new();
+        let shipped = self.instances.iter().filter(|i| !i.dropped);
+        for (_, expr) in shipped.flat_map(|i| i.attributes.iter().chain(&i.defaults)) {
+            expr.walk(&mut |e| {
+                if let Expr::Const(value) = e {
+                    secret_paths(value, &mut out);
                 }
-            })
-            .collect();
-        ir::Module { name: name.clone(), depends_on: depends_on.to_vec(), resources }
+            });
+        }
+        out
     }
 }
 
@@ -238,7 +267,8 @@ pub(super) fn composed<'db>(
     out
 }
 
-/// The bytes of a module that no other module adds edges to.
+/// Specialises and encodes a module that no other module adds edges to. What it is made of is not kept: a fleet has many
+/// times more specialised modules than anybody looks into.
 #[salsa::tracked(returns(ref))]
 pub fn encoded<'db>(
     db: &'db dyn Db,
@@ -246,40 +276,34 @@ pub fn encoded<'db>(
     file: SourceFile,
     types: TypesKey<'db>,
     facts: FactsKey<'db>,
-) -> Result<Encoded, Box<Diagnostic>> {
-    let spec = specialised(db, project, file, types, facts);
+) -> Alone {
+    let spec = composed(db, project, file, types, facts, Depth::Full);
     let interface = interface(db, file);
     let name = interface.map(|i| i.name.clone()).unwrap_or_default();
     let depends_on = interface.map(|i| i.depends_on.as_slice()).unwrap_or_default();
-    encode(&spec.module(&name, depends_on, &ExtraEdges::default()), file.path(db))
+    let bytes = encode(&spec, &name, depends_on, &ExtraEdges::default(), file.path(db));
+    let errors = spec.found.into_iter().filter(|d| d.severity == Severity::Error).collect();
+    Alone { bytes, errors }
 }
 
 /// Encodes a module; the limits of the wire form are a finding in its file.
-pub fn encode(module: &ir::Module, file: &Arc<str>) -> Result<Encoded, Box<Diagnostic>> {
-    match ir::wire::encode_module(module) {
-        Ok(bytes) => Ok(Encoded {
-            hash: ir::Hash::of(&bytes),
-            bytes: bytes.into(),
-            secrets: Arc::new(secrets(module)),
-        }),
+pub fn encode(
+    spec: &Specialised,
+    name: &str,
+    depends_on: &[Arc<str>],
+    extra: &ExtraEdges,
+    file: &Arc<str>,
+) -> Result<Encoded, Box<Diagnostic>> {
+    match spec.encode(name, depends_on, extra) {
+        Ok(bytes) => {
+            Ok(Encoded { hash: ir::Hash::of(&bytes), bytes: bytes.into(), secrets: Arc::new(spec.secrets()) })
+        }
         Err(e) => {
-            let message = format!("module `{}` cannot be shipped: {e}", module.name);
+            let message = format!("module `{name}` cannot be shipped: {e}");
             let sink = Sink::new(file.clone());
             Err(Box::new(sink.say(&LIMIT_EXCEEDED, Span::new(0, 0), message).help("split it")))
         }
     }
-}
-
-fn secrets(module: &ir::Module) -> BTreeSet<Arc<str>> {
-    let mut out = BTreeSet::new();
-    for (_, expr) in module.resources.iter().flat_map(|r| &r.attributes) {
-        expr.walk(&mut |e| {
-            if let Expr::Const(value) = e {
-                secret_paths(value, &mut out);
-            }
-        });
-    }
-    out
 }
 
 fn secret_paths(value: &Value, out: &mut BTreeSet<Arc<str>>) {

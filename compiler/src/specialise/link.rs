@@ -1,29 +1,26 @@
-//! A class with facts: its modules specialised, linked with each other, ordered, hashed.
+//! Linking: the modules of a class with each other. References across modules, run order.
+
+mod targets;
 
 use super::edges::Target;
-use super::instances::{Encoded, ExtraEdges, FactsKey, ModuleFacts, encode, encoded, specialised};
+use super::instances::ExtraEdges;
 use super::order::{drawn, order, steps};
 use super::outline::{Outline, ResourceOutline, outline};
+use super::parts::{Part, PartsKey, parts};
 use super::shape::{External, useless_notify};
-use super::typed::{Depth, EdgeKind, TypedResource, TypesKey, are_few, needs, typed};
+use super::typed::{EdgeKind, TypedResource, needs, typed};
 use crate::db::{Db, Project, SourceFile};
 use crate::diagnostic::codes::{
-    AMBIGUOUS_REFERENCE, DEPENDENCY_CYCLE, DUPLICATE_TARGET, LIMIT_EXCEEDED, NEVER_TRUE, UNKNOWN_RESOURCE,
-    UNQUALIFIED_REFERENCE,
+    AMBIGUOUS_REFERENCE, DEPENDENCY_CYCLE, NEVER_TRUE, UNKNOWN_RESOURCE, UNQUALIFIED_REFERENCE,
 };
 use crate::diagnostic::nearest::{listed, suggest};
-use crate::diagnostic::{Diagnostic, Place, Severity};
-use crate::expr::{VarType, VarTypes, truth};
+use crate::diagnostic::{Diagnostic, Place};
 use crate::resolve::class::{Class, resolved_class};
 use crate::resolve::index::index;
-use crate::resolve::interface::{Reads, interface, module, reads};
-use crate::resolve::vars::{TraitFacts, VarValue, Variables, all_variables, class_vars};
-use crate::schema::schema;
+use crate::resolve::interface::module;
+use crate::resolve::vars::{TraitFacts, class_vars};
 use grammar::Span;
-use ir::{Expr, Hash, Root, Value};
 use rustc_hash::FxHashMap;
-use std::borrow::Cow;
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -49,162 +46,50 @@ pub struct LinkedModule {
     pub name: Arc<str>,
     /// Its file.
     pub file: SourceFile,
+    /// Its place in the list of modules.
+    pub part: usize,
     /// Edges that other modules add, by instance; mostly none.
     pub extra: ExtraEdges,
 }
 
-/// The bytes of a linked class.
+/// Modules linked with each other, whichever class has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Assembled {
-    /// Modules of the variant, in run order.
-    pub modules: Vec<(Arc<str>, Encoded)>,
-    /// Hash of the merged variables.
-    pub vars_hash: Hash,
-    /// Root over variables and modules.
-    pub merkle_root: Hash,
-    /// Errors of evaluating all of it, and limits that are exceeded.
-    pub found: Vec<Diagnostic>,
-}
-
-/// A module of a class under the facts that a check looks at.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, salsa::SalsaValue)]
-pub struct Part<'db> {
-    /// Its name.
-    pub name: Arc<str>,
-    /// Its file.
-    pub file: SourceFile,
-    /// Types of its variables.
-    pub types: TypesKey<'db>,
-    /// What `depth` looks at.
-    pub facts: FactsKey<'db>,
-    /// How much of it is evaluated to check it: all, when a variable is large.
-    pub depth: Depth,
-    /// Variables it reads that are not decided yet.
-    pub open: Vec<Arc<str>>,
-}
-
-/// The variables that a module reads, of one class.
-struct Selected {
-    types: VarTypes,
-    values: Vec<(Arc<str>, Option<Arc<Value>>)>,
-}
-
-fn selected(db: &dyn Db, project: Project, file: SourceFile, vars: &Variables, reads: &Reads) -> Selected {
-    let mut types = VarTypes::new();
-    let mut values = Vec::with_capacity(reads.vars.len());
-    for name in &reads.vars {
-        match vars.by_name.get(name).filter(|v| v.value != VarValue::Unset) {
-            Some(v) => {
-                types.insert(name.clone(), VarType::Set(v.ty.clone()));
-                values.push((
-                    name.clone(),
-                    match &v.value {
-                        VarValue::Set(value) => Some(value.clone()),
-                        _ => None,
-                    },
-                ));
-            }
-            None => {
-                // a parameter that nothing sets is reported at the entry; nothing follows from it
-                let own = interface(db, file).and_then(|i| i.variables.iter().find(|d| d.name == *name));
-                if let Some(own) = own.filter(|d| d.parameter) {
-                    types.insert(name.clone(), VarType::Set(own.ty.clone()));
-                    values.push((name.clone(), None));
-                } else if let Some(ty) = all_variables(db, project).get(name) {
-                    types.insert(name.clone(), VarType::Elsewhere(ty.clone()));
-                }
-            }
-        }
-    }
-    // a misspelt name is compared with every known one; only then does a module depend on all of them
-    if reads.vars.iter().any(|name| !types.contains_key(name)) {
-        for (name, v) in &vars.by_name {
-            types.entry(name.clone()).or_insert_with(|| VarType::Set(v.ty.clone()));
-        }
-    }
-    Selected { types, values }
-}
-
-/// The keys under which a module of a class is typed and specialised.
-pub fn keys<'db>(
-    db: &'db dyn Db,
-    project: Project,
-    class: Class<'db>,
-    traits: TraitFacts<'db>,
-    file: SourceFile,
-) -> (TypesKey<'db>, FactsKey<'db>) {
-    let resolved = resolved_class(db, project, class);
-    let vars = class_vars(db, project, class, traits);
-    let reads = reads(db, project, file);
-    let selected = selected(db, project, file, vars, reads);
-    let types = TypesKey::new(db, selected.types);
-    let footprint = &needs(db, project, file, types).footprint;
-    let facts = ModuleFacts {
-        vars: selected.values,
-        traits: traits.values(db).iter().filter(|(path, _)| footprint.contains(path)).cloned().collect(),
-        environment: resolved.environment.clone().filter(|_| reads.environment),
-        roles: if reads.roles { resolved.roles.clone() } else { Vec::new() },
-        modules: if reads.modules { resolved.modules.clone() } else { Vec::new() },
-    };
-    (types, FactsKey::new(db, facts))
-}
-
-/// The modules of a class, in list order.
-#[salsa::tracked(returns(ref))]
-pub fn parts<'db>(
-    db: &'db dyn Db,
-    project: Project,
-    class: Class<'db>,
-    traits: TraitFacts<'db>,
-) -> Vec<Part<'db>> {
-    let resolved = resolved_class(db, project, class);
-    let vars = class_vars(db, project, class, traits);
-    let index = index(db, project);
-    let few_roles = are_few(&resolved.roles);
-    let mut out = Vec::with_capacity(resolved.modules.len());
-    for name in &resolved.modules {
-        let Some(file) = index.modules.get(name).copied() else { continue };
-        let reads = reads(db, project, file);
-        let Selected { types, values } = selected(db, project, file, vars, reads);
-        let types = TypesKey::new(db, types);
-        let needs = needs(db, project, file, types);
-        let open = values.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| name.clone()).collect();
-        let small = |name: &Arc<str>| vars.by_name.get(name).is_none_or(|v| v.small);
-        let bounded = few_roles && needs.small.iter().all(small);
-        let depth = if bounded { Depth::Outline } else { Depth::Full };
-        let looked_at = |(path, _): &&(Arc<str>, Value)| match depth {
-            Depth::Outline => needs.outline.traits.contains(path),
-            Depth::Full => needs.footprint.contains(path),
-        };
-        let (environment, roles, modules) = match depth {
-            Depth::Outline => (needs.outline.environment, needs.outline.roles, needs.outline.modules),
-            Depth::Full => (reads.environment, reads.roles, reads.modules),
-        };
-        let facts = ModuleFacts {
-            vars: match depth {
-                Depth::Outline => {
-                    values.into_iter().filter(|(name, _)| needs.outline.vars.contains(name)).collect()
-                }
-                Depth::Full => values,
-            },
-            traits: traits.values(db).iter().filter(looked_at).cloned().collect(),
-            environment: resolved.environment.clone().filter(|_| environment),
-            roles: if roles { resolved.roles.clone() } else { Vec::new() },
-            modules: if modules { resolved.modules.clone() } else { Vec::new() },
-        };
-        let facts = FactsKey::new(db, facts);
-        out.push(Part { name: name.clone(), file, types, facts, depth, open });
-    }
-    out
+pub struct Links {
+    /// As of [`Linked`].
+    modules: Vec<LinkedModule>,
+    /// As of [`Linked`].
+    gated: Vec<Arc<str>>,
+    /// Shared traits that the modules look at.
+    footprint: BTreeSet<Arc<str>>,
+    /// As of [`Linked`]; without a place: of the entry.
+    undecided: Vec<(Option<Place>, String)>,
+    /// As of [`Linked`].
+    found: Vec<Diagnostic>,
 }
 
 /// Links a class.
 #[salsa::tracked(returns(ref))]
 pub fn linked<'db>(db: &'db dyn Db, project: Project, class: Class<'db>, traits: TraitFacts<'db>) -> Linked {
-    let resolved = resolved_class(db, project, class);
-    let vars = class_vars(db, project, class, traits);
-    let mut out = Linked { footprint: vars.footprint.clone(), ..Linked::default() };
-    let parts = parts(db, project, class, traits);
+    let links = links(db, project, parts(db, project, class, traits));
+    let of_vars = &class_vars(db, project, class, traits).footprint;
+    let entry = &resolved_class(db, project, class).place;
+    let place = |(place, what): &(Option<Place>, String)| {
+        (place.clone().unwrap_or_else(|| entry.clone()), what.clone())
+    };
+    Linked {
+        modules: links.modules.clone(),
+        gated: links.gated.clone(),
+        footprint: links.footprint.union(of_vars).cloned().collect(),
+        undecided: links.undecided.iter().map(place).collect(),
+        found: links.found.clone(),
+    }
+}
+
+/// Links modules.
+#[salsa::tracked(returns(ref))]
+fn links<'db>(db: &'db dyn Db, project: Project, parts: PartsKey<'db>) -> Links {
+    let mut out = Links::default();
+    let parts = parts.parts(db);
     let mut outlines = Vec::with_capacity(parts.len());
     for part in parts {
         db.unwind_if_revision_cancelled();
@@ -215,10 +100,10 @@ pub fn linked<'db>(db: &'db dyn Db, project: Project, class: Class<'db>, traits:
         }
         let outline = outline(db, project, part.file, part.types, part.facts, part.depth);
         if !outline.gated {
-            out.undecided.extend(outline.undecided.iter().cloned());
+            let undecided = outline.undecided.iter().cloned();
+            out.undecided.extend(undecided.map(|(place, what)| (Some(place), what)));
             // nothing of a variable may be left for the agent, which knows none
-            let open = part.open.iter().map(|name| (resolved.place.clone(), format!("variable `{name}`")));
-            out.undecided.extend(open);
+            out.undecided.extend(part.open.iter().map(|name| (None, format!("variable `{name}`"))));
         }
         outlines.push(Outlined { part, outline });
     }
@@ -239,57 +124,6 @@ pub fn linked<'db>(db: &'db dyn Db, project: Project, class: Class<'db>, traits:
     linking.untold();
     linking.run_order();
     linking.out
-}
-
-/// The hash of the merged variables; too many of them are a finding at the entry.
-pub fn vars_hash<'db>(
-    db: &'db dyn Db,
-    project: Project,
-    class: Class<'db>,
-    traits: TraitFacts<'db>,
-) -> Result<Hash, Box<Diagnostic>> {
-    let known: BTreeMap<Arc<str>, Value> =
-        class_vars(db, project, class, traits).known().map(|(n, v)| (n.clone(), v.clone())).collect();
-    ir::wire::hash_value(&Value::Map(known)).map_err(|e| {
-        let place = resolved_class(db, project, class).place.clone();
-        let message = format!("the variables are too large: {e}");
-        Box::new(Diagnostic::new(&LIMIT_EXCEEDED, place, message).label("of this entry"))
-    })
-}
-
-/// Encodes and hashes a linked class.
-#[salsa::tracked(returns(ref))]
-pub fn assembled<'db>(
-    db: &'db dyn Db,
-    project: Project,
-    class: Class<'db>,
-    traits: TraitFacts<'db>,
-) -> Assembled {
-    let linked = linked(db, project, class, traits);
-    let mut out = Assembled::default();
-    for module in &linked.modules {
-        let (types, facts) = keys(db, project, class, traits, module.file);
-        let spec = specialised(db, project, module.file, types, facts);
-        out.found.extend(spec.found.iter().filter(|d| d.severity == Severity::Error).cloned());
-        let bytes = if module.extra == ExtraEdges::default() {
-            encoded(db, project, module.file, types, facts).clone()
-        } else {
-            let depends_on = interface(db, module.file).map(|i| i.depends_on.as_slice()).unwrap_or_default();
-            encode(&spec.module(&module.name, depends_on, &module.extra), module.file.path(db))
-        };
-        match bytes {
-            Ok(bytes) => out.modules.push((module.name.clone(), bytes)),
-            Err(finding) => out.found.push(*finding),
-        }
-    }
-    match vars_hash(db, project, class, traits) {
-        Ok(hash) => out.vars_hash = hash,
-        Err(finding) => out.found.push(*finding),
-    }
-    let mut rows: Vec<(&str, Hash)> = out.modules.iter().map(|(name, e)| (&**name, e.hash)).collect();
-    rows.sort_unstable();
-    out.merkle_root = ir::merkle::bundle_root(out.vars_hash, rows);
-    out
 }
 
 struct Outlined<'db> {
@@ -314,7 +148,7 @@ struct Linking<'a, 'db> {
     broken: &'db BTreeSet<Arc<str>>,
     parts: &'a [Outlined<'db>],
     by_name: FxHashMap<&'db str, usize>,
-    out: Linked,
+    out: Links,
     /// By part.
     extra: BTreeMap<usize, ExtraEdges>,
     /// (first, then) by part.
@@ -512,86 +346,6 @@ impl<'db> Linking<'_, 'db> {
         list.entry(at).or_default().insert(other);
     }
 
-    /// Two resources of a unique type with one key on one envoy.
-    fn unique_targets(&mut self) {
-        let count = self.parts.iter().map(|p| p.outline.unique.len()).sum();
-        let types = &schema().types;
-        let mut seen: FxHashMap<(&str, Cow<'_, str>), (usize, usize)> = FxHashMap::default();
-        // where several may be there, each under its own condition
-        let mut more: FxHashMap<(usize, usize), Vec<(usize, usize)>> = FxHashMap::default();
-        seen.reserve(count);
-        for (part, p) in self.parts.iter().enumerate().filter(|(_, p)| !p.outline.gated) {
-            for at in p.outline.unique.iter().copied() {
-                let Some(i) = p.outline.resources.get(at) else { continue };
-                let (Some(key), Some(kind)) = (&i.key, types.get(&i.kind)) else { continue };
-                let key = kind.canonical(key);
-                let leader = match seen.entry((&kind.domain, key.clone())) {
-                    Entry::Vacant(free) => {
-                        free.insert((part, at));
-                        continue;
-                    }
-                    Entry::Occupied(taken) => *taken.get(),
-                };
-                let others = more.entry(leader).or_insert_with(|| vec![leader]);
-                // one that is surely there is an error, so it is looked for first
-                let firm = others.iter().copied().find(|other| !self.conditional(*other));
-                let clash = firm
-                    .into_iter()
-                    .chain(others.iter().copied())
-                    .find(|other| self.clash((part, at), *other));
-                others.push((part, at));
-                let Some((other_part, other)) = clash else { continue };
-                let Some(first) = self.resources(other_part).get(other) else { continue };
-                let message = match first.kind == i.kind {
-                    true => format!("two resources manage the {} `{key}` of one envoy", i.kind),
-                    false => format!("a {} and a {} manage `{key}` of one envoy", first.kind, i.kind),
-                };
-                let mut finding =
-                    Diagnostic::new(&DUPLICATE_TARGET, self.place_of_resource(part, i), message)
-                        .label(format!("`{}.{}`", p.part.name, i.name))
-                        .also(
-                            self.place_of_resource(other_part, first),
-                            format!("`{}.{}`", self.name(other_part), first.name),
-                        )
-                        .help("keep one of them, or give them conditions that exclude each other");
-                if i.conditional || first.conditional {
-                    finding.severity = Severity::Warning;
-                }
-                self.out.found.push(finding);
-            }
-        }
-    }
-
-    fn conditional(&self, at: (usize, usize)) -> bool {
-        self.resources(at.0).get(at.1).is_some_and(|r| r.conditional)
-    }
-
-    /// Whether two resources with one key may both be there.
-    fn clash(&self, this: (usize, usize), other: (usize, usize)) -> bool {
-        let outlined = |at: (usize, usize)| self.resources(at.0).get(at.1);
-        let (Some(i), Some(first)) = (outlined(this), outlined(other)) else { return false };
-        // two of one name are reported as such
-        if this.0 == other.0 && first.name == i.name {
-            return false;
-        }
-        let (typed_i, typed_first) = (self.typed(this.0, i.number), self.typed(other.0, first.number));
-        // what is taken away may make room for something of another type
-        if i.kind != first.kind && [typed_i, typed_first].into_iter().flatten().any(TypedResource::is_absent)
-        {
-            return false;
-        }
-        match (typed_i.and_then(|r| r.when.as_ref()), typed_first.and_then(|r| r.when.as_ref())) {
-            (Some(ours), Some(theirs)) => {
-                let mut of_item = false;
-                let mut look = |e: &Expr| of_item |= matches!(e, Expr::Path(Root::Item, _));
-                ours.expr.walk(&mut look);
-                theirs.expr.walk(&mut look);
-                of_item || !truth::exclude(&ours.expr, &theirs.expr)
-            }
-            _ => true,
-        }
-    }
-
     /// `when: changed` on a resource that nothing notifies.
     fn untold(&mut self) {
         if self.parts.iter().all(|p| p.outline.untold.is_empty()) {
@@ -662,7 +416,7 @@ impl<'db> Linking<'_, 'db> {
                 continue;
             }
             let extra = self.extra.remove(&at).unwrap_or_default();
-            self.out.modules.push(LinkedModule { name: part.name.clone(), file: part.file, extra });
+            self.out.modules.push(LinkedModule { name: part.name.clone(), file: part.file, part: at, extra });
         }
     }
 

@@ -50,7 +50,7 @@ impl State {
             };
             let all = specialised.instances.iter().enumerate();
             for (at, instance) in all.filter(|(_, i)| !i.dropped) {
-                let when = match &specialised.when(instance) {
+                let when = match specialised.when(instance).as_deref() {
                     None => None,
                     Some(expr) => match folded(expr, &facts, &mut budget) {
                         Expr::Const(Value::Bool(false)) => continue,

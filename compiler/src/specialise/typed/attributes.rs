@@ -10,7 +10,7 @@ use crate::diagnostic::codes::{
 use crate::diagnostic::nearest::{listed, nearest, suggest};
 use crate::expr::attribute::{self, Shape};
 use crate::expr::{Lowered, Spans, template};
-use crate::resolve::index::index;
+use crate::resolve::index::templates;
 use crate::schema::{ResourceType, Stage};
 use crate::syntax::module::RESOURCE_KEYS;
 use crate::syntax::{AttributeAst, Name, ResourceAst, SynKind};
@@ -120,7 +120,7 @@ impl Typing<'_> {
             return None;
         };
         let path = text.scalar.text.as_str();
-        let templates = &index(self.db, self.project).templates;
+        let templates = templates(self.db, self.project);
         let Some(file) = templates.get(path) else {
             if text.template.is_some() {
                 let finding = self

@@ -3,7 +3,9 @@
 use super::{NameForm, TypedAttribute, TypedResource};
 use crate::resolve::vars::shared_traits;
 use ir::{Builtin, Expr, Root};
+use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 /// How much of a module is evaluated.
@@ -32,7 +34,7 @@ pub struct Group {
 }
 
 /// What expressions look at.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Reads {
     /// First names of variables.
     pub vars: BTreeSet<Arc<str>>,
@@ -91,11 +93,18 @@ impl Reads {
 /// Groups resources by what they look at.
 pub(super) fn groups(resources: &[TypedResource], depth: Depth) -> Vec<Group> {
     let mut out: Vec<Group> = Vec::new();
+    let mut numbers: FxHashMap<Reads, usize> = FxHashMap::default();
     for (number, resource) in resources.iter().enumerate() {
-        let reads = Reads::of(resource, depth);
-        match out.iter_mut().find(|g| g.reads == reads) {
-            Some(group) => group.resources.push(number),
-            None => out.push(Group { reads, resources: vec![number] }),
+        match numbers.entry(Reads::of(resource, depth)) {
+            Entry::Occupied(known) => {
+                if let Some(group) = out.get_mut(*known.get()) {
+                    group.resources.push(number);
+                }
+            }
+            Entry::Vacant(new) => {
+                out.push(Group { reads: new.key().clone(), resources: vec![number] });
+                new.insert(out.len() - 1);
+            }
         }
     }
     out
