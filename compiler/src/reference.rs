@@ -74,6 +74,10 @@ pub fn library() -> String {
             let guards = ticked(ty.guards.iter().map(|a| &**a));
             _ = writeln!(out, "\nGive one of {guards}, or `when: changed`.");
         }
+        for (attribute, values) in &ty.triggered {
+            let values = ticked(values.iter().map(|v| &**v));
+            _ = writeln!(out, "\nWith {values} as `{attribute}`, give `when: changed`.");
+        }
     }
     out.push_str("\n## Traits\n\n`shared` traits are known when the server makes the program of a host, `host` traits to \
                   the agent only.\n\n| trait | type | known | |\n| --- | --- | --- | --- |\n");

@@ -42,6 +42,8 @@ pub struct ResourceType {
     pub requires: Vec<(Arc<str>, Arc<str>)>,
     /// Attributes of which one makes it idempotent; empty when it always is.
     pub guards: Vec<Arc<str>>,
+    /// Values of an attribute with which it does something in every run.
+    pub triggered: Vec<(Arc<str>, Vec<Arc<str>>)>,
 }
 
 /// An attribute of a resource type.
@@ -250,6 +252,11 @@ fn read_type(root: &Node) -> Option<ResourceType> {
         .iter()
         .map(|pair| Some((pair.get("when")?.as_str()?.into(), pair.get("needs")?.as_str()?.into())))
         .collect::<Option<_>>()?;
+    let triggered = root.get("triggered").and_then(Node::as_map).unwrap_or_default();
+    let triggered = triggered.iter().map(|e| {
+        let values = e.value.as_seq()?.iter().map(|v| v.as_str().map(Arc::from));
+        Some((Arc::from(e.key.text.as_str()), values.collect::<Option<_>>()?))
+    });
     Some(ResourceType {
         name: Arc::from(root.get("type")?.as_str()?),
         doc: text(root, "doc")?,
@@ -261,6 +268,7 @@ fn read_type(root: &Node) -> Option<ResourceType> {
         exclusive,
         requires,
         guards: list(root, "guards"),
+        triggered: triggered.collect::<Option<_>>()?,
     })
 }
 

@@ -1,7 +1,7 @@
 //! Modules and resources in order: `when`, probe, apply, probe again.
 
 use crate::facts::HostFacts;
-use crate::observe::{Outcome, ResourceReport, RunObserver, Totals};
+use crate::observe::{BLOCKED, Outcome, ResourceReport, RunObserver, Totals, WOULD_CHANGE};
 use crate::resource::{Context, Desired, Managed, ResourceError, executor};
 use crate::store::StoreError;
 use crate::text::{bounded, printable, printable_lines};
@@ -169,7 +169,7 @@ impl Run<'_> {
         if let Some(failed) = dependencies.into_iter().find(|d| self.blocked.contains(d)) {
             // A trigger that was earned stays: it was not served.
             self.blocked.insert(id.to_owned());
-            return End::plain(Outcome::Skipped, format!("dependency {} failed", printable(&failed)));
+            return End::plain(Outcome::Skipped, format!("{BLOCKED}{} failed", printable(&failed)));
         }
         let triggered = self.due.contains(id);
         self.facts.changed.set(triggered);
@@ -223,6 +223,11 @@ impl Run<'_> {
         let probe = executor.probe(self.context, desired).map_err(words("check"))?;
         if probe.is_clean() {
             return Ok(End::plain(Outcome::Ok, ""));
+        }
+        if executor.acts_on_machine() && !self.context.root.is_host() {
+            let action =
+                format!("{WOULD_CHANGE}{} (a sandbox leaves the machine alone)", printable(&probe.action()));
+            return Ok(End::plain(Outcome::Skipped, action));
         }
         let mut end = End::plain(Outcome::Changed, printable(&probe.action()));
         end.lines = probe.diff.as_ref().map(|d| (d.added, d.removed)).filter(|lines| *lines != (0, 0));

@@ -52,6 +52,23 @@ pub struct ResourceReport {
     pub duration: Duration,
 }
 
+/// How the action of a resource begins that was skipped because of another one.
+pub(crate) const BLOCKED: &str = "dependency ";
+/// How the action of a resource begins that a sandbox leaves alone.
+pub(crate) const WOULD_CHANGE: &str = "would change: ";
+
+impl ResourceReport {
+    /// Skipped because one that it depends on failed.
+    pub fn is_blocked(&self) -> bool {
+        self.outcome == Outcome::Skipped && self.action.starts_with(BLOCKED)
+    }
+
+    /// Skipped because it is about the machine and this is a sandbox; the action says what a host would get.
+    pub fn would_change(&self) -> bool {
+        self.outcome == Outcome::Skipped && self.action.starts_with(WOULD_CHANGE)
+    }
+}
+
 /// Told of each resource as it happens.
 pub trait RunObserver {
     /// A resource has its outcome.

@@ -72,4 +72,3 @@ fn identity(chain_pem: &str, key_pem: &str) -> Result<Identity, TlsError> {
         .map_err(|e| TlsError::Pem("the server's key", e))?;
     Ok((chain, key))
 }
-

@@ -83,6 +83,7 @@ codes! {
     DEPENDENT_ATTRIBUTE = "dependent-attribute", Error, "an attribute that needs another one";
     NULL_ATTRIBUTE = "null-attribute", Error, "an attribute without a value";
     UNGUARDED_EXEC = "unguarded-exec", Warning, "a command that runs at every check";
+    UNTRIGGERED_RESTART = "untriggered-restart", Warning, "a service that is restarted or reloaded at every check";
     NEVER_TRUE = "never-true", Warning, "a condition that cannot become true";
     USELESS_NOTIFY = "useless-notify", Warning, "a resource is told of changes, but does not ask for them";
     CONSTANT_CONDITION = "constant-condition", Warning, "a condition that does not depend on anything";

@@ -202,29 +202,40 @@ impl Templates<'_> {
         let secret = element.holds_secret();
         let known = self.locals.len();
         let value = self.slot();
-        let mut key = None;
+        let (mut key, mut copy) = (None, None);
         if let Some(declare) = &branch.pipeline.declare {
             if declare.assign {
                 self.range_assigns(branch);
             }
-            let mut bind = |name: &Ident, slot: Slot, ty: Type| {
-                self.locals.push(Local { name: name.text.clone(), slot, secret: ty.holds_secret(), ty });
+            let (k, v) = match &declare.names[..] {
+                [v] => (None, Some(v)),
+                [k, v] => (Some(k), Some(v)),
+                _ => (None, None),
             };
-            match &declare.names[..] {
-                [v] => bind(v, value, element.clone()),
-                [k, v] => {
-                    let slot = self.next;
-                    key = Some(slot);
-                    bind(k, slot, key_type);
-                    bind(v, value, element.clone());
-                    self.next += 1;
-                }
-                _ => {}
+            if let Some(name) = k {
+                let slot = self.slot();
+                key = Some(slot);
+                self.element(name, slot, key_type);
+            }
+            if let Some(name) = v {
+                // the dot stays what it is when its variable is given another value
+                let slot = if assigns(&branch.body, &name.text) {
+                    let slot = self.slot();
+                    copy = Some((slot, self.at(name.span)));
+                    slot
+                } else {
+                    value
+                };
+                self.element(name, slot, element.clone());
             }
         }
         let outer = std::mem::replace(&mut self.dot, Dot::Local(value, element, secret));
-        let (body, mut children) = self.repeated(&branch.body);
+        let (mut body, mut children) = self.repeated(&branch.body);
         self.dot = outer;
+        if let Some((slot, span)) = copy {
+            body.insert(0, Piece::Let(slot, Expr::Local(value)));
+            children.insert(0, Spans { span, children: vec![Spans::leaf(span)] });
+        }
         let (mut otherwise, mut others) = (Vec::new(), Vec::new());
         if branch.otherwise.is_some() {
             // behind `else` the variables hold what was found empty
@@ -243,6 +254,11 @@ impl Templates<'_> {
         children.extend(others);
         let spans = Spans { span: self.at(branch.span), children };
         (Piece::Range { list: list.expr, key, value, body, otherwise }, spans)
+    }
+
+    /// A variable of a `range`.
+    fn element(&mut self, name: &Ident, slot: Slot, ty: Type) {
+        self.locals.push(Local { name: name.text.clone(), slot, secret: ty.holds_secret(), ty });
     }
 
     /// Some versions of Go set the variable to the elements, others do not.
@@ -478,4 +494,19 @@ fn with_fields(expr: Expr, spans: Spans, fields: &[Ident], at: Span, ty: Type) -
 fn names_default(command: &Command) -> bool {
     matches!(command.operands.first().map(|o| &o.kind),
         Some(OperandKind::Function(name)) if name.text == Builtin::Default.name())
+}
+
+/// Whether a variable of this name is assigned anywhere in here.
+fn assigns(pieces: &[Written], name: &str) -> bool {
+    let sets = |pipeline: &Pipeline| {
+        pipeline.declare.as_ref().is_some_and(|d| d.assign && d.names.iter().any(|n| n.text == name))
+    };
+    pieces.iter().any(|piece| match piece {
+        Written::Action(pipeline) => sets(pipeline),
+        Written::If(branch) | Written::Range(branch) | Written::With(branch) => {
+            let otherwise = branch.otherwise.as_deref().unwrap_or_default();
+            sets(&branch.pipeline) || assigns(&branch.body, name) || assigns(otherwise, name)
+        }
+        Written::Text { .. } | Written::Break(_) | Written::Continue(_) | Written::Error(_) => false,
+    })
 }

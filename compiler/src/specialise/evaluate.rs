@@ -231,10 +231,37 @@ impl Work {
 
     /// Remembers what names the instances of a resource may have.
     fn templated(&mut self, r: &TypedResource) {
-        self.templated.push(pattern(r));
+        let pattern = pattern(r);
+        // Once for all items of a foreach.
+        if self.templated.last() != Some(&pattern) {
+            self.templated.push(pattern);
+        }
     }
 
     fn instance(&mut self, r: &TypedResource) {
+        let (when, dropped) = match &r.when {
+            None => (None, false),
+            Some(w) => match self.eval(w) {
+                Some(Outcome::Known(Value::Bool(false))) => (None, true),
+                Some(Outcome::Residual(e)) => (Some(e), false),
+                _ => (None, false),
+            },
+        };
+        let (found, undecided) = (self.sink.found.len(), self.out.undecided.len());
+        let made = self.made(r, when, dropped);
+        if dropped {
+            // What is on no envoy of the class can fail on none.
+            self.sink.found.truncate(found);
+            self.out.undecided.truncate(undecided);
+        }
+        // One that was reported may be the one that is looked for.
+        if !made {
+            self.templated(r);
+        }
+    }
+
+    /// Whether there is such an instance.
+    fn made(&mut self, r: &TypedResource, when: Option<Expr>, dropped: bool) -> bool {
         let mut chosen: &[TypedAttribute] = &[];
         if let Some(case) = &r.case {
             match self.eval(case) {
@@ -255,26 +282,17 @@ impl Work {
                                 .label("not covered")
                                 .help("add the branch, or a `default:`");
                             self.sink.push(finding);
-                            return;
+                            return false;
                         }
                     }
                 }
                 Some(Outcome::Residual(_)) => {
                     self.undecided(case.spans.span, "the value of a `case:`");
-                    self.templated(r);
-                    return;
+                    return false;
                 }
-                None => return,
+                None => return false,
             }
         }
-        let (when, dropped) = match &r.when {
-            None => (None, false),
-            Some(w) => match self.eval(w) {
-                Some(Outcome::Known(Value::Bool(false))) => (None, true),
-                Some(Outcome::Residual(e)) => (Some(e), false),
-                _ => (None, false),
-            },
-        };
         let mut attributes: BTreeMap<Arc<str>, Expr> = BTreeMap::new();
         let depth = self.depth;
         for a in r.attributes.iter().chain(chosen).filter(|a| depth.looks_at(a)) {
@@ -286,7 +304,7 @@ impl Work {
             Expr::Const(Value::Str(s)) => Some(s.clone()),
             _ => None,
         });
-        let Some(name) = self.name(r, chosen, key.as_ref()) else { return };
+        let Some(name) = self.name(r, chosen, key.as_ref()) else { return false };
         let written: Vec<_> = attributes.into_iter().collect();
         let mut waits = false;
         if let Some(expr) = &when {
@@ -309,6 +327,7 @@ impl Work {
             waits,
         };
         self.out.instances.push((self.number, Arc::new(instance)));
+        true
     }
 
     fn name(

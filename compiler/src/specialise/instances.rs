@@ -243,9 +243,12 @@ pub(super) fn composed<'db>(
         names.push(Arc::clone(&part.names));
         out.templated.extend(part.names.templated.iter().cloned());
         out.listed.extend(part.names.listed.iter().cloned());
-        out.undecided.extend(part.undecided.iter().cloned());
-        out.found.extend(part.found.iter().cloned());
-        spent = spent.and(part.spent);
+        // What no envoy of the class gets can fail on none; its names and edges are looked at all the same.
+        if !out.gated {
+            out.undecided.extend(part.undecided.iter().cloned());
+            out.found.extend(part.found.iter().cloned());
+            spent = spent.and(part.spent);
+        }
     }
     // however the resources are grouped, together they spend the same
     if let Some(limit) = spent.exceeds() {

@@ -355,7 +355,7 @@ impl<'db> Linking<'_, 'db> {
             self.extra.values().flat_map(|e| e.notify.values()).flatten().cloned().collect();
         for (part, p) in self.parts.iter().enumerate().filter(|(_, p)| !p.outline.gated) {
             for i in p.outline.untold.iter().filter_map(|at| p.outline.resources.get(*at)) {
-                if extra.contains(&(p.part.name.clone(), i.name.clone())) {
+                if extra.contains(&(p.part.name.clone(), i.name.clone())) || self.is_wired(part, i) {
                     continue;
                 }
                 let when = self.typed(part, i.number).and_then(|r| r.when.as_ref());
@@ -369,6 +369,31 @@ impl<'db> Linking<'_, 'db> {
                 self.out.found.push(finding);
             }
         }
+    }
+
+    /// Whether the policy says that something notifies a resource, though for this class a condition is false or the
+    /// list of a `foreach` is empty: what serves several classes need not do everything in each of them.
+    fn is_wired(&self, part: usize, told: &ResourceOutline) -> bool {
+        let all = |part: usize| {
+            let part = self.parts[part].part;
+            let typed = typed(self.db, self.project, part.file, part.types).as_ref();
+            typed.map(|t| t.resources.as_slice()).unwrap_or_default()
+        };
+        let subscribes = |r: &TypedResource| r.edges.iter().any(|e| e.kind == EdgeKind::Subscribes);
+        if self.typed(part, told.number).is_some_and(subscribes) {
+            return true;
+        }
+        (0..self.parts.len()).any(|from| {
+            let notifies = all(from).iter().flat_map(|r| &r.edges).filter(|e| e.kind == EdgeKind::Notify);
+            notifies.map(|e| &*e.to.text).any(|text| {
+                let (module, resource) = match text.split_once('.') {
+                    Some((module, resource)) if self.by_name.contains_key(module) => (Some(module), resource),
+                    _ => (None, text),
+                };
+                module.is_none_or(|module| *module == **self.name(part))
+                    && Target::new(resource).means(&told.name)
+            })
+        })
     }
 
     fn run_order(&mut self) {

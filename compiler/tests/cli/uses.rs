@@ -36,9 +36,7 @@ fn a_variable_is_declared_set_and_read_in_templates_and_conditions_too() {
     ] {
         assert!(all.contains(&expected.to_owned()), "{expected}: {all:#?}");
     }
-    assert!(
-        uses("manage_services", "variable").contains(&"read modules/nginx.vgo:82 nginx.reload".to_owned())
-    );
+    assert!(uses("touch_machine", "variable").contains(&"read modules/sysctl.vgo:25 sysctl.load".to_owned()));
     assert!(uses("users", "variable").iter().any(|u| u.starts_with("read modules/dotfiles.vgo:")), "foreach");
 }
 

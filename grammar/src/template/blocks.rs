@@ -152,6 +152,19 @@ impl<'s> Builder<'s> {
             }
             return self.push(Piece::Error(span));
         }
+        let nearest = self.stack.iter().rev().find(|block| block.kind == Kind::Range);
+        if word == "break" && nearest.is_some_and(|block| block.otherwise.is_some()) {
+            self.sink.push(
+                SyntaxError::new(
+                    "template-unsupported",
+                    span,
+                    "`break` cannot stand in the `else` of a `range`",
+                    "Go leaves only the `else` here, not the `range` around it",
+                )
+                .help("ask with an `if` in front of the inner `range` whether there is anything, and `break` there"),
+            );
+            return self.push(Piece::Error(span));
+        }
         self.push(if word == "break" { Piece::Break(span) } else { Piece::Continue(span) });
     }
 

@@ -195,13 +195,19 @@ fn unknown(written: &str, span: Span, sink: &mut Sink) {
 
 /// Two tokens without a blank in between.
 fn adjacent(before: &Tok, tok: &Tok, span: Span, sink: &mut Sink) -> bool {
-    if !(before.ends_operand() && tok.begins_operand()) {
+    // Go reads `$x:=1`, but no `$x=1`
+    let assigns = matches!((before, tok), (Tok::Variable(_), Tok::Assign));
+    if !assigns && !(before.ends_operand() && tok.begins_operand()) {
         return false;
     }
     let error = SyntaxError::new(
         "template-missing-space",
         Span::new(span.start, span.end),
-        "operands have to be separated by a space",
+        if assigns {
+            "a variable and `=` have to be separated by a space"
+        } else {
+            "operands have to be separated by a space"
+        },
         "no space before this",
     );
     let error = match (before, tok) {

@@ -1,9 +1,9 @@
-// Prints cases.json: calls and templates with what Go gives for them.
+// Prints cases.json or templates.json: calls of functions and whole templates, with what Go gives for them.
 //
-//	cd ir/tests/go && go run . > cases.json
+//	cd ir/tests/go && go run . calls > cases.json && go run . templates > templates.json
 //
-// Each case is a call of one function, since a template is parsed elsewhere: `{{ f (arg 0) (arg 1) ... }}`.
-// "fails" stands for everything Go complains about, in its error or as `%!` inside the text.
+// A case of cases.json is a call of one function: `{{ f (arg 0) (arg 1) ... }}`. "fails" stands for everything Go
+// complains about, in its error or as `%!` inside the text. For templates.json see templates.go.
 package main
 
 import (
@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"os"
 	"reflect"
 	"strings"
 	"text/template"
@@ -76,7 +77,13 @@ var funcs = template.FuncMap{
 		}
 		return strings.Join(parts, sep)
 	},
-	"split":   func(sep, s string) []string { return strings.Split(s, sep) },
+	"split": func(sep, s string) []any {
+		list := l{}
+		for _, part := range strings.Split(s, sep) {
+			list = append(list, part)
+		}
+		return list
+	},
 	"upper":   strings.ToUpper,
 	"lower":   strings.ToLower,
 	"trim":    strings.TrimSpace,
@@ -106,6 +113,13 @@ var funcs = template.FuncMap{
 	"nindent": func(n int, s string) string {
 		pad := strings.Repeat(" ", n)
 		return "\n" + pad + strings.ReplaceAll(s, "\n", "\n"+pad)
+	},
+	// Not Sprig's: 0, false and an empty list are values too.
+	"default": func(fallback, v any) any {
+		if v == nil || v == "" {
+			return fallback
+		}
+		return v
 	},
 	"toJson": func(v any) (string, error) {
 		b, err := json.Marshal(v)
@@ -159,6 +173,18 @@ func run(f string, args ...any) Case {
 }
 
 func main() {
+	switch {
+	case len(os.Args) == 2 && os.Args[1] == "calls":
+		calls()
+	case len(os.Args) == 2 && os.Args[1] == "templates":
+		templates()
+	default:
+		fmt.Fprintln(os.Stderr, "say what to print: calls or templates")
+		os.Exit(64)
+	}
+}
+
+func calls() {
 	cases := []Case{}
 	for _, c := range table {
 		cases = append(cases, run(c[0].(string), c[1:]...))
@@ -192,17 +218,25 @@ func main() {
 	}
 	fmt.Println("[")
 	for n, c := range cases {
-		var b strings.Builder
-		e := json.NewEncoder(&b)
-		e.SetEscapeHTML(false)
-		if err := e.Encode(c); err != nil {
-			panic(err)
-		}
-		line := strings.TrimSpace(b.String())
-		if n+1 < len(cases) {
-			line += ","
-		}
-		fmt.Println(line)
+		fmt.Println(line(c) + comma(n, len(cases)))
 	}
 	fmt.Println("]")
+}
+
+// line is v as JSON on one line.
+func line(v any) string {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		panic(err)
+	}
+	return strings.TrimSpace(b.String())
+}
+
+func comma(n, of int) string {
+	if n+1 < of {
+		return ","
+	}
+	return ""
 }

@@ -83,8 +83,12 @@ fn lines(n: usize) -> String {
 
 impl RunObserver for Lines {
     fn resource(&mut self, report: &ResourceReport) {
-        let blocked = report.outcome == Outcome::Skipped && report.action.starts_with("dependency");
-        if self.quiet || !(matches!(report.outcome, Outcome::Changed | Outcome::Failed) || blocked) {
+        let worth_a_line = match report.outcome {
+            Outcome::Changed | Outcome::Failed => true,
+            Outcome::Skipped => report.is_blocked() || report.would_change(),
+            Outcome::Ok => false,
+        };
+        if self.quiet || !worth_a_line {
             tracing::debug!(
                 "{} {}.{} {}",
                 report.outcome.name(),

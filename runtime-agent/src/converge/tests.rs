@@ -308,3 +308,30 @@ fn a_purge_removes_nothing_when_a_path_is_not_known() {
     let error = ran.results[1].error.clone().unwrap();
     assert!(error.contains("nothing was removed") && error.contains("`target_path` of m.u"), "{error}");
 }
+
+#[test]
+fn a_sandbox_shows_what_would_become_of_the_machine_and_leaves_it_alone() {
+    let attribute = |name: &str, value: Value| (Arc::from(name), Expr::Const(value));
+    let service = Resource {
+        name: "s".into(),
+        kind: "service".into(),
+        when: None,
+        // a name that no machine has
+        attributes: vec![
+            attribute("service", "vigo-of-nobody".into()),
+            attribute("state", "running".into()),
+            attribute("timeout", "20s".into()),
+        ],
+        depends_on: vec![],
+        notify: vec![Target::Local(1)],
+    };
+    let modules = [module("a", vec![service, triggered("t")])];
+    for dry_run in [false, true] {
+        let options = RunOptions { dry_run, ..RunOptions::default() };
+        let ran = run_with(&modules, &options, &mut Forgetful::default());
+        assert_eq!(ran.results[0].outcome, Outcome::Skipped, "{:?}", ran.results[0].error);
+        assert_eq!(ran.results[0].action, "would change: started (a sandbox leaves the machine alone)");
+        assert!(ran.results[0].would_change());
+        assert_eq!((ran.results[1].outcome, ran.log.as_str()), (Outcome::Skipped, ""), "nothing changed");
+    }
+}

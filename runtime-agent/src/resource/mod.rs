@@ -6,6 +6,7 @@ mod directory;
 mod exec;
 mod file;
 mod managed;
+mod service;
 mod symlink;
 
 pub use content::Diff;
@@ -117,6 +118,9 @@ pub enum ResourceError {
     /// Everything worked, and yet.
     #[error("did not converge: after the change it is still {0}")]
     NotConverged(String),
+    /// Nobody to ask.
+    #[error("this host is not run by systemd, which type `service` needs: {0}")]
+    NoSystemd(String),
     /// Not a type of this agent.
     #[error("resource type `{0}` is not known to this agent; upgrade it")]
     UnknownKind(String),
@@ -175,6 +179,12 @@ pub trait Executor: Sync {
     /// The attribute that says what a resource is about.
     fn key(&self) -> &'static str;
 
+    /// Whether it changes the machine itself and not what lies below the root. In a sandbox such a resource is looked
+    /// at and never applied.
+    fn acts_on_machine(&self) -> bool {
+        false
+    }
+
     /// Looks, changes nothing.
     fn probe(&self, context: &Context<'_>, desired: &Desired) -> Result<Probe, ResourceError>;
 
@@ -199,6 +209,7 @@ pub fn executor(kind: &str) -> Result<&'static dyn Executor, ResourceError> {
         "directory" => Ok(&directory::DirectoryType),
         "symlink" => Ok(&symlink::SymlinkType),
         "exec" => Ok(&exec::ExecType),
+        "service" => Ok(&service::SERVICE),
         other => Err(ResourceError::UnknownKind(crate::text::printable(crate::text::bounded(other, 100)))),
     }
 }

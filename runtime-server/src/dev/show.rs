@@ -2,6 +2,7 @@
 
 use anstyle::{AnsiColor, Style};
 use runtime_agent::observe::{Outcome, ResourceReport, RunObserver, RunSummary};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
@@ -39,6 +40,8 @@ pub(super) struct Runs {
     /// Lines that wait for their neighbours, so that columns fit them all.
     held: Vec<Line>,
     since: Option<Instant>,
+    /// What was said of resources that a sandbox leaves alone, so that it is said once.
+    left_alone: BTreeMap<String, String>,
 }
 
 #[derive(Debug)]
@@ -125,6 +128,14 @@ impl RunObserver for Runs {
             Outcome::Changed if self.drift => ("repaired", YELLOW),
             Outcome::Changed if first == "removed" => ("removed", YELLOW),
             Outcome::Changed => ("changed", YELLOW),
+            Outcome::Skipped if report.would_change() => {
+                let id = format!("{}.{}", report.module, report.resource);
+                let said = self.left_alone.insert(id, report.action.clone());
+                if said.is_some_and(|said| said == report.action) {
+                    return;
+                }
+                ("skipped", DIM)
+            }
             Outcome::Ok | Outcome::Skipped => return,
         };
         let name = format!("{}.{}", plain(&report.module), plain(&report.resource));

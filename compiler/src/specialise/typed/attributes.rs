@@ -5,7 +5,7 @@ use crate::db::Content;
 use crate::diagnostic::Sink;
 use crate::diagnostic::codes::{
     DEPENDENT_ATTRIBUTE, EXCLUSIVE_ATTRIBUTES, MISSING_ATTRIBUTE, UNGUARDED_EXEC, UNKNOWN_ATTRIBUTE,
-    UNKNOWN_TEMPLATE, WRONG_KIND,
+    UNKNOWN_TEMPLATE, UNTRIGGERED_RESTART, WRONG_KIND,
 };
 use crate::diagnostic::nearest::{listed, nearest, suggest};
 use crate::expr::attribute::{self, Shape};
@@ -254,6 +254,35 @@ impl Typing<'_> {
                     listed(ty.guards.iter().map(|g| &**g))
                 ));
             self.sink.push(finding);
+        }
+        if !tied {
+            self.untriggered(ty, attributes.iter().chain(branches.iter().flat_map(|(_, all)| all)));
+        }
+    }
+
+    /// Values that do something in every run, of a resource that does not wait for a change.
+    fn untriggered<'t>(&mut self, ty: &ResourceType, all: impl Iterator<Item = &'t TypedAttribute>) {
+        for a in all {
+            let Some((_, values)) = ty.triggered.iter().find(|(name, _)| *name == a.name.text) else {
+                continue;
+            };
+            let Shape::Leaf(leaf) = &a.shape else { continue };
+            let Expr::Const(Value::Str(value)) = &leaf.expr else { continue };
+            if values.contains(value) {
+                let finding = self
+                    .sink
+                    .say(
+                        &UNTRIGGERED_RESTART,
+                        leaf.spans.span,
+                        format!("this {} is {value} at every check of the host", ty.name),
+                    )
+                    .label("waits for nothing")
+                    .help(
+                        "add `when: changed` here and `notify:` with the name of this resource to what it has to follow, \
+                         or write `state: running`",
+                    );
+                self.sink.push(finding);
+            }
         }
     }
 }

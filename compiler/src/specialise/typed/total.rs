@@ -329,3 +329,6 @@ fn constant(value: &Value) -> Option<Bound> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,331 @@
+//! `service`: a systemd unit that runs or does not, now and after a boot.
+
+use super::{Applied, Context, Desired, Executor, Probe, ResourceError};
+use crate::command::{Command, CommandError, Ended};
+use crate::text::{bounded, printable};
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// The type.
+pub struct ServiceType {
+    /// Program that talks to systemd; tests have one of their own.
+    systemctl: Cow<'static, str>,
+}
+
+/// What a host has.
+pub static SERVICE: ServiceType = ServiceType { systemctl: Cow::Borrowed("systemctl") };
+
+const KNOWN: &[&str] = &["service", "state", "enabled", "masked", "timeout"];
+const STATES: &[&str] = &["running", "stopped", "restarted", "reloaded"];
+/// Asking is quick even on a busy host; a manager that does not answer is stuck.
+const ASK_LIMIT: Duration = Duration::from_secs(30);
+/// What systemd is asked for. A property that an old one does not know is left out of its answer.
+const PROPERTIES: &str =
+    "--property=LoadState,ActiveState,UnitFileState,NeedDaemonReload,Type,RemainAfterExit";
+/// Suffixes of unit names; without one a name is that of a service.
+const KINDS: &[&str] = &[
+    ".service",
+    ".socket",
+    ".timer",
+    ".path",
+    ".target",
+    ".mount",
+    ".automount",
+    ".swap",
+    ".slice",
+    ".scope",
+    ".device",
+];
+/// As systemd has it.
+const LONGEST_NAME: usize = 255;
+
+/// What is declared.
+struct Want {
+    unit: String,
+    state: Option<&'static str>,
+    enabled: Option<bool>,
+    masked: Option<bool>,
+    timeout: Duration,
+}
+
+/// What systemd says of a unit.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Found {
+    load: String,
+    active: String,
+    file: String,
+    needs_reload: bool,
+    /// A start ends by itself, and leaves nothing that runs.
+    passing: bool,
+}
+
+/// A call of systemctl, and how the run calls it.
+#[derive(Debug, PartialEq, Eq)]
+struct Step {
+    /// Verb of systemctl.
+    verb: &'static str,
+    /// Nothing where it only prepares another one.
+    change: &'static str,
+}
+
+const fn step(verb: &'static str, change: &'static str) -> Step {
+    Step { verb, change }
+}
+
+impl Executor for ServiceType {
+    fn key(&self) -> &'static str {
+        "service"
+    }
+
+    fn acts_on_machine(&self) -> bool {
+        true
+    }
+
+    fn probe(&self, context: &Context<'_>, desired: &Desired) -> Result<Probe, ResourceError> {
+        let want = want(desired)?;
+        match self.found(context, &want.unit) {
+            Ok(found) => Ok(probe(&steps(&want, &found)?)),
+            // A sandbox shows what would become of a host that has systemd.
+            Err(ResourceError::NoSystemd(_)) if !context.root.is_host() => {
+                Ok(probe(&steps(&want, &Found::default())?))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn apply(
+        &self,
+        context: &Context<'_>,
+        desired: &Desired,
+        _probe: &Probe,
+    ) -> Result<Applied, ResourceError> {
+        let want = want(desired)?;
+        let found = self.found(context, &want.unit)?;
+        if found.load == "not-found" && (starts(&want) || want.enabled == Some(true)) {
+            return Err(ResourceError::Invalid {
+                name: "service",
+                why: format!(
+                    "there is no unit `{}` on this host; let the package or file that brings it come first",
+                    want.unit
+                ),
+            });
+        }
+        if matches!(found.load.as_str(), "error" | "bad-setting") {
+            return Err(ResourceError::Invalid {
+                name: "service",
+                why: format!(
+                    "systemd cannot load `{}`; `systemctl status {}` says why",
+                    want.unit, want.unit
+                ),
+            });
+        }
+        for step in steps(&want, &found)? {
+            let mut words = vec![step.verb];
+            if step.verb != "daemon-reload" {
+                words.extend(["--", &want.unit]);
+            }
+            let ended = self.run(context, &words, want.timeout)?;
+            if ended.code != 0 {
+                return Err(ResourceError::Exit {
+                    what: format!("`systemctl {} {}`", step.verb, want.unit),
+                    code: ended.code,
+                    expected: "0".to_owned(),
+                    output: ended.output,
+                });
+            }
+        }
+        Ok(Applied::default())
+    }
+
+    /// A restart or reload is done once it was asked for; whether the service lived through it is looked at.
+    fn settled(&self, context: &Context<'_>, desired: &Desired) -> Result<Probe, ResourceError> {
+        let mut want = want(desired)?;
+        let found = self.found(context, &want.unit)?;
+        match want.state {
+            Some("restarted") if found.passing && found.active != "failed" => want.state = None,
+            Some("restarted") => want.state = Some("running"),
+            Some("reloaded") if found.active == "failed" => return Ok(Probe::change("failed")),
+            Some("reloaded") => want.state = None,
+            Some("running") if found.passing && found.active == "inactive" => {
+                return Err(ResourceError::Invalid {
+                    name: "state",
+                    why: format!(
+                        "`{}` is of `Type=oneshot`: it ends by itself and is never `running`; use `restarted` with `when: changed`",
+                        want.unit
+                    ),
+                });
+            }
+            _ => {}
+        }
+        let left = steps(&want, &found)?;
+        // Without its verbs: what is still to do says little, what is still so says why.
+        let mut still = Vec::new();
+        for step in left.iter().filter(|step| !step.change.is_empty()) {
+            still.push(match step.verb {
+                "start" | "stop" => format!("`{}`", printable(&found.active)),
+                _ => format!("not {}", step.change),
+            });
+        }
+        Ok(Probe { changes: still, diff: None })
+    }
+}
+
+impl ServiceType {
+    fn run(&self, context: &Context<'_>, words: &[&str], timeout: Duration) -> Result<Ended, ResourceError> {
+        let argv =
+            std::iter::once(&*self.systemctl).chain(words.iter().copied()).map(str::to_owned).collect();
+        match Command::new(argv, timeout).run(context.root) {
+            Err(CommandError::Spawn { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                Err(ResourceError::NoSystemd("there is no `systemctl`".to_owned()))
+            }
+            other => Ok(other?),
+        }
+    }
+
+    fn found(&self, context: &Context<'_>, unit: &str) -> Result<Found, ResourceError> {
+        let ended = self.run(context, &["show", "--no-pager", PROPERTIES, "--", unit], ASK_LIMIT)?;
+        if ended.code == 0 {
+            return Ok(read(&ended.output));
+        }
+        // The one failure that has nothing to do with the unit: nobody answers.
+        let line = ended.output.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+        let silent = ["not been booted with systemd", "connect to bus", "connect to system scope bus"];
+        if silent.iter().any(|text| ended.output.contains(text)) {
+            return Err(ResourceError::NoSystemd(printable(bounded(line, 200))));
+        }
+        Err(ResourceError::Exit {
+            what: format!("`systemctl show {unit}`"),
+            code: ended.code,
+            expected: "0".to_owned(),
+            output: ended.output,
+        })
+    }
+}
+
+fn want(desired: &Desired) -> Result<Want, ResourceError> {
+    desired.only("service", KNOWN)?;
+    let flag = |name| desired.value(name).map(|_| desired.flag(name)).transpose();
+    let state = desired.value("state").map(|_| desired.word("state", STATES)).transpose()?;
+    let want = Want {
+        unit: unit(desired.required("service")?)?,
+        state: state.and_then(|state| STATES.iter().find(|known| **known == state)).copied(),
+        enabled: flag("enabled")?,
+        masked: flag("masked")?,
+        timeout: desired.duration("timeout")?,
+    };
+    if want.masked == Some(true) && (starts(&want) || want.enabled == Some(true)) {
+        return Err(ResourceError::Invalid {
+            name: "masked",
+            why: "a masked service can be neither started nor enabled; declare `state: stopped`".to_owned(),
+        });
+    }
+    Ok(want)
+}
+
+fn starts(want: &Want) -> bool {
+    matches!(want.state, Some("running" | "restarted"))
+}
+
+/// The name with its suffix. Names that systemctl would take for an option or a pattern are refused.
+fn unit(name: &str) -> Result<String, ResourceError> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '_' | '.' | '@' | '\\' | '-');
+    let whole = match KINDS.iter().any(|kind| name.len() > kind.len() && name.ends_with(kind)) {
+        true => name.to_owned(),
+        false => format!("{name}.service"),
+    };
+    if name.is_empty()
+        || name.starts_with(['-', '.'])
+        || whole.len() > LONGEST_NAME
+        || !name.chars().all(allowed)
+    {
+        return Err(ResourceError::Invalid {
+            name: "service",
+            why: format!("`{}` is not the name of a unit", printable(bounded(name, 100))),
+        });
+    }
+    Ok(whole)
+}
+
+/// Reads `Key=value` lines.
+fn read(output: &str) -> Found {
+    let mut found = Found::default();
+    let (mut kind, mut stays) = ("", false);
+    for (key, value) in output.lines().filter_map(|line| line.trim().split_once('=')) {
+        match key {
+            "LoadState" => found.load = value.to_owned(),
+            "ActiveState" => found.active = value.to_owned(),
+            "UnitFileState" => found.file = value.to_owned(),
+            "NeedDaemonReload" => found.needs_reload = value == "yes",
+            "Type" => kind = value,
+            "RemainAfterExit" => stays = value == "yes",
+            _ => {}
+        }
+    }
+    found.passing = kind == "oneshot" && !stays;
+    found
+}
+
+fn probe(steps: &[Step]) -> Probe {
+    let changes = steps.iter().filter(|step| !step.change.is_empty()).map(|step| step.change.to_owned());
+    Probe { changes: changes.collect(), diff: None }
+}
+
+/// What has to be asked of systemd, in order.
+fn steps(want: &Want, found: &Found) -> Result<Vec<Step>, ResourceError> {
+    let mut steps = Vec::new();
+    let is_masked = found.load == "masked" || found.file == "masked";
+    let active = matches!(found.active.as_str(), "active" | "reloading" | "refreshing");
+    let runs = active || matches!(found.active.as_str(), "activating" | "deactivating");
+
+    if want.masked == Some(false) && is_masked {
+        steps.push(step("unmask", "unmasked"));
+    } else if is_masked && want.masked.is_none() && (starts(want) || want.enabled == Some(true)) {
+        return Err(ResourceError::Invalid {
+            name: "service",
+            why: format!("`{}` is masked; declare `masked: false` if it is meant to run", want.unit),
+        });
+    }
+    if want.state == Some("stopped") && runs {
+        steps.push(step("stop", "stopped"));
+    }
+    let enabled = found.file == "enabled";
+    match want.enabled {
+        Some(wanted)
+            if !is_masked
+                && matches!(found.file.as_str(), "static" | "generated" | "transient" | "indirect") =>
+        {
+            return Err(ResourceError::Invalid {
+                name: "enabled",
+                why: format!(
+                    "`{}` is {}: systemd does not let it be {}; leave `enabled` out",
+                    want.unit,
+                    found.file,
+                    if wanted { "enabled" } else { "disabled" }
+                ),
+            });
+        }
+        Some(true) if !enabled => steps.push(step("enable", "enabled")),
+        Some(false) if enabled || found.file == "enabled-runtime" => steps.push(step("disable", "disabled")),
+        _ => {}
+    }
+    if want.masked == Some(true) && !is_masked {
+        steps.push(step("mask", "masked"));
+    }
+    match want.state {
+        Some("running") if !active => steps.push(step("start", "started")),
+        Some("restarted") => steps.push(step("restart", "restarted")),
+        // What does not run reads its configuration when it starts.
+        Some("reloaded") if runs || found == &Found::default() => {
+            steps.push(step("try-reload-or-restart", "reloaded"));
+        }
+        _ => {}
+    }
+    // systemd would act on the unit file it remembers.
+    if found.needs_reload && !steps.is_empty() {
+        steps.insert(0, step("daemon-reload", ""));
+    }
+    Ok(steps)
+}
+
+#[cfg(test)]
+mod tests;
