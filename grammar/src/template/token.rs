@@ -197,7 +197,7 @@ fn unknown(written: &str, span: Span, sink: &mut Sink) {
 fn adjacent(before: &Tok, tok: &Tok, span: Span, sink: &mut Sink) -> bool {
     // Go reads `$x:=1`, but no `$x=1`
     let assigns = matches!((before, tok), (Tok::Variable(_), Tok::Assign));
-    if !assigns && !(before.ends_operand() && tok.begins_operand()) {
+    if !(assigns || before.ends_operand() && tok.begins_operand()) {
         return false;
     }
     let error = SyntaxError::new(

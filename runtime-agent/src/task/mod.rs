@@ -372,7 +372,7 @@ impl Tasks {
     /// The server has the result.
     pub fn acknowledged(&self, id: &str) {
         let mut state = lock(&self.state);
-        if !state.open.get(id).is_some_and(|open| open.ended.is_some()) {
+        if state.open.get(id).is_none_or(|open| open.ended.is_none()) {
             return;
         }
         if let Err(error) = self.store.acknowledge_task(id) {

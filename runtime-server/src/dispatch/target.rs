@@ -42,6 +42,8 @@ pub struct Candidate {
     pub modules: Vec<String>,
     /// Whether it is seen regularly.
     pub seen: bool,
+    /// Its traits as it sent them; only looked at where there is a condition.
+    pub traits: Option<Vec<u8>>,
 }
 
 /// Who was found.
@@ -116,7 +118,7 @@ impl Selector {
             {
                 continue;
             }
-            match self.decide(context, candidate) {
+            match self.decide(candidate) {
                 Some(true) => {}
                 Some(false) => continue,
                 None => {
@@ -144,10 +146,14 @@ impl Selector {
         chosen
     }
 
-    fn decide(&self, context: &Context, candidate: &Candidate) -> Option<bool> {
+    /// Whether [`Candidate::traits`] will be looked at.
+    pub fn wants_traits(&self) -> bool {
+        self.condition.is_some()
+    }
+
+    fn decide(&self, candidate: &Candidate) -> Option<bool> {
         let Some(condition) = &self.condition else { return Some(true) };
-        let traits = context.fleet.get(&candidate.id).and_then(|e| e.state.blocking_lock().traits.clone());
-        let traits = traits.and_then(|bytes| wire::decode_value(&bytes).ok());
+        let traits = candidate.traits.as_deref().and_then(|bytes| wire::decode_value(bytes).ok());
         condition.holds(&About {
             hostname: &candidate.hostname,
             environment: candidate.environment.as_deref(),

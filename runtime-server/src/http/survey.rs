@@ -10,7 +10,6 @@ use crate::policy::Variant;
 use crate::status::{Compliance, RUNS, Status};
 use crate::store::envoys::{self, Brief};
 use crate::store::runs::{self, RunRow};
-use ir::wire;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -198,22 +197,20 @@ pub fn place_of(context: &Context, id: &str) -> Option<Arc<Place>> {
 
 fn place(context: &Context, envoy: &Envoy, known: Option<Known>) -> Option<Known> {
     let generation = context.catalog.release()?.generation;
-    let (digest, traits) = {
-        let state = envoy.state.blocking_lock();
-        if let Some((_, _, place)) =
-            known.as_ref().filter(|k| k.0 == generation && k.1 == state.traits_digest)
-        {
-            return Some((generation, state.traits_digest, place.clone()));
+    let digest = envoy.state.blocking_lock().traits_digest;
+    if let Some(known) = known.filter(|k| k.0 == generation && k.1 == digest) {
+        return Some(known);
+    }
+    let kind = envoy.kind();
+    let plan = match context.catalog.known(&envoy.hostname, &kind) {
+        Some(plan) => plan.ok()?,
+        None => {
+            let (placed, plan) = context.catalog.plan(&envoy.hostname, &*kind.facts?).ok()?;
+            envoy.set_class(placed);
+            plan.ok()?
         }
-        if let Some(plan) = state.plan.as_ref().filter(|p| p.generation == generation) {
-            let place = Place::of(&plan.variant);
-            return Some((generation, state.traits_digest, Arc::new(place)));
-        }
-        (state.traits_digest, state.traits.clone()?)
     };
-    let traits = wire::decode_value(&traits).ok()?;
-    let (release, variant) = context.catalog.variant(&envoy.hostname, &traits).ok()?;
-    Some((release.generation, digest, Arc::new(Place::of(&variant))))
+    Some((generation, digest, Arc::new(Place::of(&plan.variant))))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::tokens::{self, TokenError};
 use super::value::{Param, Row, ToParam, params};
 use super::{Connection, StoreError, Topic, int};
+use std::collections::HashMap;
 
 /// An envoy as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,6 +179,16 @@ pub fn brief(conn: &mut Connection) -> Result<Vec<Brief>, StoreError> {
             })
         },
     )
+}
+
+/// The traits of active envoys as they sent them, by id.
+pub fn traits(conn: &mut Connection) -> Result<HashMap<String, Vec<u8>>, StoreError> {
+    let rows = conn.rows(
+        "select id, traits from envoys where revoked_at is null and traits is not null",
+        &[],
+        |r| Ok((r.get::<String>(0)?, r.get::<Vec<u8>>(1)?)),
+    )?;
+    Ok(rows.into_iter().collect())
 }
 
 /// Ids of those that were revoked.

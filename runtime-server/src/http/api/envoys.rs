@@ -203,10 +203,11 @@ pub(in crate::http) async fn detail(call: &Call, latest: u32) -> Result<Detail, 
         None
     });
     // What was sent since the last batch was written.
-    let traits = match context.fleet.get(&row.id) {
-        Some(envoy) => envoy.state.lock().await.traits.clone(),
-        None => row.traits.as_deref().map(Arc::from),
+    let unsaved = match context.fleet.get(&row.id) {
+        Some(envoy) => envoy.state.lock().await.unsaved.clone(),
+        None => None,
     };
+    let traits = unsaved.or_else(|| row.traits.as_deref().map(Arc::from));
     let traits = traits.and_then(|t| wire::decode_value(&t).ok()).unwrap_or_default();
     let brief = Brief::from(&row);
     let status = Status::at(brief.last_seen, brief.interval_ms, &whole, context.clock.now());

@@ -7,6 +7,7 @@ use crate::http::call::{Call, json};
 use crate::http::page::{self, Page};
 use crate::http::problem::Problem;
 use crate::status::Reachability;
+use crate::store::envoys;
 use crate::store::tasks::{self, Counted, State, TargetRow, TaskRow};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -15,6 +16,7 @@ use protocol::pb::TaskWork;
 use protocol::pb::task_work::Work;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::collections::BTreeMap;
 
 /// Pieces of output in one answer.
@@ -203,6 +205,11 @@ pub(in crate::http) async fn choose(call: &Call, targets: &Targets) -> Result<Ch
     let selector = Selector::new(targets.clone())?;
     let survey = call.site.survey().await?;
     let context = call.site.context.clone();
+    let mut traits = if selector.wants_traits() {
+        context.store.read(envoys::traits).await?
+    } else {
+        HashMap::new()
+    };
     let chosen = tokio::task::spawn_blocking(move || {
         let candidates: Vec<Candidate> = survey
             .envoys
@@ -216,6 +223,7 @@ pub(in crate::http) async fn choose(call: &Call, targets: &Targets) -> Result<Ch
                     roles: place.map(|p| p.roles.clone()).unwrap_or_default(),
                     modules: place.map(|p| p.modules.clone()).unwrap_or_default(),
                     seen: surveyed.status.reachability != Reachability::Offline,
+                    traits: traits.remove(&surveyed.envoy.id),
                 }
             })
             .collect();
