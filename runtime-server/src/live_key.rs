@@ -171,8 +171,8 @@ impl KeyRing {
     }
 
     async fn replace(&self, key: SigningKey, at_least: u64, store: &Store) -> Result<Arc<LiveKey>, KeyError> {
-        let live =
-            live(&self.cluster_id, &self.signer, &self.instance_id, key, at_least, store, &self.clock).await?;
+        let live = live(&self.cluster_id, &self.signer, &self.instance_id, key, at_least, store, &self.clock)
+            .await?;
         let live = Arc::new(live);
         self.highest.fetch_max(live.epoch, Ordering::Relaxed);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = live.clone();
@@ -215,8 +215,7 @@ async fn live(
 ) -> Result<LiveKey, KeyError> {
     let id = key_id(&key.verifying_key());
     let (instance_id, now) = (instance_id.to_owned(), clock.now());
-    let registered =
-        store.call(move |conn| servers::register(conn, &instance_id, id, at_least, now)).await?;
+    let registered = store.call(move |conn| servers::register(conn, &instance_id, id, at_least, now)).await?;
     let Registered { epoch, live } = registered;
     let claims = Claims {
         cluster_id: cluster_id.to_owned(),

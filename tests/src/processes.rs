@@ -310,7 +310,9 @@ pub fn balance(addresses: Vec<String>) -> String {
     std::thread::spawn(move || {
         for (turn, client) in listener.incoming().map_while(Result::ok).enumerate() {
             let next = addresses.iter().cycle().skip(turn % addresses.len()).take(addresses.len());
-            let Some(server) = next.filter_map(|address| TcpStream::connect(address).ok()).next() else { continue };
+            let Some(server) = next.filter_map(|address| TcpStream::connect(address).ok()).next() else {
+                continue;
+            };
             for (from, to) in [(&client, &server), (&server, &client)] {
                 let (Ok(mut from), Ok(mut to)) = (from.try_clone(), to.try_clone()) else { continue };
                 std::thread::spawn(move || {

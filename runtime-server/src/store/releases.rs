@@ -94,9 +94,10 @@ pub fn publish(
 ) -> Result<Result<Published, Freeze>, StoreError> {
     conn.attempt(|conn| {
         meta::lock(conn, "releases")?;
-        let latest = conn.row("select serial, digest from releases order by serial desc limit 1", &[], |r| {
-            Ok((r.get::<u64>(0)?, r.get::<Hash>(1)?))
-        })?;
+        let latest =
+            conn.row("select serial, digest from releases order by serial desc limit 1", &[], |r| {
+                Ok((r.get::<u64>(0)?, r.get::<Hash>(1)?))
+            })?;
         let serial = match latest {
             Some((serial, digest)) if digest == release.digest => {
                 return Ok(Ok(Published::Unchanged(serial)));
@@ -133,8 +134,9 @@ pub fn publish(
             }
         }
         let rows = release.files.iter().zip(&hashes);
-        let values: Vec<Param<'_>> =
-            rows.flat_map(|((path, _), hash)| [Param::Int(number), path.to_param(), hash.to_param()]).collect();
+        let values: Vec<Param<'_>> = rows
+            .flat_map(|((path, _), hash)| [Param::Int(number), path.to_param(), hash.to_param()])
+            .collect();
         conn.insert("insert into release_files (serial, path, hash)", 3, "", &values)?;
         conn.execute("update publish_state set refused_digest = null, refused_diagnostics = ''", &[])?;
         conn.say(Topic::Releases)?;
@@ -142,7 +144,8 @@ pub fn publish(
     })
 }
 
-const SELECT: &str = "select serial, published_at, digest, author, message, summary, blast_radius, rolled_back_from
+const SELECT: &str =
+    "select serial, published_at, digest, author, message, summary, blast_radius, rolled_back_from
     from releases";
 
 fn row(r: Row<'_>) -> Result<ReleaseRow, StoreError> {
@@ -227,7 +230,10 @@ pub fn refused(conn: &mut Connection) -> Result<Option<Refused>, StoreError> {
 
 fn state(conn: &mut Connection, set: &str, values: &[Param<'_>]) -> Result<(), StoreError> {
     conn.transaction(|conn| {
-        conn.execute("insert into publish_state (only_row) values (1) on conflict (only_row) do nothing", &[])?;
+        conn.execute(
+            "insert into publish_state (only_row) values (1) on conflict (only_row) do nothing",
+            &[],
+        )?;
         conn.execute(&format!("update publish_state set {set}"), values)?;
         conn.say(Topic::Releases)
     })
@@ -268,7 +274,8 @@ mod tests {
     #[test]
     fn files_are_stored_once_and_come_back() {
         on_each(|conn| {
-            let first = [("modules/a.vgo", "name: a\n"), ("nodes.vgo", "nodes: []\n"), ("same.vgo", "name: a\n")];
+            let first =
+                [("modules/a.vgo", "name: a\n"), ("nodes.vgo", "nodes: []\n"), ("same.vgo", "name: a\n")];
             publish(conn, &release(&first), 1).unwrap().unwrap();
             let second = NewRelease { rolled_back_from: Some(1), ..release(&first[..2]) };
             publish(conn, &second, 2).unwrap().unwrap();
@@ -279,7 +286,8 @@ mod tests {
                 for (path, hash) in files(conn, serial).unwrap() {
                     back.push((path, String::from_utf8(blob(conn, hash).unwrap().unwrap()).unwrap()));
                 }
-                let expected: Vec<_> = expected.iter().map(|(p, t)| ((*p).to_owned(), (*t).to_owned())).collect();
+                let expected: Vec<_> =
+                    expected.iter().map(|(p, t)| ((*p).to_owned(), (*t).to_owned())).collect();
                 assert_eq!(back, expected);
             }
             assert_eq!(blob(conn, Hash::of(b"other")).unwrap(), None);

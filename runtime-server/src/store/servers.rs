@@ -108,7 +108,10 @@ mod tests {
             let late = 1000 + SILENCE_MS;
             assert_eq!(beat(conn, "b", late + 1).unwrap(), Some(2));
             assert_eq!(register(conn, "c", key(3), 0, late).unwrap().live, [2, 1]);
-            assert_eq!(register(conn, "c", key(4), 0, late + 1).unwrap(), Registered { epoch: 4, live: vec![2] });
+            assert_eq!(
+                register(conn, "c", key(4), 0, late + 1).unwrap(),
+                Registered { epoch: 4, live: vec![2] }
+            );
             assert_eq!(beat(conn, "a", late + 1).unwrap(), None, "it was taken for dead");
             leave(conn, "b").unwrap();
             assert_eq!(register(conn, "a", key(5), 0, late + 2).unwrap().live, [4]);
