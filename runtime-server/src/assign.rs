@@ -4,23 +4,15 @@
 //! while one commit is under way is committed together in the next.
 
 use crate::context::Context;
+use crate::live_key::MAX_JUMP;
 use crate::reject::Reject;
-use crate::store::{envoys, lock};
+use crate::store::envoys::{self, Assigned, Wanted};
+use crate::store::lock;
 use std::sync::{Arc, Mutex};
 use tokio::sync::oneshot;
 
-/// The content that an envoy gets under a number.
-#[derive(Clone, Debug)]
-pub struct Assignment {
-    /// The envoy.
-    pub id: Arc<str>,
-    /// Its number.
-    pub seq: u64,
-    /// Identifies the content.
-    pub content: Arc<str>,
-    /// What the envoy is told.
-    pub policy_version: Arc<str>,
-}
+/// The number, or the stored one that the envoy is too far ahead of; `None` when nothing could be stored.
+type Answer = Option<Result<Assigned, u64>>;
 
 /// Those that wait; see the module.
 #[derive(Debug, Default)]
@@ -28,32 +20,29 @@ pub struct Assignments(Mutex<Queue>);
 
 #[derive(Debug, Default)]
 struct Queue {
-    waiting: Vec<(Assignment, oneshot::Sender<bool>)>,
+    waiting: Vec<(Wanted, oneshot::Sender<Answer>)>,
     /// Whether somebody will look at `waiting` again.
     at_work: bool,
 }
 
-/// Returns when it is stored.
-pub async fn store(context: &Arc<Context>, assignment: Assignment) -> Result<(), Reject> {
+/// Returns when it is stored, with the number; see [`envoys::assign`] for the error inside.
+pub async fn store(context: &Arc<Context>, wanted: Wanted) -> Result<Result<Assigned, u64>, Reject> {
     let (done, stored) = oneshot::channel();
     let idle = {
         let mut queue = lock(&context.assignments.0);
-        queue.waiting.push((assignment, done));
+        queue.waiting.push((wanted, done));
         !std::mem::replace(&mut queue.at_work, true)
     };
     if idle {
         // On its own: the request that began it may be given up, the others wait on.
         tokio::spawn(work(context.clone()));
     }
-    match stored.await {
-        Ok(true) => Ok(()),
-        Ok(false) | Err(_) => Err(Reject::Internal),
-    }
+    stored.await.ok().flatten().ok_or(Reject::Internal)
 }
 
 async fn work(context: Arc<Context>) {
     loop {
-        let waiting = {
+        let mut waiting = {
             let mut queue = lock(&context.assignments.0);
             queue.at_work = !queue.waiting.is_empty();
             std::mem::take(&mut queue.waiting)
@@ -61,21 +50,28 @@ async fn work(context: Arc<Context>) {
         if waiting.is_empty() {
             return;
         }
-        let (batch, answers): (Vec<Assignment>, Vec<_>) = waiting.into_iter().unzip();
+        // In one order for all servers, so that two of them wait for each other and do not cross.
+        waiting.sort_by(|(a, _), (b, _)| a.id.cmp(&b.id));
+        let (batch, answers): (Vec<Wanted>, Vec<_>) = waiting.into_iter().unzip();
         let stored = context.store.call(move |conn| {
             conn.transaction(|conn| {
                 batch
                     .iter()
-                    .try_for_each(|a| envoys::assign(conn, &a.id, a.seq, &a.content, &a.policy_version))
+                    .map(|wanted| envoys::assign(conn, wanted, MAX_JUMP))
+                    .collect::<Result<Vec<_>, _>>()
             })
         });
-        let stored = stored.await;
-        if let Err(e) = &stored {
-            tracing::error!(error = %e, envoys = answers.len(), "cannot store the numbers of bundles; none is sent");
-        }
-        for answer in answers {
+        let assigned = match stored.await {
+            Ok(assigned) => assigned.into_iter().map(Some).collect(),
+            Err(e) => {
+                let envoys = answers.len();
+                tracing::error!(error = %e, envoys, "cannot store the numbers of bundles; none is sent");
+                vec![None; envoys]
+            }
+        };
+        for (answer, assigned) in answers.into_iter().zip(assigned) {
             // Whoever gave up does not listen.
-            let _ = answer.send(stored.is_ok());
+            let _ = answer.send(assigned);
         }
     }
 }

@@ -233,7 +233,7 @@ impl FleetIndex {
         rows.into_iter().for_each(|row| self.add(row));
     }
 
-    /// A new one.
+    /// One that was not known. One that is stays as it is: it knows which counters were used.
     pub fn add(&self, row: EnvoyRow) {
         let id = row.id.clone();
         let traits = row.traits.as_deref().and_then(|traits| ir::wire::decode_value(traits).ok());
@@ -242,7 +242,7 @@ impl FleetIndex {
         match envoy {
             Some(envoy) => {
                 let mut envoys = self.envoys.write().unwrap_or_else(PoisonError::into_inner);
-                envoys.insert(envoy.id.clone(), Arc::new(envoy));
+                envoys.entry(envoy.id.clone()).or_insert_with(|| Arc::new(envoy));
             }
             None => tracing::error!(envoy = id, "the stored key of an envoy is not a key; it was left out"),
         }

@@ -18,7 +18,7 @@ use crate::tls::{self, TlsError};
 use ir::Hash;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -30,6 +30,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// How long a batch waits to be stored, and a revocation to be noticed.
 const FLUSH: Duration = Duration::from_secs(1);
 const RETENTION: Duration = Duration::from_secs(3600);
+/// How often the other servers of the cluster are told that this one is up.
+const BEAT: Duration = Duration::from_secs(20);
 
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -249,11 +251,21 @@ async fn context(
 async fn chores(context: Arc<Context>, mut stop: watch::Receiver<bool>, keep: Option<Duration>) {
     let mut envoys_changed = context.store.watch(Topic::Envoys);
     let mut last_retention = 0;
+    let mut beat = Instant::now();
     loop {
         let stopping = tokio::time::timeout(FLUSH, stop.wait_for(|stop| *stop)).await.is_ok();
         flush(&context).await;
         if stopping {
+            if let Err(e) = context.keys.leave(&context.store).await {
+                tracing::warn!(error = %e, "the other servers were not told that this one stops");
+            }
             return;
+        }
+        if beat.elapsed() > BEAT {
+            beat = Instant::now();
+            if let Err(e) = context.keys.beat(&context.store).await {
+                tracing::error!(error = %e, "the other servers were not told that this one is up");
+            }
         }
         if envoys_changed.has_changed().unwrap_or(false) {
             envoys_changed.mark_unchanged();

@@ -46,6 +46,11 @@ impl Connection {
         self.topics = Some(topics);
     }
 
+    /// Whether several servers can use this database.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.backend, Backend::Postgres(_))
+    }
+
     /// Runs a statement; how many rows it changed.
     pub fn execute(&mut self, sql: &str, params: &[Param<'_>]) -> Result<u64, StoreError> {
         self.statement(|backend| match backend {

@@ -122,6 +122,11 @@ pub fn find(conn: &mut Connection, name_or_id: &str) -> Result<Option<EnvoyRow>,
     conn.row(&sql, params![name_or_id], row)
 }
 
+/// The one of that id, revoked or not.
+pub fn by_id(conn: &mut Connection, id: &str) -> Result<Option<EnvoyRow>, StoreError> {
+    conn.row(&format!("{SELECT} where id = $1"), params![id], row)
+}
+
 /// Ids of those that were revoked.
 pub fn revoked(conn: &mut Connection) -> Result<Vec<String>, StoreError> {
     conn.rows("select id from envoys where revoked_at is not null", &[], |r| r.get(0))
@@ -140,19 +145,60 @@ pub fn revoke(conn: &mut Connection, name_or_id: &str, now: u64) -> Result<bool,
     })
 }
 
-/// Stores the content assigned to an envoy; before it is sent.
+/// Content that an envoy is to get.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The envoy.
+    pub id: String,
+    /// The content.
+    pub content: String,
+    /// Told to it.
+    pub policy_version: String,
+    /// The number of the content that the envoy has.
+    pub reported: u64,
+    /// It has this very content.
+    pub held: bool,
+}
+
+/// The number of an envoy's content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Assigned {
+    /// The number.
+    pub seq: u64,
+    /// What was stored before; the envoy knows more only if the database knew more once.
+    pub known: u64,
+}
+
+/// Gives content a number and stores it; before it is sent. No number stands for two contents, whichever servers
+/// assign them. An envoy that is ahead is followed, by `max_jump` at most; further ahead, the stored number is the
+/// error.
 pub fn assign(
     conn: &mut Connection,
-    id: &str,
-    seq: u64,
-    content: &str,
-    policy_version: &str,
-) -> Result<(), StoreError> {
-    conn.execute(
-        "update envoys set seq = $2, content = $3, policy_version = $4 where id = $1 and seq <= $2",
-        params![id, int("the sequence number", seq)?, content, policy_version],
-    )?;
-    Ok(())
+    wanted: &Wanted,
+    max_jump: u64,
+) -> Result<Result<Assigned, u64>, StoreError> {
+    conn.attempt(|conn| {
+        // Also a lock.
+        let stored = conn.row(
+            "update envoys set seq = seq where id = $1 returning seq, content",
+            params![wanted.id],
+            |r| Ok((r.get::<u64>(0)?, r.get::<String>(1)?)),
+        )?;
+        let (known, content) = stored.ok_or(StoreError::Column(0))?;
+        if wanted.reported.saturating_sub(known) > max_jump {
+            return Ok(Err(known));
+        }
+        let seq = match (wanted.reported > known, content == wanted.content) {
+            (false, true) => known,
+            (true, _) if wanted.held => wanted.reported,
+            _ => known.max(wanted.reported).saturating_add(1),
+        };
+        conn.execute(
+            "update envoys set seq = $2, content = $3, policy_version = $4 where id = $1",
+            params![wanted.id, int("the sequence number", seq)?, wanted.content, wanted.policy_version],
+        )?;
+        Ok(Ok(Assigned { seq, known }))
+    })
 }
 
 /// What changes with every request and is written in batches.
@@ -271,6 +317,28 @@ pub(crate) mod tests {
         });
     }
 
+    fn wanted(content: &str, reported: u64) -> Wanted {
+        let (content, policy_version) = (content.to_owned(), "v4".to_owned());
+        Wanted { id: "e1".into(), content, policy_version, reported, held: false }
+    }
+
+    #[test]
+    fn no_number_stands_for_two_contents() {
+        on_each(|conn| {
+            let first = candidate(conn, 1, "web-01");
+            enrol(conn, &first, 5).unwrap().unwrap();
+            let mut assign = |wanted: &Wanted| assign(conn, wanted, 100).unwrap();
+            let is = |seq, known| Ok(Assigned { seq, known });
+            assert_eq!(assign(&wanted("a", 0)), is(1, 0));
+            assert_eq!(assign(&wanted("a", 0)), is(1, 1), "another server, the same content");
+            assert_eq!(assign(&wanted("b", 0)), is(2, 1));
+            assert_eq!(assign(&wanted("a", 2)), is(3, 2), "back again, with a number of its own");
+            assert_eq!(assign(&Wanted { held: true, ..wanted("z", 50) }), is(50, 3), "a database restored");
+            assert_eq!(assign(&wanted("z", 60)), is(61, 50));
+            assert_eq!(assign(&wanted("z", 162)), Err(61), "too far ahead");
+        });
+    }
+
     #[test]
     fn pages_hold_everybody_once() {
         on_each(|conn| {
@@ -292,8 +360,7 @@ pub(crate) mod tests {
         on_each(|conn| {
             let first = candidate(conn, 1, "web-01");
             enrol(conn, &first, 5).unwrap().unwrap();
-            assign(conn, "e1", 4, "c4", "v4").unwrap();
-            assign(conn, "e1", 3, "c3", "v3").unwrap();
+            assert_eq!(assign(conn, &wanted("c4", 3), 9).unwrap(), Ok(Assigned { seq: 4, known: 0 }));
             let seen = |counter, last_seen| Seen {
                 id: "e1".into(),
                 counter,

@@ -59,13 +59,21 @@ fn version(conn: &mut Connection) -> Result<u64, StoreError> {
 /// The steps are written for SQLite; PostgreSQL has other words for the same types, and sorts text by the rules of a
 /// language unless it is told not to.
 pub(super) fn in_words_of(conn: &Connection, step: &str) -> String {
-    match conn.backend {
-        Backend::Sqlite(_) => step.to_owned(),
-        Backend::Postgres(_) => step
-            .replace(" strict, without rowid;", ";")
-            .replace(" strict;", ";")
-            .replace(" integer", " bigint")
-            .replace(" blob", " bytea")
-            .replace(" text", " text collate \"C\""),
+    if let Backend::Sqlite(_) = conn.backend {
+        return step.to_owned();
     }
+    let step = step.replace(" strict, without rowid;", ";").replace(" strict;", ";");
+    let mut out = String::with_capacity(step.len() * 2);
+    for piece in step.split_inclusive(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
+        let end = piece.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(piece.len());
+        let (word, rest) = piece.split_at(end);
+        out.push_str(match word {
+            "integer" => "bigint",
+            "blob" => "bytea",
+            "text" => "text collate \"C\"",
+            word => word,
+        });
+        out.push_str(rest);
+    }
+    out
 }

@@ -34,7 +34,7 @@ pub struct Cluster {
     pub ca: String,
     clock: Arc<AtomicU64>,
     server: Option<Server>,
-    _dir: tempfile::TempDir,
+    _dir: Arc<tempfile::TempDir>,
 }
 
 impl Cluster {
@@ -65,9 +65,24 @@ impl Cluster {
         std::thread::spawn(move || drop(store::open(&made, true).unwrap())).join().unwrap();
         let policy = MemoryPolicy::new(vec![module("base", "1"), module("nginx", "1")]);
         let clock = Arc::new(AtomicU64::new(now));
-        let mut cluster = Cluster { config, policy, ca: material.ca, clock, server: None, _dir: dir };
+        let mut cluster =
+            Cluster { config, policy, ca: material.ca, clock, server: None, _dir: Arc::new(dir) };
         cluster.restart().await;
         cluster
+    }
+
+    /// A further server on the same database.
+    pub async fn beside(&self) -> Self {
+        let mut other = Cluster {
+            config: self.config.clone(),
+            policy: self.policy.clone(),
+            ca: self.ca.clone(),
+            clock: self.clock.clone(),
+            server: None,
+            _dir: self._dir.clone(),
+        };
+        other.restart().await;
+        other
     }
 
     pub async fn restart(&mut self) {

@@ -7,5 +7,6 @@ mod enrolment;
 mod harness;
 mod key;
 mod limits;
+mod replicas;
 mod report;
 mod request;

@@ -1,5 +1,7 @@
 use crate::harness::*;
+use prost::Message;
 use protocol::pb::{Outcome, ResourceResult, RunReport, RunTotals};
+use protocol::request::{self, Rpc};
 use runtime_server::status::{Drift, Health, RUNS, Reachability, Status};
 use runtime_server::store::{envoys, runs};
 use std::time::Duration;
@@ -44,6 +46,39 @@ async fn case_056_a_report_is_stored_once_also_across_a_restart() {
     let results = cluster.db(|conn| runs::results(conn, &agent.reply.envoy_id, &first.run_id)).unwrap();
     assert_eq!((results.len(), results[0].error.len()), (1, 4096));
     cluster.stop().await;
+}
+
+#[tokio::test]
+async fn case_057_two_drainers_at_once_each_report_ten_times_and_out_of_order() {
+    let one = Cluster::start().await;
+    let mut agent = one.agent("web-01").await;
+    let reports: Vec<RunReport> = (1..=12).map(|seq| report(seq, 1, 0)).collect();
+    for round in 0..10usize {
+        // At once, and every time in another order; the window of counters is 64 wide.
+        let mut under_way = tokio::task::JoinSet::new();
+        for at in 0..reports.len() {
+            for drainer in [0, 5] {
+                let report = &reports[(at * 7 + round + drainer) % reports.len()];
+                let header = agent.header(&one);
+                let signed = request::sign(&agent.key, Rpc::ReportRun, &header, &report.encode_to_vec());
+                let mut client = agent.client(&one).await;
+                under_way.spawn(async move { client.report_run(signed).await });
+            }
+        }
+        while let Some(done) = under_way.join_next().await {
+            done.unwrap().unwrap();
+        }
+    }
+    let id = &agent.reply.envoy_id;
+    let stored = one.db(|conn| runs::latest(conn, id, 999)).unwrap();
+    let numbers: Vec<u64> = stored.iter().map(|r| r.result_seq).collect();
+    assert_eq!(numbers, (1..=12).rev().collect::<Vec<_>>());
+    for run in &stored {
+        assert_eq!(one.db(|conn| runs::results(conn, id, &run.run_id)).unwrap().len(), 1);
+    }
+    assert!(one.db(|conn| runs::lost(conn, id)).unwrap().is_empty());
+    assert_eq!(agent.report(&one, &report(13, 0, 0)).await.unwrap(), 13);
+    one.stop().await;
 }
 
 #[tokio::test]
