@@ -50,7 +50,7 @@ pub struct Authorised {
 pub async fn meet(context: &Context, request: &Request<SignedRequest>) -> Result<(), Reject> {
     let Ok(claimed) = request::peek(request.get_ref()) else { return Ok(()) };
     let id = claimed.envoy_id;
-    if context.fleet.get(&id).is_some() || request.peer_certs().is_none_or(|certs| certs.is_empty()) {
+    if context.fleet.get(&id).is_some() || !matches!(request.extensions().get(), Some(Peer::Key(_))) {
         return Ok(());
     }
     if let Some(row) = context.store.read(move |conn| envoys::by_id(conn, &id)).await? {

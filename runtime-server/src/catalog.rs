@@ -71,6 +71,9 @@ pub struct Placed {
     class: Option<u32>,
 }
 
+/// What compiling for envoys of one kind came to.
+type Made = Result<Arc<Plan>, NoVariant>;
+
 /// What envoys of one class with the same shared traits get from one release.
 #[derive(Debug)]
 pub struct Plan {
@@ -163,7 +166,7 @@ struct Table {
     release: Arc<Release>,
     layout: u32,
     /// By class and facts.
-    plans: RwLock<HashMap<(u32, u32), Result<Arc<Plan>, NoVariant>>>,
+    plans: RwLock<HashMap<(u32, u32), Made>>,
     variants: Mutex<HashMap<u32, Vec<Known>>>,
 }
 
