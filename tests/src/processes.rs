@@ -136,16 +136,6 @@ impl Server {
         self.wait_for_log(from, "policy published");
     }
 
-    /// Ends it at once, as a crash would.
-    ///
-    /// # Panics
-    /// When it does not.
-    pub fn kill(&mut self) {
-        let Some(mut process) = self.process.take() else { return };
-        process.kill().expect("the server is killed");
-        process.wait().expect("the server ends");
-    }
-
     /// The id of its process while it runs.
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref().map(Child::id)
