@@ -108,7 +108,7 @@ fn output(text: &str, expr: &Expr, data: &Value) -> Result<Arc<str>, String> {
     at_once
 }
 
-fn lowered(text: &str, types: &VarTypes) -> Result<Expr, Diagnostic> {
+fn lowered(text: &str, types: &VarTypes) -> Result<Expr, Box<Diagnostic>> {
     let scope = Scope {
         vars: types,
         module: None,
@@ -124,7 +124,7 @@ fn lowered(text: &str, types: &VarTypes) -> Result<Expr, Diagnostic> {
     let whole = Span::new(0, u32::try_from(text.len()).unwrap());
     let lowered = template::lower(&tree, whole, &|s| s, &scope, &mut sink);
     match sink.found.into_iter().find(|d| d.severity == Severity::Error) {
-        Some(finding) => Err(finding),
+        Some(finding) => Err(Box::new(finding)),
         None => Ok(lowered.expr),
     }
 }

@@ -197,7 +197,8 @@ fn unknown(written: &str, span: Span, sink: &mut Sink) {
 fn adjacent(before: &Tok, tok: &Tok, span: Span, sink: &mut Sink) -> bool {
     // Go reads `$x:=1`, but no `$x=1`
     let assigns = matches!((before, tok), (Tok::Variable(_), Tok::Assign));
-    if !(assigns || before.ends_operand() && tok.begins_operand()) {
+    let operands = before.ends_operand() && tok.begins_operand();
+    if !(assigns || operands) {
         return false;
     }
     let error = SyntaxError::new(

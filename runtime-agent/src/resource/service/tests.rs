@@ -71,6 +71,7 @@ impl Fake {
     /// Probe, apply, look again: what was said, and what was asked of systemctl.
     fn converge(&self, d: &Desired) -> Result<(String, Vec<String>), ResourceError> {
         let context = self.sandbox.context();
+        self.asked();
         let probe = self.service.probe(&context, d)?;
         assert_eq!(self.asked(), Vec::<String>::new(), "a probe changes nothing");
         if !probe.is_clean() {
