@@ -26,7 +26,7 @@ const freePort = () =>
 async function until(what, ask) {
   const end = Date.now() + 30_000;
   for (;;) {
-    const answer = await ask().catch(() => null);
+    const answer = await ask();
     if (answer) return answer;
     assert.ok(Date.now() < end, `${what} did not happen within half a minute`);
     await new Promise((r) => setTimeout(r, 100));
@@ -41,11 +41,8 @@ const policy = {
   - match: "db-*"
     modules: [base]
 `,
-  "environments.vgo": `environments:
-  production: {}
-`,
   "roles.vgo": `roles:
-  webserver:
+  - name: webserver
     modules: [base, motd]
 `,
   "modules/base.vgo": `name: base
@@ -83,7 +80,10 @@ async function fleet() {
   let log = "";
   server.stderr.on("data", (data) => (log += data));
   after.push(() => server.kill("SIGTERM"));
-  await until("publishing", async () => log.includes("policy published"));
+  await until("publishing", async () => {
+    if (log.includes("has errors")) throw new Error(log);
+    return log.includes("policy published");
+  });
 
   const make = async (args) => (await run(`${bin}/vigosrv`, [...args, "--config", config])).stdout.trim();
   const hosts = {};

@@ -93,7 +93,7 @@ pub(in crate::http) async fn page(call: Call) -> Result<Response, Problem> {
         hostname: plain(&envoy.hostname, 253),
         compliance: show::compliance(envoy.compliance),
         health: show::health(envoy.health),
-        drift: show::drift(envoy.drift),
+        drift: show::drift_of(&envoy),
         reachability: show::reachability(envoy.reachability),
         why: why(&envoy),
         facts: facts(&envoy, now),

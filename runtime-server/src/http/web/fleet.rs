@@ -102,7 +102,7 @@ impl Row {
             environment: plain(e.environment.as_deref().unwrap_or_default(), 60),
             compliance: show::compliance(e.compliance),
             health: show::health(e.health),
-            drift: show::drift(e.drift),
+            drift: show::drift_of(e),
             reachability: show::reachability(e.reachability),
             totals: e.last_run.as_ref().map(show::totals).unwrap_or_default(),
             seen: e.last_seen.map_or("never".to_owned(), |at| show::ago(at, now)),

@@ -1,5 +1,6 @@
 //! What pages say of things.
 
+use crate::http::api::envoys::Envoy;
 use crate::http::api::runs::{Outcome, Run};
 use crate::status::{Compliance, Drift, Health, Reachability};
 use crate::text::{plain, span};
@@ -51,6 +52,12 @@ pub fn drift(drift: Drift) -> Badge {
             Drift::Diverged => "bad",
         },
     )
+}
+
+/// The same for an envoy: no drift where nobody looked is no good news.
+pub fn drift_of(envoy: &Envoy) -> Badge {
+    let badge = drift(envoy.drift);
+    if envoy.health == Health::NoData { Badge { class: "idle", ..badge } } else { badge }
 }
 
 /// A state on the axis of reachability.
