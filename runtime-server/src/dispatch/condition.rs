@@ -132,7 +132,7 @@ mod tests {
         };
         for (text, expected) in [
             ("traits.os.family == 'debian'", Some(true)),
-            ("traits.os.family == 'redhat'", Some(false)),
+            ("traits.os.family == 'rhel'", Some(false)),
             ("has_role('webserver') && env_is('production')", Some(true)),
             ("!has_role('webserver')", Some(false)),
             // not reported by this envoy

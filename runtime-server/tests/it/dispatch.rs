@@ -80,7 +80,10 @@ impl Stream {
         let mut signer = protocol::stream::FrameSigner::new(&agent.key, &self.header);
         self.number += 1;
         let frame = AgentFrame { what: Some(what) };
-        (1..=self.number).map(|_| signer.sign(&frame)).next_back().unwrap()
+        for _ in 1..self.number {
+            signer.sign(&frame);
+        }
+        signer.sign(&frame)
     }
 
     async fn say(&mut self, agent: &Agent, what: Said) {
