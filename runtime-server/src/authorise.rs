@@ -7,6 +7,7 @@
 use crate::context::Context;
 use crate::fleet::Envoy;
 use crate::reject::Reject;
+use crate::store::envoys;
 use protocol::pb::{RequestHeader, SignedRequest};
 use protocol::request::{self, Rpc};
 use std::sync::Arc;
@@ -41,6 +42,20 @@ pub struct Authorised {
     /// It names another signing key than the live one: the answer is the live key's statement, and nothing
     /// is done.
     pub stale_key: bool,
+}
+
+/// Looks into the database for an envoy that is not known: another server may have enrolled it. Only for callers with a
+/// certificate of the CA, so that nobody else makes the server look.
+pub async fn meet(context: &Context, request: &Request<SignedRequest>) -> Result<(), Reject> {
+    let Ok(claimed) = request::peek(request.get_ref()) else { return Ok(()) };
+    let id = claimed.envoy_id;
+    if context.fleet.get(&id).is_some() || request.peer_certs().is_none_or(|certs| certs.is_empty()) {
+        return Ok(());
+    }
+    if let Some(row) = context.store.read(move |conn| envoys::by_id(conn, &id)).await? {
+        context.fleet.add(row);
+    }
+    Ok(())
 }
 
 /// Lets an envoy's request in, or says why not. A counter is used up only by a request that is let in with the

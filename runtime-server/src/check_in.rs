@@ -11,7 +11,7 @@ use crate::live_key::{KeyError, LiveKey, MAX_JUMP};
 use crate::policy::Variant;
 use crate::reject::Reject;
 use crate::secrets::{Secret, SecretError};
-use crate::store::envoys;
+use crate::store::envoys::{self, Assigned, Wanted};
 use ir::manifest::{ModuleRow, SecretRef};
 use ir::{Hash, Lease, Manifest, wire};
 use protocol::pb::check_in_reply::Answer;
@@ -78,7 +78,8 @@ pub async fn answer(
     // Taken in even when the answer is a refusal: the agent will not send them again.
     let known = take_traits(&mut state, &request)?;
     let live = context.keys.current();
-    if request.epoch > live.epoch {
+    // The epoch of another server is as good as ours.
+    if request.epoch > live.epoch && !context.keys.is_ours(request.epoch, &context.store).await? {
         return Ok(stale_key(context, request.epoch).await);
     }
     if request.ir_format != ir::IR_FORMAT {
@@ -236,8 +237,9 @@ fn content(variant: &Variant, secrets: &Secrets) -> String {
     Hash::of(&bytes).to_string()[..32].to_owned()
 }
 
-/// Gives new content a new number and stores it before it is sent; follows an envoy that knows a higher
-/// one, which is how a restored database shows.
+/// Gives new content a new number and stores it before it is sent; follows an envoy that knows a higher one than the
+/// database, which is how a restored database shows. An envoy that only knows a higher one than this server was
+/// answered by another one.
 async fn sequence(
     context: &Context,
     envoy: &Envoy,
@@ -246,29 +248,34 @@ async fn sequence(
     content: &str,
     version: &str,
 ) -> Result<Option<Answer>, Reject> {
-    let ahead = request.seq > state.seq;
-    if ahead && request.seq - state.seq > MAX_JUMP {
-        tracing::error!(
-            envoy = %envoy.id, host = envoy.hostname, known = state.seq, reported = request.seq,
-            "an envoy reports a sequence number far ahead; it gets nothing until it is enrolled again"
-        );
-        let message = format!("sequence number {} is too far ahead of {}", request.seq, state.seq);
-        return Ok(Some(refusal("seq-ahead", message)));
+    if request.seq <= state.seq && state.content == content {
+        return Ok(None);
     }
-    let held = ahead && request.policy_version.rsplit('.').next() == Some(content);
-    let seq = match (ahead, state.content == content) {
-        (false, true) => return Ok(None),
-        (true, _) if held => request.seq,
-        _ => state.seq.max(request.seq) + 1,
+    let wanted = Wanted {
+        id: envoy.id.to_string(),
+        content: content.to_owned(),
+        policy_version: version.to_owned(),
+        reported: request.seq,
+        held: request.policy_version.rsplit('.').next() == Some(content),
     };
-    if ahead {
+    let assigned = context.store.call(move |conn| envoys::assign(conn, &wanted, MAX_JUMP)).await?;
+    let Assigned { seq, known } = match assigned {
+        Ok(assigned) => assigned,
+        Err(known) => {
+            tracing::error!(
+                envoy = %envoy.id, host = envoy.hostname, known, reported = request.seq,
+                "an envoy reports a sequence number far ahead; it gets nothing until it is enrolled again"
+            );
+            let message = format!("sequence number {} is too far ahead of {known}", request.seq);
+            return Ok(Some(refusal("seq-ahead", message)));
+        }
+    };
+    if request.seq > known {
         tracing::warn!(
-            envoy = %envoy.id, host = envoy.hostname, known = state.seq, reported = request.seq, seq,
+            envoy = %envoy.id, host = envoy.hostname, known, reported = request.seq, seq,
             "an envoy knows a later bundle than this database: was a backup restored?"
         );
     }
-    let (id, stored, told) = (envoy.id.clone(), content.to_owned(), version.to_owned());
-    context.store.call(move |conn| envoys::assign(conn, &id, seq, &stored, &told)).await?;
     state.seq = seq;
     state.content = content.to_owned();
     Ok(None)

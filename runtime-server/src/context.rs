@@ -8,7 +8,8 @@ use crate::live_key::KeyRing;
 use crate::pki::Ca;
 use crate::policy::{Checked, PolicyError};
 use crate::secrets::Secrets;
-use crate::store::{Store, StoreError, meta};
+use crate::store::releases::{self, NewRelease};
+use crate::store::{Store, StoreError};
 use std::sync::Arc;
 
 /// The parts.
@@ -66,6 +67,9 @@ pub enum ReloadError {
     /// The release cannot be stored.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Nothing is published before then: milliseconds since 1970-01-01 UTC.
+    #[error("publishing is frozen; what was served is still served")]
+    Frozen(u64),
     /// Somebody keeps writing to it.
     #[error("the policy kept changing while it was published")]
     Restless,
@@ -87,7 +91,9 @@ impl Context {
             Candidate::Ready { checked, changed, digest } => (checked, changed, digest),
         };
         let now = self.clock.now();
-        let serial = self.store.call(move |conn| meta::publish(conn, digest, now)).await?;
+        let release = NewRelease { digest, ..NewRelease::default() };
+        let published = self.store.call(move |conn| releases::publish(conn, &release, now)).await?;
+        let serial = published.map_err(|freeze| ReloadError::Frozen(freeze.until))?.serial();
         let this = self.clone();
         let served = tokio::task::spawn_blocking(move || this.catalog.serve(serial, digest)).await;
         if served.map_err(|_| ReloadError::Crashed)? {

@@ -161,13 +161,13 @@ impl FleetIndex {
         index
     }
 
-    /// A new one.
+    /// One that was not known. One that is stays as it is: it knows which counters were used.
     pub fn add(&self, row: EnvoyRow) {
         let id = row.id.clone();
         match Envoy::new(row) {
             Some(envoy) => {
                 let mut envoys = self.envoys.write().unwrap_or_else(PoisonError::into_inner);
-                envoys.insert(envoy.id.clone(), Arc::new(envoy));
+                envoys.entry(envoy.id.clone()).or_insert_with(|| Arc::new(envoy));
             }
             None => tracing::error!(envoy = id, "the stored key of an envoy is not a key; it was left out"),
         }

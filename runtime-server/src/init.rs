@@ -4,7 +4,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::files::{self, FileError, create_private_dir, write_new};
 use crate::pki::{Ca, Material, PkiError};
-use crate::store::{self, StoreError, meta};
+use crate::store::{self, Database, StoreError, meta};
 use ir::Hash;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
@@ -26,6 +26,11 @@ pub enum InitError {
     /// There is something already.
     #[error("{} exists already: a server was set up here, and nothing was changed", .0.display())]
     Exists(PathBuf),
+    /// There is another cluster's data.
+    #[error(
+        "the database {0} belongs to another cluster; make a new one, or copy that cluster's directory for a further server"
+    )]
+    Used(Database),
     /// A file.
     #[error(transparent)]
     File(#[from] FileError),
@@ -37,16 +42,29 @@ pub enum InitError {
     Store(#[from] StoreError),
 }
 
-/// Makes directories, a CA, certificates, an empty database and the configuration. Overwrites nothing.
-pub fn init(dir: &Path, hostnames: &[String], clock: &Clock) -> Result<Made, InitError> {
+/// Makes directories, a CA, certificates, an empty database and the configuration. Overwrites nothing. The
+/// database is a SQLite file in the directory, unless another one is given: a PostgreSQL database that is there.
+pub fn init(
+    dir: &Path,
+    hostnames: &[String],
+    database: Option<Database>,
+    clock: &Clock,
+) -> Result<Made, InitError> {
     let cluster_id = Uuid::new_v4().to_string();
-    let config = Config::in_dir(dir, &cluster_id);
+    let mut config = Config::in_dir(dir, &cluster_id);
+    if let Some(database) = database {
+        config.database = database;
+    }
     let config_file = dir.join("server.yaml");
     let tls = &config.tls;
-    for path in [&config_file, &config.database, &tls.ca, &tls.ca_key] {
+    for path in [&config_file, &tls.ca, &tls.ca_key].into_iter().chain(config.database.file()) {
         if path.exists() {
             return Err(InitError::Exists(path.clone()));
         }
+    }
+    // Before anything is written: it may lie elsewhere, and be out of reach.
+    if config.database.file().is_none() {
+        drop(store::open(&config.database, true)?);
     }
     let material = Material::create(&cluster_id, hostnames, clock.now())?;
     let ca_hash = Ca::load(&material.ca, &material.ca_key)?.hash;
@@ -61,14 +79,21 @@ pub fn init(dir: &Path, hostnames: &[String], clock: &Clock) -> Result<Made, Ini
     write_new(&tls.signer, 0o644, material.signer.as_bytes())?;
     write_new(&tls.signer_key, 0o600, material.signer_key.as_bytes())?;
     let mut conn = store::open(&config.database, true)?;
-    meta::cluster(&mut conn, &cluster_id)?;
+    let stored = meta::cluster(&mut conn, &cluster_id)?;
     drop(conn);
+    if stored != cluster_id {
+        return Err(InitError::Used(config.database.clone()));
+    }
     // Last: with it, the directory is complete.
-    write_new(&config_file, 0o600, text(&cluster_id).as_bytes())?;
+    write_new(&config_file, 0o600, text(&cluster_id, &config.database).as_bytes())?;
     Ok(Made { config, config_file, ca_hash })
 }
 
-fn text(cluster_id: &str) -> String {
+fn text(cluster_id: &str, database: &Database) -> String {
+    let url = match database {
+        Database::Sqlite(_) => "sqlite:vigo.db",
+        Database::Postgres(postgres) => &postgres.url,
+    };
     format!(
         "# Configuration of vigosrv. Relative paths start at this file; `vigosrv check-config` checks it.
 cluster:
@@ -81,7 +106,7 @@ policy:
   dir: policy
 
 database:
-  url: sqlite:vigo.db
+  url: {url}
 
 checkin:
   interval: 5m
@@ -115,16 +140,16 @@ mod tests {
     fn what_init_writes_is_a_configuration_and_it_is_written_once() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("srv");
-        let made = init(&dir, &default_hostnames(), &Clock::system()).unwrap();
+        let made = init(&dir, &default_hostnames(), None, &Clock::system()).unwrap();
         assert_eq!(Config::load(&made.config_file).unwrap(), made.config);
         let mode = |p: &Path| std::fs::metadata(p).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&dir), mode(&made.config.policy_dir)), (0o700, 0o700));
         let tls = &made.config.tls;
-        for key in [&tls.ca_key, &tls.key, &tls.signer_key, &made.config.database] {
+        for key in [&tls.ca_key, &tls.key, &tls.signer_key, made.config.database.file().unwrap()] {
             assert_eq!(mode(key), 0o600, "{}", key.display());
         }
         let before = std::fs::read(&tls.ca_key).unwrap();
-        assert!(matches!(init(&dir, &[], &Clock::system()), Err(InitError::Exists(_))));
+        assert!(matches!(init(&dir, &[], None, &Clock::system()), Err(InitError::Exists(_))));
         assert_eq!(std::fs::read(&tls.ca_key).unwrap(), before);
     }
 }

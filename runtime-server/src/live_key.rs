@@ -2,13 +2,16 @@
 
 use crate::clock::Clock;
 use crate::pki::{self, PkiError};
-use crate::store::{Store, StoreError, meta};
+use crate::store::servers::{self, Registered};
+use crate::store::{Store, StoreError};
 use ed25519_dalek::SigningKey;
 use ir::signing::{KeyId, key_id};
 use protocol::key_statement::{self, Claims};
 use protocol::pb::KeyStatement;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use uuid::Uuid;
 
 /// A statement holds from a little before it is made, for agents whose clocks are behind.
 const CLOCK_TOLERANCE_MS: u64 = 300_000;
@@ -87,7 +90,11 @@ pub struct KeyRing {
     signer: SignerIdentity,
     fixed: bool,
     clock: Clock,
+    /// Names this run of this server in the database.
+    instance_id: String,
     current: RwLock<Arc<LiveKey>>,
+    /// The highest epoch that a server of this cluster is known to have.
+    highest: AtomicU64,
     replacing: tokio::sync::Mutex<()>,
 }
 
@@ -105,8 +112,11 @@ impl KeyRing {
             Some(key) => key,
             None => pki::new_key()?,
         };
-        let live = live(cluster_id, &signer, key, 0, store, &clock).await?;
+        let instance_id = Uuid::now_v7().to_string();
+        let live = live(cluster_id, &signer, &instance_id, key, 0, store, &clock).await?;
         Ok(KeyRing {
+            instance_id,
+            highest: AtomicU64::new(live.epoch),
             cluster_id: cluster_id.to_owned(),
             signer,
             fixed,
@@ -121,12 +131,60 @@ impl KeyRing {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether an epoch was given out by this database: to this server, or to another one that agents met.
+    pub async fn is_ours(&self, epoch: u64, store: &Store) -> Result<bool, StoreError> {
+        if epoch > self.highest.load(Ordering::Relaxed) {
+            self.say_up(store).await?;
+        }
+        Ok(epoch <= self.highest.load(Ordering::Relaxed))
+    }
+
+    /// Tells the others that this server is up. False when they took it for dead.
+    async fn say_up(&self, store: &Store) -> Result<bool, StoreError> {
+        let (id, now) = (self.instance_id.clone(), self.clock.now());
+        let highest = store.call(move |conn| servers::beat(conn, &id, now)).await?;
+        self.highest.fetch_max(highest.unwrap_or(0), Ordering::Relaxed);
+        Ok(highest.is_some())
+    }
+
+    /// Tells the others that this server is up, every few seconds. If they took it for dead, agents may have been told
+    /// that its key is retired, so it gets a new one.
+    pub async fn beat(&self, store: &Store) -> Result<(), KeyError> {
+        if self.say_up(store).await? {
+            return Ok(());
+        }
+        let _one_at_a_time = self.replacing.lock().await;
+        let known = self.current();
+        let key = if self.fixed { known.key.clone() } else { pki::new_key()? };
+        let live = self.replace(key, 0, store).await?;
+        tracing::warn!(
+            epoch = live.epoch,
+            "this server was silent for so long that others took it for dead; it signs with a new key now"
+        );
+        Ok(())
+    }
+
+    /// Tells the others that this server goes down.
+    pub async fn leave(&self, store: &Store) -> Result<(), StoreError> {
+        let id = self.instance_id.clone();
+        store.call(move |conn| servers::leave(conn, &id)).await
+    }
+
+    async fn replace(&self, key: SigningKey, at_least: u64, store: &Store) -> Result<Arc<LiveKey>, KeyError> {
+        let live = live(&self.cluster_id, &self.signer, &self.instance_id, key, at_least, store, &self.clock)
+            .await?;
+        let live = Arc::new(live);
+        self.highest.fetch_max(live.epoch, Ordering::Relaxed);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = live.clone();
+        Ok(live)
+    }
+
     /// Makes sure that the key's epoch is above one that an agent has seen: after a database was restored, the old
     /// number would be taken for a rollback.
     pub async fn lift_above(&self, reported: u64, store: &Store) -> Result<Arc<LiveKey>, KeyError> {
         let _one_at_a_time = self.replacing.lock().await;
         let known = self.current();
-        if reported <= known.epoch {
+        if reported <= known.epoch || self.is_ours(reported, store).await? {
             return Ok(known);
         }
         if reported - known.epoch > MAX_JUMP {
@@ -135,10 +193,7 @@ impl KeyRing {
         if self.fixed {
             return Err(KeyError::Fixed { known: known.epoch, reported });
         }
-        let live = Arc::new(
-            live(&self.cluster_id, &self.signer, pki::new_key()?, reported + 1, store, &self.clock).await?,
-        );
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = live.clone();
+        let live = self.replace(pki::new_key()?, reported + 1, store).await?;
         tracing::warn!(
             known = known.epoch,
             reported,
@@ -152,20 +207,22 @@ impl KeyRing {
 async fn live(
     cluster_id: &str,
     signer: &SignerIdentity,
+    instance_id: &str,
     key: SigningKey,
     at_least: u64,
     store: &Store,
     clock: &Clock,
 ) -> Result<LiveKey, KeyError> {
     let id = key_id(&key.verifying_key());
-    let epoch = store.call(move |conn| meta::next_epoch(conn, id, at_least)).await?;
-    let now = clock.now();
+    let (instance_id, now) = (instance_id.to_owned(), clock.now());
+    let registered = store.call(move |conn| servers::register(conn, &instance_id, id, at_least, now)).await?;
+    let Registered { epoch, live } = registered;
     let claims = Claims {
         cluster_id: cluster_id.to_owned(),
         epoch,
         not_before: now.saturating_sub(CLOCK_TOLERANCE_MS),
         not_after: now.saturating_add(STATEMENT_LIFE_MS),
-        live_epochs: Vec::new(),
+        live_epochs: live,
     };
     let statement = key_statement::issue(&signer.key, &signer.certificate, &key, claims);
     Ok(LiveKey { key, id, epoch, statement })

@@ -11,7 +11,7 @@ use crate::pki::{self, Ca, PkiError};
 use crate::policy::PolicySource;
 use crate::secrets::Secrets;
 use crate::service::Service;
-use crate::store::{self, Store, StoreError, envoys, meta, runs, tokens};
+use crate::store::{Store, StoreError, Topic, envoys, meta, runs, tokens};
 use crate::tls::{self, TlsError};
 use ir::Hash;
 use protocol::MAX_MESSAGE_BYTES;
@@ -19,7 +19,7 @@ use protocol::pb::enrolment_server::EnrolmentServer;
 use protocol::pb::fleet_server::FleetServer;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -33,6 +33,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// How long a batch waits to be stored, and a revocation to be noticed.
 const FLUSH: Duration = Duration::from_secs(1);
 const RETENTION: Duration = Duration::from_secs(3600);
+/// How often the other servers of the cluster are told that this one is up.
+const BEAT: Duration = Duration::from_secs(20);
 
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -173,10 +175,9 @@ impl Server {
         let mut random = [0; 20];
         getrandom::fill(&mut random)?;
         let (glob, now) = (hostname_glob.to_owned(), self.context.clock.now());
-        let make = move |conn: &mut rusqlite::Connection| {
-            tokens::create(conn, random, &glob, now, ttl.as_millis() as u64)
-        };
-        Ok(self.context.store.call(make).await?.0)
+        let store = &self.context.store;
+        let ttl_ms = ttl.as_millis() as u64;
+        Ok(store.call(move |conn| tokens::create(conn, random, &glob, now, ttl_ms)).await?.0)
     }
 
     /// Accepts nothing more, lets requests under way finish, stores everything.
@@ -223,16 +224,17 @@ async fn context(
         None => None,
     };
 
-    let mut conn = store::open(&config.database, false)?;
-    let cluster = meta::cluster(&mut conn, &config.cluster_id)?;
+    let store = Store::open(&config.database).await?;
+    let cluster_id = config.cluster_id.clone();
+    let cluster = store.call(move |conn| meta::cluster(conn, &cluster_id)).await?;
     if cluster != config.cluster_id {
         return Err(StartError::OtherCluster { database: cluster, config: config.cluster_id.clone() });
     }
     let mut fresh = [0; 32];
     getrandom::fill(&mut fresh)?;
-    let secrets = Secrets::new(config.secrets.clone(), meta::secret_version_key(&mut conn, fresh)?);
-    let fleet = FleetIndex::load(envoys::list(&conn)?);
-    let store = Store::start(conn);
+    let version_key = store.call(move |conn| meta::secret_version_key(conn, fresh)).await?;
+    let secrets = Secrets::new(config.secrets.clone(), version_key);
+    let fleet = FleetIndex::load(store.read(envoys::list).await?);
     let keys = KeyRing::start(&config.cluster_id, signer, fixed, &store, clock.clone()).await?;
     // What agents would say to it; better said now.
     let statement = &keys.current().statement;
@@ -253,15 +255,31 @@ async fn context(
 
 /// What is done beside answering: storing batches, noticing revocations, forgetting old runs.
 async fn chores(context: Arc<Context>, mut stop: watch::Receiver<bool>, keep: Option<Duration>) {
-    let mut seen_version = 0i64;
+    let mut envoys_changed = context.store.watch(Topic::Envoys);
     let mut last_retention = 0;
+    let mut beat = Instant::now();
     loop {
         let stopping = tokio::time::timeout(FLUSH, stop.wait_for(|stop| *stop)).await.is_ok();
         flush(&context).await;
         if stopping {
+            if let Err(e) = context.keys.leave(&context.store).await {
+                tracing::warn!(error = %e, "the other servers were not told that this one stops");
+            }
             return;
         }
-        notice_revocations(&context, &mut seen_version).await;
+        if beat.elapsed() > BEAT {
+            beat = Instant::now();
+            if let Err(e) = context.keys.beat(&context.store).await {
+                tracing::error!(error = %e, "the other servers were not told that this one is up");
+            }
+        }
+        if envoys_changed.has_changed().unwrap_or(false) {
+            envoys_changed.mark_unchanged();
+            if let Err(e) = notice_revocations(&context).await {
+                envoys_changed.mark_changed();
+                tracing::error!(error = %e, "cannot look for revocations; will try again");
+            }
+        }
         let now = context.clock.now();
         if let Some(keep) = keep
             && now.saturating_sub(last_retention) > RETENTION.as_millis() as u64
@@ -287,24 +305,10 @@ async fn flush(context: &Context) {
     }
 }
 
-/// `vigosrv envoys revoke` writes to the database from another process; SQLite tells us that somebody did.
-async fn notice_revocations(context: &Context, seen_version: &mut i64) {
-    let last = *seen_version;
-    let looked = context
-        .store
-        .call(move |conn| {
-            let version: i64 = conn.pragma_query_value(None, "data_version", |r| r.get(0))?;
-            let revoked = if version == last { Vec::new() } else { envoys::revoked(conn)? };
-            Ok((version, revoked))
-        })
-        .await;
-    match looked {
-        Ok((version, revoked)) => {
-            *seen_version = version;
-            for envoy in context.fleet.revoke(&revoked) {
-                tracing::warn!(envoy, "revoked");
-            }
-        }
-        Err(e) => tracing::error!(error = %e, "cannot look for revocations"),
+/// `vigosrv envoys revoke` writes to the database from another process, as other servers do.
+async fn notice_revocations(context: &Context) -> Result<(), StoreError> {
+    for envoy in context.fleet.revoke(&context.store.read(envoys::revoked).await?) {
+        tracing::warn!(envoy, "revoked");
     }
+    Ok(())
 }

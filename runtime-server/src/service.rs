@@ -27,6 +27,7 @@ impl Enrolment for Service {
 #[tonic::async_trait]
 impl Fleet for Service {
     async fn check_in(&self, request: Request<SignedRequest>) -> Result<Response<CheckInReply>, Status> {
+        authorise::meet(&self.0, &request).await.map_err(refused)?;
         let caller = authorise::envoy(&self.0, Rpc::CheckIn, &request).map_err(refused)?;
         let asked = CheckInRequest::decode(request.get_ref().payload.as_slice())
             .map_err(|_| refused(Reject::Malformed("not a check-in")))?;
@@ -39,6 +40,7 @@ impl Fleet for Service {
     }
 
     async fn report_run(&self, request: Request<SignedRequest>) -> Result<Response<ReportReply>, Status> {
+        authorise::meet(&self.0, &request).await.map_err(refused)?;
         let caller = authorise::envoy(&self.0, Rpc::ReportRun, &request).map_err(refused)?;
         let answer = if caller.stale_key {
             ReportAnswer::StaleKey(self.0.keys.current().statement.clone())

@@ -1,9 +1,10 @@
-//! A policy in memory, for tests of this crate and of its neighbours.
+//! A policy in memory and databases to try, for tests of this crate and of its neighbours.
 
 use crate::policy::{Checked, ClassKey, Policy, PolicyError, PolicySource, Variant, VariantModule};
-use crate::store::lock;
+use crate::store::{self, Connection, Database, lock};
 use ir::{Hash, Module, Value, merkle, wire};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 /// What the policy is at the moment; every host name but `nobody` is of one class.
@@ -120,4 +121,81 @@ pub fn module(name: &str, content: &str) -> Module {
 pub fn traits(family: &str) -> Value {
     let os = Value::Map(BTreeMap::from([("family".into(), family.into())]));
     Value::Map(BTreeMap::from([("os".into(), os)]))
+}
+
+/// The database of one test: a file in `dir`; a schema of its own on the PostgreSQL server that `VIGO_TEST_POSTGRES`
+/// names, when it names one. Empty; [`store::open`] makes the tables.
+pub fn database(dir: &Path) -> Database {
+    postgres_database().unwrap_or_else(|| Database::Sqlite(dir.join("vigo.db")))
+}
+
+/// Runs a test of the database layer on SQLite, and on PostgreSQL when `VIGO_TEST_POSTGRES` names a server.
+///
+/// # Panics
+/// When a database cannot be made, or `test` panics.
+#[allow(clippy::expect_used, reason = "the harness of tests: a failing step fails the test")]
+pub fn on_each(test: impl Fn(&mut Connection)) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let sqlite = Database::Sqlite(dir.path().join("vigo.db"));
+    for database in [Some(sqlite), postgres_database()].into_iter().flatten() {
+        test(&mut store::open(&database, true).expect("a database"));
+    }
+}
+
+/// Runs `work` on a thread of its own: a connection must not be used on one of an async runtime.
+///
+/// # Panics
+/// When the database cannot be opened, or `work` panics.
+#[allow(clippy::expect_used, reason = "the harness of tests: a failing step fails the test")]
+pub fn with<T: Send>(database: &Database, work: impl FnOnce(&mut Connection) -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let work = scope.spawn(|| work(&mut store::open(database, false).expect("the database")));
+        work.join().expect("the work is done")
+    })
+}
+
+/// What a thief of the database would read: the bytes of its files, or of every column of every table.
+///
+/// # Panics
+/// When the database cannot be read.
+#[allow(clippy::expect_used, reason = "the harness of tests: a failing step fails the test")]
+pub fn everything_in(database: &Database) -> Vec<u8> {
+    if let Some(path) = database.file() {
+        let parts = ["", "-wal", "-journal"].map(|part| format!("{}{part}", path.display()));
+        return parts.into_iter().filter_map(|file| std::fs::read(file).ok()).flatten().collect();
+    }
+    with(database, |conn| {
+        let columns = "select table_name::text, column_name::text, data_type::text
+                       from information_schema.columns where table_schema = current_schema()";
+        let columns =
+            conn.rows(columns, &[], |r| Ok((r.get::<String>(0)?, r.get::<String>(1)?, r.get::<String>(2)?)));
+        let mut found = Vec::new();
+        for (table, column, ty) in columns.expect("the columns") {
+            let value = match ty.as_str() {
+                "bytea" => format!("encode({column}, 'escape')"),
+                _ => format!("{column}::text"),
+            };
+            let sql = format!("select {value} from {table}");
+            for value in conn.rows(&sql, &[], |r| r.get::<Option<String>>(0)).expect("a column") {
+                found.extend(value.unwrap_or_default().into_bytes());
+            }
+        }
+        found
+    })
+}
+
+/// A new schema, which stays: the server of a test is thrown away as a whole.
+#[allow(clippy::expect_used, reason = "the harness of tests: a failing step fails the test")]
+fn postgres_database() -> Option<Database> {
+    let url = std::env::var("VIGO_TEST_POSTGRES").ok().filter(|url| !url.is_empty())?;
+    let schema = format!("t_{}", uuid::Uuid::new_v4().simple());
+    let (made, server) = (format!("create schema {schema}"), url.clone());
+    std::thread::spawn(move || {
+        let mut client = postgres::Client::connect(&server, postgres::NoTls).expect("VIGO_TEST_POSTGRES");
+        client.batch_execute(&made).expect("a schema");
+    })
+    .join()
+    .expect("a schema");
+    let separator = if url.contains('?') { '&' } else { '?' };
+    Database::postgres(&format!("{url}{separator}options=-csearch_path%3D{schema}"))
 }

@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -48,10 +49,19 @@ impl Server {
     /// # Panics
     /// When anything of it fails.
     pub fn init(dir: &Path, policy: &[(&str, &str)]) -> Server {
+        Self::init_with(dir, policy, &[])
+    }
+
+    /// As [`init`](Self::init), with more arguments for `vigosrv init`.
+    ///
+    /// # Panics
+    /// When anything of it fails.
+    pub fn init_with(dir: &Path, policy: &[(&str, &str)], arguments: &[&str]) -> Server {
         let dir = dir.join("server");
         let init = Command::new(binary("vigosrv"))
             .args(["init", "--hostname", "localhost,127.0.0.1", "--dir"])
             .arg(&dir)
+            .args(arguments)
             .output()
             .expect("vigosrv runs");
         assert!(init.status.success(), "{init:?}");
@@ -147,6 +157,35 @@ impl Server {
         assert!(asked.success());
         let status = process.wait().expect("the server ends");
         assert!(status.success(), "{status}: {:#?}", self.log());
+    }
+
+    /// Ends it as a power cut would.
+    ///
+    /// # Panics
+    /// When it cannot.
+    pub fn kill(&mut self) {
+        let Some(mut process) = self.process.take() else { return };
+        process.kill().expect("kill -9");
+        process.wait().expect("the server ends");
+    }
+
+    /// A further server of the same cluster, with a directory and a port of its own; not started yet. It makes sense
+    /// on PostgreSQL.
+    ///
+    /// # Panics
+    /// When its directory cannot be made.
+    pub fn beside(&self) -> Server {
+        let dir = self.dir.with_file_name("server-2");
+        let copied = Command::new("cp").arg("-a").arg(&self.dir).arg(&dir).status().expect("cp runs");
+        assert!(copied.success(), "the directory of the server is copied");
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .and_then(|l| l.local_addr())
+            .expect("a free port")
+            .port();
+        let (address, ca_hash) = (format!("127.0.0.1:{port}"), self.ca_hash.clone());
+        let other = Server { dir, address, ca_hash, process: None, log: Arc::default() };
+        other.configure(&self.address, &other.address);
+        other
     }
 
     /// Runs `vigosrv` on this server's configuration.
@@ -259,6 +298,31 @@ impl Host {
     pub fn write(&self, path: &str, content: &str) {
         std::fs::write(self.root.join(path.trim_start_matches('/')), content).expect("the file");
     }
+}
+
+/// A load balancer: every connection goes to the next of the addresses, or to the one after it when nobody is there.
+///
+/// # Panics
+/// When there is no port for it.
+pub fn balance(addresses: Vec<String>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let front = listener.local_addr().expect("its address").to_string();
+    std::thread::spawn(move || {
+        for (turn, client) in listener.incoming().map_while(Result::ok).enumerate() {
+            let next = addresses.iter().cycle().skip(turn % addresses.len()).take(addresses.len());
+            let Some(server) = next.filter_map(|address| TcpStream::connect(address).ok()).next() else {
+                continue;
+            };
+            for (from, to) in [(&client, &server), (&server, &client)] {
+                let (Ok(mut from), Ok(mut to)) = (from.try_clone(), to.try_clone()) else { continue };
+                std::thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(Shutdown::Both);
+                });
+            }
+        }
+    });
+    front
 }
 
 /// Bytes as text.

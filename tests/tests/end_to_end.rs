@@ -1,7 +1,9 @@
 //! The whole path with real processes, real TLS and real files.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing test may panic")]
 
-use vigo_tests::processes::{Host, Server, binary, text};
+use runtime_server::store::Database;
+use std::path::Path;
+use vigo_tests::processes::{Host, Server, balance, binary, text};
 
 const NODES: &str =
     "nodes:\n  - match: \"*.test\"\n    modules: [base, motd, app]\n    vars: { greeting: hello }\n";
@@ -26,9 +28,94 @@ fn field(line: &str, name: &str) -> u64 {
 #[test]
 fn from_policy_to_a_converged_host_and_on_without_the_server() {
     let dir = tempfile::tempdir().unwrap();
-    let mut server = Server::init(dir.path(), &policy());
+    whole_path(dir.path(), Server::init(dir.path(), &policy()));
+}
+
+/// Where `VIGO_TEST_POSTGRES` names a server, as `.ci/postgres` does; elsewhere there is nothing to test.
+#[test]
+fn the_same_on_postgresql() {
+    let dir = tempfile::tempdir().unwrap();
+    let Database::Postgres(postgres) = runtime_server::testing::database(dir.path()) else { return };
+    whole_path(dir.path(), Server::init_with(dir.path(), &policy(), &["--database", &postgres.url]));
+}
+
+#[test]
+fn case_055_056_a_server_killed_at_any_moment_loses_no_result_and_doubles_none() {
+    let dir = tempfile::tempdir().unwrap();
+    kill_sweep(dir.path(), Server::init(dir.path(), &policy()));
+    let dir = tempfile::tempdir().unwrap();
+    if let Database::Postgres(postgres) = runtime_server::testing::database(dir.path()) {
+        kill_sweep(dir.path(), Server::init_with(dir.path(), &policy(), &["--database", &postgres.url]));
+    }
+}
+
+fn kill_sweep(dir: &Path, mut server: Server) {
     server.start();
+    let host = Host::new(dir, "web-1.test");
+    assert!(host.enroll(&server.address, &server.token(), &server.ca_hash).status.success());
+    assert_eq!(host.run().0, 0);
+    for point in 0..8 {
+        // Before the check-in, between it and the report, in the middle of either: wherever that finds it.
+        host.write("/etc/motd", "drift\n");
+        std::thread::scope(|scope| {
+            let run = scope.spawn(|| host.run());
+            std::thread::sleep(std::time::Duration::from_millis(40 * point));
+            server.kill();
+            let (code, out) = run.join().unwrap();
+            assert_eq!(code, 0, "{out}");
+        });
+        server.start();
+    }
+    let (code, out) = host.run();
+    assert_eq!(code, 0, "{out}");
+    assert_eq!(host.status()["results"]["waiting"], 0);
+    let runs = server.runs("web-1.test");
+    let numbers: Vec<u64> = runs.iter().map(|r| r["result_seq"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (1..=10).collect::<Vec<_>>());
+    let changed: Vec<u64> = runs[1..9].iter().map(|r| r["changed"].as_u64().unwrap()).collect();
+    assert_eq!(changed, [1; 8], "each is the report of its own run");
+    server.stop();
+}
+
+/// Where `VIGO_TEST_POSTGRES` names a server; a SQLite file has one server.
+#[test]
+fn case_029_two_servers_on_one_postgresql_and_one_of_them_is_killed() {
+    let dir = tempfile::tempdir().unwrap();
+    let Database::Postgres(postgres) = runtime_server::testing::database(dir.path()) else { return };
+    let mut one = Server::init_with(dir.path(), &policy(), &["--database", &postgres.url]);
+    one.start();
+    let mut two = one.beside();
+    two.start();
+    let front = balance(vec![one.address.clone(), two.address.clone()]);
     let host = Host::new(dir.path(), "web-1.test");
+    let enrolled = host.enroll(&front, &one.token(), &one.ca_hash);
+    assert!(enrolled.status.success(), "{}", text(&enrolled.stderr));
+    for round in 0..8 {
+        let (code, out) = host.run();
+        assert_eq!(code, 0, "round {round}: {out}");
+    }
+    let seq = host.status()["bundle"]["seq"].clone();
+    one.kill();
+    for round in 0..4 {
+        let (code, out) = host.run();
+        assert_eq!(code, 0, "round {round} without one of them: {out}");
+    }
+    let status = host.status();
+    assert_eq!((&status["bundle"]["seq"], &status["results"]["waiting"]), (&seq, &0.into()), "{status}");
+    let runs = two.runs("web-1.test");
+    let numbers: Vec<u64> = runs.iter().map(|r| r["result_seq"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (1..=12).collect::<Vec<_>>());
+    for line in one.log().iter().chain(&two.log()) {
+        assert!(!line.contains("restored") && !line.contains("signing key was made"), "{line}");
+    }
+    let asked = [&one, &two].map(|server| server.log().iter().any(|l| l.contains("run reported")));
+    assert_eq!(asked, [true, true], "both had something to do");
+    two.stop();
+}
+
+fn whole_path(dir: &Path, mut server: Server) {
+    server.start();
+    let host = Host::new(dir, "web-1.test");
     let enrolled = host.enroll(&server.address, &server.token(), &server.ca_hash);
     assert!(enrolled.status.success(), "{}", text(&enrolled.stderr));
 

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 pub(super) fn tokens(config: &Path, format: Format) -> Result<(), Failure> {
-    let (_, conn) = open(config)?;
+    let (_, mut conn) = open(config)?;
     let now = Clock::system().now();
-    let tokens = tokens::list(&conn)?;
+    let tokens = tokens::list(&mut conn)?;
     let state = |t: &tokens::Token| match t {
         t if t.revoked_at.is_some() => "revoked",
         t if t.used_at.is_some() => "used",
@@ -40,11 +40,11 @@ pub(super) fn tokens(config: &Path, format: Format) -> Result<(), Failure> {
 }
 
 pub(super) fn envoys(config: &Path, format: Format) -> Result<(), Failure> {
-    let (_, conn) = open(config)?;
+    let (_, mut conn) = open(config)?;
     let now = Clock::system().now();
     let mut rows = Vec::new();
-    for envoy in envoys::list(&conn)?.into_iter().filter(|e| e.revoked_at.is_none()) {
-        let runs = runs::latest_whole(&conn, &envoy.id, RUNS)?;
+    for envoy in envoys::list(&mut conn)?.into_iter().filter(|e| e.revoked_at.is_none()) {
+        let runs = runs::latest_whole(&mut conn, &envoy.id, RUNS)?;
         let status = Status::of(&envoy, &runs, now);
         rows.push((envoy, status, runs));
     }
@@ -57,7 +57,7 @@ pub(super) fn envoys(config: &Path, format: Format) -> Result<(), Failure> {
                 "reachability": status.reachability, "compliant": status.compliant(),
                 "enrolled_at": e.enrolled_at, "last_seen": e.last_seen, "seq": e.seq,
                 "policy_version": e.policy_version, "agent_version": e.agent_version,
-                "last_run": runs.first().map(run), "lost_results": runs::lost(&conn, &e.id)?,
+                "last_run": runs.first().map(run), "lost_results": runs::lost(&mut conn, &e.id)?,
             }));
         }
         let fleet = json!({ "active": rows.len(), "compliant": compliant });
@@ -89,13 +89,14 @@ pub(super) fn runs(
     results: bool,
     format: Format,
 ) -> Result<(), Failure> {
-    let (_, conn) = open(config)?;
-    let Some(envoy) = envoys::find(&conn, host)? else {
+    let (_, mut conn) = open(config)?;
+    let Some(envoy) = envoys::find(&mut conn, host)? else {
         return Err(Failure::new(FINDING, format!("there is no envoy `{host}`")));
     };
-    let runs = runs::latest(&conn, &envoy.id, limit)?;
-    let results_of =
-        |r: &runs::RunRow| if results { runs::results(&conn, &envoy.id, &r.run_id) } else { Ok(Vec::new()) };
+    let runs = runs::latest(&mut conn, &envoy.id, limit)?;
+    let mut results_of = |r: &runs::RunRow| {
+        if results { runs::results(&mut conn, &envoy.id, &r.run_id) } else { Ok(Vec::new()) }
+    };
     if let Format::Json = format {
         let mut list = Vec::new();
         for r in &runs {
@@ -140,7 +141,7 @@ pub(super) fn runs(
             anstream::println!("{}", line.trim_end());
         }
     }
-    for (from, to) in runs::lost(&conn, &envoy.id)? {
+    for (from, to) in runs::lost(&mut conn, &envoy.id)? {
         anstream::eprintln!("results {from} to {to} never came");
     }
     Ok(())

@@ -40,7 +40,9 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make a directory with CA, certificates, database and configuration
-    #[command(after_help = "Example: vigosrv init --dir /etc/vigo --hostname vigo.example.com,10.0.0.5")]
+    #[command(after_help = "Examples:
+  vigosrv init --dir /etc/vigo --hostname vigo.example.com,10.0.0.5
+  vigosrv init --dir /etc/vigo --database postgres://vigo@db.example.com/vigo")]
     Init(InitArgs),
     /// Serve agents until told to stop
     #[command(
@@ -66,7 +68,7 @@ enum Command {
     /// What an envoy reported about its runs, newest first
     #[command(after_help = "Example: vigosrv runs web-01.example.com --limit 5 --results")]
     Runs(RunsArgs),
-    /// Copy the database to a new file, also while the server runs
+    /// Copy the SQLite database to a new file, also while the server runs (for PostgreSQL there is pg_dump)
     #[command(after_help = "Example: vigosrv backup --config /etc/vigo/server.yaml /var/backups/vigo.db")]
     Backup(BackupArgs),
     #[command(flatten)]
@@ -81,6 +83,10 @@ struct InitArgs {
     /// Names and addresses agents will dial [default: this host's name, localhost and its addresses]
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     hostname: Vec<String>,
+    /// A PostgreSQL database to keep everything in, such as postgres://vigo@db.example.com/vigo; it has to be there,
+    /// and gets its tables [default: a SQLite file in --dir]
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -233,22 +239,17 @@ impl From<ConfigError> for Failure {
 impl From<StoreError> for Failure {
     fn from(e: StoreError) -> Self {
         match e {
-            StoreError::Closed => Failure::new(INTERNAL, e),
+            StoreError::Closed | StoreError::Column(_) => Failure::new(INTERNAL, e),
+            StoreError::SqliteOnly(_) => Failure::new(FINDING, e),
             e => Failure::new(INPUT, e),
         }
-    }
-}
-
-impl From<rusqlite::Error> for Failure {
-    fn from(e: rusqlite::Error) -> Self {
-        StoreError::from(e).into()
     }
 }
 
 impl From<InitError> for Failure {
     fn from(e: InitError) -> Self {
         match e {
-            InitError::Exists(_) => Failure::new(FINDING, e),
+            InitError::Exists(_) | InitError::Used(_) => Failure::new(FINDING, e),
             InitError::Pki(PkiError::Name(_)) => Failure::new(64, e),
             e => Failure::new(INPUT, e),
         }
@@ -277,7 +278,7 @@ pub fn main() -> ExitCode {
     };
     cli.color.write_global();
     let result = match cli.command {
-        Command::Init(args) => setup::init(&args.dir, args.hostname),
+        Command::Init(args) => setup::init(&args.dir, args.hostname, args.database),
         Command::CheckConfig(args) => setup::check_config(&args.config),
         Command::Backup(args) => setup::backup(&args.config.config, &args.file),
         Command::Dev(args) => dev::dev(args),

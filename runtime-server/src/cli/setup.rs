@@ -5,8 +5,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::files;
 use crate::pki;
-use crate::store::{self, envoys, tokens};
-use rusqlite::Connection;
+use crate::store::{self, Connection, Database, envoys, tokens};
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,9 +15,17 @@ pub(super) fn open(config: &Path) -> Result<(Config, Connection), Failure> {
     Ok((config, conn))
 }
 
-pub(super) fn init(dir: &Path, hostnames: Vec<String>) -> Result<(), Failure> {
+pub(super) fn init(dir: &Path, hostnames: Vec<String>, database: Option<String>) -> Result<(), Failure> {
+    let understood = |url: String| {
+        let database = Database::postgres(&url).ok_or_else(|| {
+            Failure::new(64, "--database is a PostgreSQL URL such as postgres://vigo@db.example.com/vigo")
+        })?;
+        database.check()?;
+        Ok::<_, Failure>(database)
+    };
+    let database = database.map(understood).transpose()?;
     let hostnames = if hostnames.is_empty() { crate::init::default_hostnames() } else { hostnames };
-    let made = crate::init::init(dir, &hostnames, &Clock::system())?;
+    let made = crate::init::init(dir, &hostnames, database, &Clock::system())?;
     let config = made.config_file.display();
     anstream::println!("{}", made.ca_hash);
     anstream::eprintln!(
@@ -49,8 +56,8 @@ pub(super) fn check_config(path: &Path) -> Result<(), Failure> {
     if !config.policy_dir.is_dir() {
         wrong.push(format!("the policy {} is not a directory", config.policy_dir.display()));
     }
-    if !config.database.is_file() {
-        wrong.push(format!("there is no database at {}", config.database.display()));
+    if config.database.file().is_some_and(|file| !file.is_file()) {
+        wrong.push(format!("there is no database at {}", config.database));
     }
     if !wrong.is_empty() {
         return Err(Failure::new(FINDING, wrong.join("\nerror: ")));
@@ -63,11 +70,11 @@ pub(super) fn token(config: &Path, ttl: Duration, hostname: &str) -> Result<(), 
     if hostname.trim().is_empty() {
         return Err(Failure::new(64, "--hostname is empty; leave it out for a token that any host may use"));
     }
-    let (config, conn) = open(config)?;
+    let (config, mut conn) = open(config)?;
     let mut random = [0; 20];
     getrandom::fill(&mut random).map_err(|e| Failure::new(INTERNAL, e))?;
     let now = Clock::system().now();
-    let (token, row) = tokens::create(&conn, random, hostname, now, ttl.as_millis() as u64)?;
+    let (token, row) = tokens::create(&mut conn, random, hostname, now, ttl.as_millis() as u64)?;
     let certificate = files::read_text(&config.tls.ca).map_err(|e| Failure::new(super::INPUT, e))?;
     let hash = pki::read_certificate("the CA's certificate", &certificate)
         .ok()
@@ -87,8 +94,8 @@ on the host:
 }
 
 pub(super) fn revoke_token(config: &Path, id: &str) -> Result<(), Failure> {
-    let (_, conn) = open(config)?;
-    if !tokens::revoke(&conn, id, Clock::system().now())? {
+    let (_, mut conn) = open(config)?;
+    if !tokens::revoke(&mut conn, id, Clock::system().now())? {
         return Err(Failure::new(FINDING, format!("there is no token `{id}` that could still be used")));
     }
     anstream::eprintln!("token {id} was revoked");
@@ -96,8 +103,8 @@ pub(super) fn revoke_token(config: &Path, id: &str) -> Result<(), Failure> {
 }
 
 pub(super) fn revoke_envoy(config: &Path, host: &str) -> Result<(), Failure> {
-    let (_, conn) = open(config)?;
-    if !envoys::revoke(&conn, host, Clock::system().now())? {
+    let (_, mut conn) = open(config)?;
+    if !envoys::revoke(&mut conn, host, Clock::system().now())? {
         return Err(Failure::new(FINDING, format!("there is no active envoy `{host}`")));
     }
     anstream::eprintln!("{host} was revoked; a running server turns it away within seconds");
@@ -105,14 +112,17 @@ pub(super) fn revoke_envoy(config: &Path, host: &str) -> Result<(), Failure> {
 }
 
 pub(super) fn backup(config: &Path, file: &Path) -> Result<(), Failure> {
-    let (_, conn) = open(config)?;
+    let database = Config::load(config)?.database;
+    if let Database::Postgres(_) = database {
+        return Err(store::no_backup().into());
+    }
     if file.exists() {
         return Err(Failure::new(FINDING, format!("{} exists already; nothing was written", file.display())));
     }
+    let mut conn = store::open(&database, false)?;
     // SQLite fills an empty file, which has its mode from the first moment on.
     files::write_new(file, 0o600, b"").map_err(|e| Failure::new(super::INPUT, e))?;
-    let path = file.to_str().ok_or_else(|| Failure::new(super::INPUT, "the file's name is not UTF-8"))?;
-    conn.execute("vacuum into ?", [path])?;
+    store::backup(&mut conn, file)?;
     anstream::eprintln!("the database was copied to {}; keys and policy are not in it", file.display());
     Ok(())
 }

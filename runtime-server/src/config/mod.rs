@@ -7,6 +7,7 @@ mod read;
 mod value;
 
 use crate::secrets::Backend;
+use crate::store::Database;
 use compiler::diagnostic::cut::{Cut, without_trailing_blanks};
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan};
 use std::fmt;
@@ -29,8 +30,8 @@ pub struct Config {
     pub listen_http: Option<SocketAddr>,
     /// The policy tree.
     pub policy_dir: PathBuf,
-    /// The SQLite file.
-    pub database: PathBuf,
+    /// Where everything is kept.
+    pub database: Database,
     /// Certificates and keys.
     pub tls: Tls,
     /// A signing key that outlives the process; none by default.
@@ -103,7 +104,7 @@ impl Config {
             listen_grpc: ([0, 0, 0, 0], 1530).into(),
             listen_http: None,
             policy_dir: dir.join("policy"),
-            database: dir.join("vigo.db"),
+            database: Database::Sqlite(dir.join("vigo.db")),
             tls: Tls::in_dir(&dir.join("tls")),
             signing_key_file: None,
             checkin: CheckIn::default(),
@@ -257,7 +258,7 @@ runs: { keep: 7d }
         assert_eq!(config.listen_grpc.to_string(), "127.0.0.1:1");
         assert_eq!(config.listen_http.unwrap().to_string(), "[::1]:2");
         assert_eq!(config.policy_dir, Path::new("/p"));
-        assert_eq!(config.database, Path::new("/d/vigo.db"));
+        assert_eq!(config.database, Database::Sqlite("/d/vigo.db".into()));
         assert_eq!((config.tls.ca, config.tls.certificate), (path("a"), "/c".into()));
         assert_eq!(config.signing_key_file, Some(path("k")));
         assert_eq!(config.checkin.interval, Duration::from_secs(90));
@@ -297,7 +298,10 @@ runs: { keep: 7d }
             ("listen: 1530\n", "settings"),
             ("secrets:\n  backend: vault\n", "one of `none`, `directory`, `environment`"),
             ("secrets:\n  backend: directory\n", "`secrets.dir` is missing"),
-            ("database:\n  url: postgres://x\n", "SQLite"),
+            ("database:\n  url: mysql://x\n", "`postgres://user@host/vigo`"),
+            ("database:\n  url: postgres://h/vigo\n", "names no user"),
+            ("database:\n  url: postgres://u@h:x/vigo\n", "`database.url`"),
+            ("database:\n  password_file: p\n", "PostgreSQL"),
             ("policy:\n  dir: [a]\n", "text"),
             ("policy:\n  dir:\n", "text"),
         ] {

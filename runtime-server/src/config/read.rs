@@ -3,6 +3,7 @@
 use super::value::{duration, spell};
 use super::{Config, Problem};
 use crate::secrets::Backend;
+use crate::store::{Database, StoreError};
 use grammar::Span;
 use grammar::document::{self, Core, Entry, Node, Value};
 use std::ops::RangeInclusive;
@@ -13,7 +14,7 @@ const SECTIONS: &[(&str, &[&str])] = &[
     ("cluster", &["id"]),
     ("listen", &["grpc", "http"]),
     ("policy", &["dir"]),
-    ("database", &["url"]),
+    ("database", &["url", "ca", "password_file"]),
     ("tls", &["ca", "ca_key", "certificate", "key", "signer", "signer_key"]),
     ("signing", &["key_file"]),
     ("checkin", &["interval", "jitter_percent", "bundle_max_age"]),
@@ -170,15 +171,40 @@ impl<'a> Reader<'a> {
         self.text(section, key).map(|(text, _)| self.dir.join(text))
     }
 
-    fn database(&mut self) -> Option<PathBuf> {
-        let (text, span) = self.text("database", "url")?;
-        let path = text.strip_prefix("sqlite:").unwrap_or(text);
-        if path.contains("://") {
-            let message = "`database.url` is the path of a SQLite file".to_owned();
-            self.problem(span, message, "another database", Some("write `sqlite:vigo.db`".into()));
+    fn database(&mut self) -> Option<Database> {
+        let (ca, password_file) = (self.path("database", "ca"), self.path("database", "password_file"));
+        let (text, span) = self.text("database", "url").unzip();
+        let mut database = text.and_then(Database::postgres);
+        match (&mut database, text, span) {
+            (Some(Database::Postgres(postgres)), _, _) => {
+                (postgres.ca, postgres.password_file) = (ca, password_file);
+            }
+            _ if ca.is_some() || password_file.is_some() => {
+                let key = if ca.is_some() { "ca" } else { "password_file" };
+                let span = self.node("database", key).map_or(Span::new(0, 0), |n| n.span);
+                let message = format!("`database.{key}` is for PostgreSQL");
+                let help = "set `database.url` to `postgres://user@host/vigo`, or take this out".to_owned();
+                self.problem(span, message, "has no meaning here", Some(help));
+                return None;
+            }
+            _ => {}
+        }
+        let (text, span) = text.zip(span)?;
+        let Some(database) = database else {
+            let path = text.strip_prefix("sqlite:").unwrap_or(text);
+            if path.contains("://") {
+                let message = "`database.url` is a SQLite file or a PostgreSQL database".to_owned();
+                let help = "write `sqlite:vigo.db` or `postgres://user@host/vigo`".to_owned();
+                self.problem(span, message, "another database", Some(help));
+                return None;
+            }
+            return Some(Database::Sqlite(self.dir.join(path.strip_prefix("//").unwrap_or(path))));
+        };
+        if let Err(StoreError::Setting { why, .. }) = database.check() {
+            self.problem(span, format!("`database.url` is not understood: {why}"), "not a URL", None);
             return None;
         }
-        Some(self.dir.join(path.strip_prefix("//").unwrap_or(path)))
+        Some(database)
     }
 
     fn duration(&mut self, section: &str, key: &str, range: RangeInclusive<Duration>) -> Option<Duration> {

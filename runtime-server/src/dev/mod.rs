@@ -78,7 +78,7 @@ pub async fn run(options: &Options) -> Result<bool, DevError> {
     let root = sandbox.path().join("root");
     std::fs::create_dir(&root).map_err(DevError::Temporary)?;
     let mut config =
-        init::init(&sandbox.path().join("server"), &["127.0.0.1".into()], &Clock::system())?.config;
+        init::init(&sandbox.path().join("server"), &["127.0.0.1".into()], None, &Clock::system())?.config;
     config.policy_dir.clone_from(&options.policy);
     config.listen_grpc = ([127, 0, 0, 1], 0).into();
     config.checkin.interval = agent::INTERVAL;

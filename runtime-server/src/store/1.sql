@@ -1,4 +1,5 @@
--- Numbers are milliseconds since 1970-01-01 UTC where they are times.
+-- Numbers are milliseconds since 1970-01-01 UTC where they are times, and 0 or 1 where they are flags. Read by both
+-- databases; schema.rs says in which words.
 
 create table meta (
     key text primary key,
@@ -40,10 +41,43 @@ create table envoys (
 -- A name belongs to one envoy at a time.
 create unique index envoys_by_hostname on envoys (hostname) where revoked_at is null;
 
+-- Those that were revoked are looked for whenever somebody changes something.
+create index envoys_revoked on envoys (revoked_at) where revoked_at is not null;
+
 create table releases (
     serial integer primary key,
     published_at integer not null,
-    digest blob not null
+    digest blob not null,
+    author text not null default '',
+    message text not null default '',
+    -- What changed, and on which envoys: JSON, or empty.
+    summary text not null default '',
+    blast_radius text not null default '',
+    rolled_back_from integer
+) strict;
+
+-- Files by the SHA-256 of their bytes.
+create table blobs (
+    hash blob primary key,
+    bytes blob not null
+) strict, without rowid;
+
+create table release_files (
+    serial integer not null references releases (serial) on delete cascade,
+    path text not null,
+    hash blob not null references blobs (hash),
+    primary key (serial, path)
+) strict, without rowid;
+
+create table publish_state (
+    only_row integer primary key,
+    -- Nothing is published before.
+    frozen_until integer not null default 0,
+    frozen_reason text not null default '',
+    -- The last policy that came, when it had errors.
+    refused_digest blob,
+    refused_at integer not null default 0,
+    refused_diagnostics text not null default ''
 ) strict;
 
 create table runs (
@@ -66,6 +100,8 @@ create table runs (
     dropped_to integer,
     -- SHA-256 of the report as received, to tell a repetition from a contradiction.
     digest blob not null,
+    -- A run with `--only`: the module or resource that it was limited to.
+    part text,
     primary key (envoy_id, run_id)
 ) strict, without rowid;
 
@@ -94,4 +130,14 @@ create table lost_results (
     to_seq integer not null,
     noticed_at integer not null,
     primary key (envoy_id, from_seq)
+) strict, without rowid;
+
+-- The servers that are up, each with the signing key of its own.
+create table servers (
+    instance_id text primary key,
+    epoch integer not null,
+    key_id blob not null,
+    started_at integer not null,
+    -- When it last said that it is up.
+    seen_at integer not null
 ) strict, without rowid;

@@ -1,8 +1,8 @@
 //! The hosts that were enrolled.
 
 use super::tokens::{self, TokenError};
-use super::{StoreError, int};
-use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
+use super::value::{Param, Row, ToParam, params};
+use super::{Connection, StoreError, Topic, int};
 
 /// An envoy as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,74 +76,124 @@ pub fn enrol(
     candidate: &Candidate,
     now: u64,
 ) -> Result<Result<(), EnrolError>, StoreError> {
-    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if let Err(e) = tokens::take(&tx, &candidate.token, &candidate.hostname, &candidate.id, now)? {
-        return Ok(Err(e.into()));
-    }
-    let exists = |sql: &str, value: &dyn rusqlite::ToSql| tx.prepare(sql)?.exists([value]);
-    if exists("select 1 from envoys where hostname = ? and revoked_at is null", &candidate.hostname)? {
-        return Ok(Err(EnrolError::HostnameTaken));
-    }
-    if exists("select 1 from envoys where public_key = ?", &candidate.public_key.as_slice())? {
-        return Ok(Err(EnrolError::KeyTaken));
-    }
-    tx.execute(
-        "insert into envoys (id, hostname, public_key, seal_key, enrolled_at) values (?, ?, ?, ?, ?)",
-        params![
-            candidate.id,
-            candidate.hostname,
-            candidate.public_key.as_slice(),
-            candidate.seal_key.as_slice(),
-            int("the time", now)?
-        ],
-    )?;
-    tx.commit()?;
-    Ok(Ok(()))
+    conn.attempt(|conn| {
+        if let Err(e) = tokens::take(conn, &candidate.token, &candidate.hostname, &candidate.id, now)? {
+            return Ok(Err(e.into()));
+        }
+        // Two unique indexes decide; the looks after it only name the reason.
+        let stored = conn.execute(
+            "insert into envoys (id, hostname, public_key, seal_key, enrolled_at) values ($1, $2, $3, $4, $5)
+             on conflict do nothing",
+            params![
+                candidate.id,
+                candidate.hostname,
+                candidate.public_key,
+                candidate.seal_key,
+                int("the time", now)?
+            ],
+        )?;
+        if stored == 0 {
+            let taken = "select 1 from envoys where hostname = $1 and revoked_at is null";
+            return Ok(Err(match conn.exists(taken, params![candidate.hostname])? {
+                true => EnrolError::HostnameTaken,
+                false => EnrolError::KeyTaken,
+            }));
+        }
+        conn.say(Topic::Envoys)?;
+        Ok(Ok(()))
+    })
 }
 
 /// All of them, by host name.
-pub fn list(conn: &Connection) -> Result<Vec<EnvoyRow>, StoreError> {
-    let mut statement = conn.prepare(&format!("{SELECT} order by hostname, enrolled_at"))?;
-    let rows = statement.query_map([], row)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+pub fn list(conn: &mut Connection) -> Result<Vec<EnvoyRow>, StoreError> {
+    conn.rows(&format!("{SELECT} order by hostname, enrolled_at, id"), &[], row)
 }
 
 /// The active envoy of that name, or the one of that id.
-pub fn find(conn: &Connection, name_or_id: &str) -> Result<Option<EnvoyRow>, StoreError> {
-    let sql = format!("{SELECT} where id = ?1 or (hostname = lower(?1) and revoked_at is null)");
-    Ok(conn.query_row(&sql, [name_or_id], row).optional()?)
+pub fn find(conn: &mut Connection, name_or_id: &str) -> Result<Option<EnvoyRow>, StoreError> {
+    let sql = format!(
+        "{SELECT} where id = $1 or (hostname = lower($1) and revoked_at is null) order by id = $1 desc"
+    );
+    conn.row(&sql, params![name_or_id], row)
+}
+
+/// The one of that id, revoked or not.
+pub fn by_id(conn: &mut Connection, id: &str) -> Result<Option<EnvoyRow>, StoreError> {
+    conn.row(&format!("{SELECT} where id = $1"), params![id], row)
 }
 
 /// Ids of those that were revoked.
-pub fn revoked(conn: &Connection) -> Result<Vec<String>, StoreError> {
-    let mut statement = conn.prepare("select id from envoys where revoked_at is not null")?;
-    let rows = statement.query_map([], |r| r.get(0))?;
-    Ok(rows.collect::<Result<_, _>>()?)
+pub fn revoked(conn: &mut Connection) -> Result<Vec<String>, StoreError> {
+    conn.rows("select id from envoys where revoked_at is not null", &[], |r| r.get(0))
 }
 
 /// Takes an envoy's place away. False when it is no active envoy.
-pub fn revoke(conn: &Connection, name_or_id: &str, now: u64) -> Result<bool, StoreError> {
-    let changed = conn.execute(
-        "update envoys set revoked_at = ?2, traits = null
-         where revoked_at is null and (id = ?1 or hostname = lower(?1))",
-        params![name_or_id, int("the time", now)?],
-    )?;
-    Ok(changed > 0)
+pub fn revoke(conn: &mut Connection, name_or_id: &str, now: u64) -> Result<bool, StoreError> {
+    conn.transaction(|conn| {
+        let changed = conn.execute(
+            "update envoys set revoked_at = $2, traits = null
+             where revoked_at is null and (id = $1 or hostname = lower($1))",
+            params![name_or_id, int("the time", now)?],
+        )?;
+        conn.say(Topic::Envoys)?;
+        Ok(changed > 0)
+    })
 }
 
-/// Stores the content assigned to an envoy; before it is sent.
+/// Content that an envoy is to get.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The envoy.
+    pub id: String,
+    /// The content.
+    pub content: String,
+    /// Told to it.
+    pub policy_version: String,
+    /// The number of the content that the envoy has.
+    pub reported: u64,
+    /// It has this very content.
+    pub held: bool,
+}
+
+/// The number of an envoy's content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Assigned {
+    /// The number.
+    pub seq: u64,
+    /// What was stored before; the envoy knows more only if the database knew more once.
+    pub known: u64,
+}
+
+/// Gives content a number and stores it; before it is sent. No number stands for two contents, whichever servers
+/// assign them. An envoy that is ahead is followed, by `max_jump` at most; further ahead, the stored number is the
+/// error.
 pub fn assign(
-    conn: &Connection,
-    id: &str,
-    seq: u64,
-    content: &str,
-    policy_version: &str,
-) -> Result<(), StoreError> {
-    conn.execute(
-        "update envoys set seq = ?2, content = ?3, policy_version = ?4 where id = ?1 and seq <= ?2",
-        params![id, int("the sequence number", seq)?, content, policy_version],
-    )?;
-    Ok(())
+    conn: &mut Connection,
+    wanted: &Wanted,
+    max_jump: u64,
+) -> Result<Result<Assigned, u64>, StoreError> {
+    conn.attempt(|conn| {
+        // Also a lock.
+        let stored = conn.row(
+            "update envoys set seq = seq where id = $1 returning seq, content",
+            params![wanted.id],
+            |r| Ok((r.get::<u64>(0)?, r.get::<String>(1)?)),
+        )?;
+        let (known, content) = stored.ok_or(StoreError::Column(0))?;
+        if wanted.reported.saturating_sub(known) > max_jump {
+            return Ok(Err(known));
+        }
+        let seq = match (wanted.reported > known, content == wanted.content) {
+            (false, true) => known,
+            (true, _) if wanted.held => wanted.reported,
+            _ => known.max(wanted.reported).saturating_add(1),
+        };
+        conn.execute(
+            "update envoys set seq = $2, content = $3, policy_version = $4 where id = $1",
+            params![wanted.id, int("the sequence number", seq)?, wanted.content, wanted.policy_version],
+        )?;
+        Ok(Ok(Assigned { seq, known }))
+    })
 }
 
 /// What changes with every request and is written in batches.
@@ -165,62 +215,74 @@ pub struct Seen {
     pub traits: Option<Vec<u8>>,
 }
 
-/// Writes a batch.
+/// Writes a batch. Numbers never fall: another server may have heard from the same envoy since.
 pub fn flush(conn: &mut Connection, batch: &[Seen]) -> Result<(), StoreError> {
-    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    {
-        let mut statement = tx.prepare_cached(
-            "update envoys set counter = max(counter, ?2), last_seen = max(coalesce(last_seen, 0), ?3),
-             interval_ms = ?4, agent_version = ?5, policy_version = ?6, traits = coalesce(?7, traits)
-             where id = ?1",
-        )?;
-        for seen in batch {
-            statement.execute(params![
-                seen.id,
-                int("the counter", seen.counter)?,
-                int("the time", seen.last_seen)?,
-                int("the interval", seen.interval_ms)?,
-                seen.agent_version,
-                seen.policy_version,
-                seen.traits
-            ])?;
-        }
+    // In one order for all servers, so that two of them wait for each other and do not cross.
+    let mut batch: Vec<&Seen> = batch.iter().collect();
+    batch.sort_by(|a, b| a.id.cmp(&b.id));
+    let mut values = Vec::with_capacity(batch.len() * SEEN);
+    for seen in &batch {
+        values.extend([
+            seen.id.to_param(),
+            Param::Int(int("the counter", seen.counter)?),
+            Param::Int(int("the time", seen.last_seen)?),
+            Param::Int(int("the interval", seen.interval_ms)?),
+            seen.agent_version.to_param(),
+            seen.policy_version.to_param(),
+        ]);
     }
-    tx.commit()?;
-    Ok(())
+    conn.transaction(|conn| {
+        conn.update_from(
+            "update envoys set
+             counter = case when v.column2 > counter then v.column2 else counter end,
+             last_seen = case when last_seen > v.column3 then last_seen else v.column3 end,
+             interval_ms = v.column4, agent_version = v.column5, policy_version = v.column6",
+            &["text", "bigint", "bigint", "bigint", "text", "text"],
+            "where envoys.id = v.column1",
+            &values,
+        )?;
+        for seen in &batch {
+            if let Some(traits) = &seen.traits {
+                conn.execute("update envoys set traits = $2 where id = $1", params![seen.id, traits])?;
+            }
+        }
+        Ok(())
+    })
 }
+
+/// Values of one [`Seen`] in [`flush`].
+const SEEN: usize = 6;
 
 const SELECT: &str =
     "select id, hostname, public_key, seal_key, enrolled_at, revoked_at, counter, seq, content,
     policy_version, traits, last_seen, interval_ms, agent_version, acknowledged_seq from envoys";
 
-fn row(r: &Row<'_>) -> Result<EnvoyRow, rusqlite::Error> {
-    let number = |at: usize| Ok::<_, rusqlite::Error>(r.get::<_, Option<i64>>(at)?.map(|n| n as u64));
+fn row(r: Row<'_>) -> Result<EnvoyRow, StoreError> {
     Ok(EnvoyRow {
         id: r.get(0)?,
         hostname: r.get(1)?,
         public_key: r.get(2)?,
         seal_key: r.get(3)?,
-        enrolled_at: number(4)?.unwrap_or(0),
-        revoked_at: number(5)?,
-        counter: number(6)?.unwrap_or(0),
-        seq: number(7)?.unwrap_or(0),
+        enrolled_at: r.get(4)?,
+        revoked_at: r.get(5)?,
+        counter: r.get(6)?,
+        seq: r.get(7)?,
         content: r.get(8)?,
         policy_version: r.get(9)?,
         traits: r.get(10)?,
-        last_seen: number(11)?,
-        interval_ms: number(12)?.unwrap_or(0),
+        last_seen: r.get(11)?,
+        interval_ms: r.get(12)?,
         agent_version: r.get(13)?,
-        acknowledged_seq: number(14)?.unwrap_or(0),
+        acknowledged_seq: r.get(14)?,
     })
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::store::in_memory;
+    use crate::testing::on_each;
 
-    pub(crate) fn candidate(conn: &Connection, n: u8, hostname: &str) -> Candidate {
+    pub(crate) fn candidate(conn: &mut Connection, n: u8, hostname: &str) -> Candidate {
         let (token, _) = tokens::create(conn, [n; 20], "*", 0, 1000).unwrap();
         Candidate {
             id: format!("e{n}"),
@@ -233,42 +295,65 @@ pub(crate) mod tests {
 
     #[test]
     fn a_name_belongs_to_one_envoy_until_it_is_revoked() {
-        let mut conn = in_memory();
-        let first = candidate(&conn, 1, "web-01");
-        assert_eq!(enrol(&mut conn, &first, 5).unwrap(), Ok(()));
-        let second = candidate(&conn, 2, "web-01");
-        assert_eq!(enrol(&mut conn, &second, 5).unwrap(), Err(EnrolError::HostnameTaken));
-        assert!(revoke(&conn, "WEB-01", 6).unwrap());
-        assert!(!revoke(&conn, "web-01", 6).unwrap());
-        assert_eq!(enrol(&mut conn, &second, 7).unwrap(), Ok(()), "the refusal cost no token");
-        assert_eq!(revoked(&conn).unwrap(), ["e1"]);
-        let heir = find(&conn, "web-01").unwrap().unwrap();
-        assert_eq!((heir.id.as_str(), heir.seq, heir.counter), ("e2", 0, 0), "it inherits nothing");
-        let mut same_key = candidate(&conn, 3, "web-03");
-        same_key.public_key = [1; 32];
-        assert_eq!(enrol(&mut conn, &same_key, 8).unwrap(), Err(EnrolError::KeyTaken));
+        on_each(|conn| {
+            let first = candidate(conn, 1, "web-01");
+            assert_eq!(enrol(conn, &first, 5).unwrap(), Ok(()));
+            let second = candidate(conn, 2, "web-01");
+            assert_eq!(enrol(conn, &second, 5).unwrap(), Err(EnrolError::HostnameTaken));
+            assert!(revoke(conn, "WEB-01", 6).unwrap());
+            assert!(!revoke(conn, "web-01", 6).unwrap());
+            assert_eq!(enrol(conn, &second, 7).unwrap(), Ok(()), "the refusal cost no token");
+            assert_eq!(revoked(conn).unwrap(), ["e1"]);
+            let heir = find(conn, "web-01").unwrap().unwrap();
+            assert_eq!((heir.id.as_str(), heir.seq, heir.counter), ("e2", 0, 0), "it inherits nothing");
+            let mut same_key = candidate(conn, 3, "web-03");
+            same_key.public_key = [1; 32];
+            assert_eq!(enrol(conn, &same_key, 8).unwrap(), Err(EnrolError::KeyTaken));
+        });
+    }
+
+    fn wanted(content: &str, reported: u64) -> Wanted {
+        let (content, policy_version) = (content.to_owned(), "v4".to_owned());
+        Wanted { id: "e1".into(), content, policy_version, reported, held: false }
+    }
+
+    #[test]
+    fn no_number_stands_for_two_contents() {
+        on_each(|conn| {
+            let first = candidate(conn, 1, "web-01");
+            enrol(conn, &first, 5).unwrap().unwrap();
+            let mut assign = |wanted: &Wanted| assign(conn, wanted, 100).unwrap();
+            let is = |seq, known| Ok(Assigned { seq, known });
+            assert_eq!(assign(&wanted("a", 0)), is(1, 0));
+            assert_eq!(assign(&wanted("a", 0)), is(1, 1), "another server, the same content");
+            assert_eq!(assign(&wanted("b", 0)), is(2, 1));
+            assert_eq!(assign(&wanted("a", 2)), is(3, 2), "back again, with a number of its own");
+            assert_eq!(assign(&Wanted { held: true, ..wanted("z", 50) }), is(50, 3), "a database restored");
+            assert_eq!(assign(&wanted("z", 60)), is(61, 50));
+            assert_eq!(assign(&wanted("z", 162)), Err(61), "too far ahead");
+        });
     }
 
     #[test]
     fn numbers_never_fall() {
-        let mut conn = in_memory();
-        let first = candidate(&conn, 1, "web-01");
-        enrol(&mut conn, &first, 5).unwrap().unwrap();
-        assign(&conn, "e1", 4, "c4", "v4").unwrap();
-        assign(&conn, "e1", 3, "c3", "v3").unwrap();
-        let seen = |counter, last_seen| Seen {
-            id: "e1".into(),
-            counter,
-            last_seen,
-            interval_ms: 1,
-            agent_version: "a".into(),
-            policy_version: "v4".into(),
-            traits: None,
-        };
-        flush(&mut conn, &[Seen { traits: Some(vec![1]), ..seen(9, 90) }]).unwrap();
-        flush(&mut conn, &[seen(8, 80)]).unwrap();
-        let row = find(&conn, "e1").unwrap().unwrap();
-        assert_eq!((row.seq, row.content.as_str()), (4, "c4"));
-        assert_eq!((row.counter, row.last_seen, row.traits), (9, Some(90), Some(vec![1])));
+        on_each(|conn| {
+            let first = candidate(conn, 1, "web-01");
+            enrol(conn, &first, 5).unwrap().unwrap();
+            assert_eq!(assign(conn, &wanted("c4", 3), 9).unwrap(), Ok(Assigned { seq: 4, known: 0 }));
+            let seen = |counter, last_seen| Seen {
+                id: "e1".into(),
+                counter,
+                last_seen,
+                interval_ms: 1,
+                agent_version: "a".into(),
+                policy_version: "v4".into(),
+                traits: None,
+            };
+            flush(conn, &[Seen { traits: Some(vec![1]), ..seen(9, 90) }]).unwrap();
+            flush(conn, &[seen(8, 80)]).unwrap();
+            let row = find(conn, "e1").unwrap().unwrap();
+            assert_eq!((row.seq, row.content.as_str()), (4, "c4"));
+            assert_eq!((row.counter, row.last_seen, row.traits), (9, Some(90), Some(vec![1])));
+        });
     }
 }

@@ -1,171 +1,253 @@
-//! What must survive: a SQLite file, written by one thread.
+//! What must survive: a SQLite file, or a PostgreSQL database that several servers share.
 //!
-//! [`open`] gives a connection to whoever has a thread to block (the command line); the server hands closures
-//! to a [`Store`]. The functions of the submodules take a connection and run in one transaction each.
+//! [`open`] gives a [`Connection`] to whoever has a thread to block (the command line); the server hands closures
+//! to a [`Store`]. The functions of the submodules take a connection and run in one transaction each; called
+//! inside of [`Connection::transaction`] they become a part of it.
 
+mod connection;
+mod database;
 pub mod envoys;
+mod error;
 pub mod meta;
+pub mod releases;
 pub mod runs;
+mod schema;
+pub mod servers;
+mod session;
+mod sqlite;
 pub mod tokens;
+mod topics;
+pub mod value;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
-use rusqlite_migration::{M, Migrations};
-use std::fs::OpenOptions;
-use std::io;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::mpsc::{Sender, channel};
+pub use connection::Connection;
+pub use database::{Database, Postgres};
+pub use error::StoreError;
+pub use topics::Topic;
+
+use connection::Backend;
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
-use tokio::sync::oneshot;
+use std::time::{Duration, Instant};
+use tokio::sync::{oneshot, watch};
+use topics::Topics;
 
-/// Each runs once; SQLite's `user_version` counts them.
-const STEPS: &[M<'static>] = &[M::up(include_str!("1.sql")), M::up(include_str!("2.sql"))];
-const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
+/// Threads that read a SQLite file beside the one that writes.
+const SQLITE_READERS: usize = 2;
+/// Sessions with a PostgreSQL server, and a thread for each.
+const POSTGRES_SESSIONS: usize = 8;
+/// How often a SQLite file is asked whether another process has written.
+const LOOK: Duration = Duration::from_millis(500);
 
-/// What is wrong with the store.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// There is no file.
-    #[error("there is no database at {}; `vigosrv init` makes one", .0.display())]
-    Missing(PathBuf),
-    /// It is there and cannot be opened.
-    #[error("cannot open the database {}: {cause}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        cause: io::Error,
-    },
-    /// Not a database, or one with broken pages.
-    #[error(
-        "the database {} is damaged ({detail}); stop the server, keep a copy of the file and restore a backup",
-        path.display()
-    )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What SQLite found.
-        detail: String,
-    },
-    /// Written by a later version of this program.
-    #[error(
-        "the database {} has schema {found}, this version knows {known}: it was used by a newer vigosrv; \
-         upgrade this one or restore a backup from before",
-        path.display()
-    )]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its schema.
-        found: i64,
-        /// The latest schema this program knows.
-        known: i64,
-    },
-    /// The schema could not be brought up to date.
-    #[error("cannot migrate the database: {0}")]
-    Migration(#[from] rusqlite_migration::Error),
-    /// A statement failed.
-    #[error("the database refused: {0}")]
-    Sqlite(#[from] rusqlite::Error),
-    /// A number that does not fit the database; only a hostile peer sends one.
-    #[error("{0} is out of range")]
-    Range(&'static str),
-    /// The server is on its way down.
-    #[error("the database is closed")]
-    Closed,
-}
-
-/// Opens the file, checks it and brings its schema up to date. Creates it only when `create` is set.
-pub fn open(path: &Path, create: bool) -> Result<Connection, StoreError> {
-    let unreadable = |cause: io::Error| match cause.kind() {
-        io::ErrorKind::NotFound => StoreError::Missing(path.to_owned()),
-        _ => StoreError::Unreadable { path: path.to_owned(), cause },
+/// Opens the database, checks it and brings its schema up to date. Creates it only when `create` is set; a
+/// PostgreSQL database has to be there, and gets its tables.
+pub fn open(database: &Database, create: bool) -> Result<Connection, StoreError> {
+    let mut conn = match database {
+        Database::Sqlite(path) => sqlite::open(path, create)?,
+        Database::Postgres(settings) => session::connection(settings),
     };
-    // SQLite would create it readable for all; WAL and SHM inherit the mode.
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(create)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(unreadable)?;
-    let damaged = |e: rusqlite::Error| match e.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
-            StoreError::Damaged { path: path.to_owned(), detail: e.to_string() }
-        }
-        _ => e.into(),
-    };
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut conn = Connection::open_with_flags(path, flags)?;
-    conn.busy_timeout(Duration::from_secs(10))?;
-    check(&conn, path).map_err(damaged)??;
-    conn.pragma_update(None, "journal_mode", "wal").map_err(damaged)?;
-    conn.pragma_update(None, "synchronous", "full")?;
-    conn.pragma_update(None, "foreign_keys", true)?;
-    MIGRATIONS.to_latest(&mut conn)?;
+    schema::migrate(&mut conn, database, create)?;
     Ok(conn)
 }
 
-fn check(conn: &Connection, path: &Path) -> Result<Result<(), StoreError>, rusqlite::Error> {
-    let found: i64 = conn.pragma_query_value(None, "user_version", |r| r.get(0))?;
-    let known = STEPS.len() as i64;
-    if found > known {
-        return Ok(Err(StoreError::Newer { path: path.to_owned(), found, known }));
-    }
-    let verdict: String = conn.query_row("pragma quick_check(1)", [], |r| r.get(0))?;
-    Ok(if verdict == "ok" {
-        Ok(())
-    } else {
-        Err(StoreError::Damaged { path: path.to_owned(), detail: verdict })
-    })
+/// Copies a SQLite database into an empty file, also while a server uses it.
+pub fn backup(conn: &mut Connection, to: &Path) -> Result<(), StoreError> {
+    let Backend::Sqlite(conn) = &conn.backend else { return Err(no_backup()) };
+    let path = to.to_str().ok_or_else(|| StoreError::Refused("the file's name is not UTF-8".into()))?;
+    conn.execute("vacuum into ?", [path])?;
+    Ok(())
+}
+
+/// What there is instead where [`backup`] has nothing to copy.
+pub fn no_backup() -> StoreError {
+    StoreError::SqliteOnly(
+        "`vigosrv backup` copies SQLite files; for PostgreSQL there is pg_dump: \
+         `pg_dump --format=custom --file=vigo.dump URL`, with the URL of `database.url`",
+    )
 }
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
-/// The one thread that writes.
-#[derive(Debug)]
-pub struct Store {
+/// A queue, and the threads that work on it.
+struct Lane {
     jobs: Mutex<Option<Sender<Job>>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Lane {
+    fn start(workers: Vec<Worker>) -> Lane {
+        let (jobs, queue) = channel::<Job>();
+        let queue = Arc::new(Mutex::new(queue));
+        let threads = workers.into_iter().map(|worker| {
+            let queue = queue.clone();
+            std::thread::spawn(move || worker.run(&queue))
+        });
+        Lane { threads: Mutex::new(threads.collect()), jobs: Mutex::new(Some(jobs)) }
+    }
+
+    fn put(&self, job: Job) -> Result<(), StoreError> {
+        let jobs = lock(&self.jobs);
+        jobs.as_ref().and_then(|jobs| jobs.send(job).ok()).ok_or(StoreError::Closed)
+    }
+
+    fn close(&self) {
+        lock(&self.jobs).take();
+        for thread in std::mem::take(&mut *lock(&self.threads)) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A connection on a thread of its own.
+struct Worker {
+    conn: Connection,
+    /// Told when another process has written; only where nobody else says so.
+    look: Option<Arc<Topics>>,
+}
+
+impl Worker {
+    fn run(mut self, queue: &Mutex<Receiver<Job>>) {
+        let mut looked = Instant::now();
+        let mut version = 0;
+        loop {
+            let job = match &self.look {
+                Some(_) => lock(queue).recv_timeout(LOOK.saturating_sub(looked.elapsed())),
+                None => lock(queue).recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match job {
+                Ok(job) => {
+                    let done = std::panic::catch_unwind(AssertUnwindSafe(|| job(&mut self.conn)));
+                    if done.is_err() {
+                        tracing::error!("work on the database crashed; it was taken back");
+                        self.conn.abandon();
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            if looked.elapsed() < LOOK {
+                continue;
+            }
+            looked = Instant::now();
+            if let (Some(topics), Backend::Sqlite(conn)) = (&self.look, &self.conn.backend) {
+                match sqlite::version(conn) {
+                    Ok(now) if now != version => {
+                        version = now;
+                        topics.say_all();
+                    }
+                    Ok(_) => {}
+                    Err(e) => tracing::error!(error = %e, "cannot see whether another process has written"),
+                }
+            }
+        }
+    }
+}
+
+/// The database of a running server: closures go in, their results come out, and nobody's thread is blocked.
+pub struct Store {
+    write: Lane,
+    /// None where every connection may do everything.
+    read: Option<Lane>,
+    topics: Arc<Topics>,
+    deaf: Arc<AtomicBool>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").finish_non_exhaustive()
+    }
 }
 
 impl Store {
-    /// Takes over a connection from [`open`].
-    pub fn start(mut conn: Connection) -> Self {
-        let (jobs, queue) = channel::<Job>();
-        let thread = std::thread::spawn(move || {
-            for job in queue {
-                job(&mut conn);
-            }
+    /// Opens the database as [`open`] does.
+    pub async fn open(database: &Database) -> Result<Self, StoreError> {
+        let (done, opened) = oneshot::channel();
+        let database = database.clone();
+        // A thread of ours, because a session with PostgreSQL must not be opened on one of the runtime.
+        std::thread::spawn(move || {
+            let _ = done.send(Self::start(&database));
         });
-        Store { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)) }
+        opened.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Runs `work` on the store's thread.
+    fn start(database: &Database) -> Result<Self, StoreError> {
+        let mut first = open(database, false)?;
+        let topics = Arc::new(Topics::default());
+        let deaf = Arc::new(AtomicBool::new(false));
+        first.tell(topics.clone());
+        let (write, read) = match database {
+            Database::Sqlite(path) => {
+                let writer = Worker { conn: first, look: Some(topics.clone()) };
+                let readers = (0..SQLITE_READERS)
+                    .map(|_| Ok(Worker { conn: sqlite::reader(path)?, look: None }))
+                    .collect::<Result<Vec<_>, StoreError>>()?;
+                (Lane::start(vec![writer]), Some(Lane::start(readers)))
+            }
+            Database::Postgres(settings) => {
+                let others = (1..POSTGRES_SESSIONS).map(|_| session::connection(settings));
+                let workers = std::iter::once(first).chain(others).map(|conn| Worker { conn, look: None });
+                let (settings, topics, deaf) = (settings.clone(), topics.clone(), deaf.clone());
+                std::thread::spawn(move || session::listen(&settings, &topics, &deaf));
+                (Lane::start(workers.collect()), None)
+            }
+        };
+        Ok(Store { write, read, topics, deaf })
+    }
+
+    /// Runs `work`. On SQLite all that writes is done one after the other, in the order in which it was handed over.
     pub async fn call<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
     {
+        Self::run(&self.write, work).await
+    }
+
+    /// Runs `work` that only reads; on SQLite beside what writes.
+    pub async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        Self::run(self.read.as_ref().unwrap_or(&self.write), work).await
+    }
+
+    async fn run<T, F>(lane: &Lane, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    {
         let (done, answer) = oneshot::channel();
-        let job: Job = Box::new(move |conn| {
+        lane.put(Box::new(move |conn| {
             // The caller may have gone away; the work is done all the same.
             let _ = done.send(work(conn));
-        });
-        let jobs = lock(&self.jobs).clone().ok_or(StoreError::Closed)?;
-        jobs.send(job).map_err(|_| StoreError::Closed)?;
+        }))?;
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Finishes what was handed over and closes the file.
+    /// Counts changes that this server or another process has made; see [`Topic`]. Something may have changed
+    /// before the first one is counted.
+    pub fn watch(&self, topic: Topic) -> watch::Receiver<u64> {
+        self.topics.watch(topic)
+    }
+
+    /// Finishes what was handed over and closes the database. Blocks.
     pub fn close(&self) {
-        lock(&self.jobs).take();
-        if let Some(thread) = lock(&self.thread).take() {
-            let _ = thread.join();
+        self.deaf.store(true, Ordering::Relaxed);
+        self.write.close();
+        if let Some(read) = &self.read {
+            read.close();
         }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.deaf.store(true, Ordering::Relaxed);
     }
 }
 
@@ -175,76 +257,10 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// SQLite's integers are signed.
+/// Integers of both databases are signed.
 pub(crate) fn int(what: &'static str, number: u64) -> Result<i64, StoreError> {
     i64::try_from(number).map_err(|_| StoreError::Range(what))
 }
 
 #[cfg(test)]
-pub(crate) fn in_memory() -> Connection {
-    let mut conn = Connection::open_in_memory().unwrap();
-    conn.pragma_update(None, "foreign_keys", true).unwrap();
-    MIGRATIONS.to_latest(&mut conn).unwrap();
-    conn
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::PermissionsExt;
-
-    #[test]
-    fn the_migrations_are_valid() {
-        MIGRATIONS.validate().unwrap();
-    }
-
-    #[test]
-    fn only_init_creates_and_only_for_its_owner() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("db");
-        assert!(matches!(open(&path, false), Err(StoreError::Missing(_))));
-        drop(open(&path, true).unwrap());
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        open(&path, false).unwrap();
-    }
-
-    #[test]
-    fn case_062_damaged_and_newer_files_are_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("db");
-        std::fs::write(&path, b"this is no database, although it is long enough to have a header".repeat(40))
-            .unwrap();
-        assert!(matches!(open(&path, false), Err(StoreError::Damaged { .. })));
-        std::fs::remove_file(&path).unwrap();
-
-        let conn = open(&path, true).unwrap();
-        conn.pragma_update(None, "user_version", 99).unwrap();
-        drop(conn);
-        let refused = open(&path, false);
-        assert!(matches!(refused, Err(StoreError::Newer { found: 99, known: 2, .. })), "{refused:?}");
-        let conn = Connection::open(&path).unwrap();
-        conn.pragma_update(None, "user_version", 2).unwrap();
-        conn.pragma_update(None, "journal_mode", "delete").unwrap();
-        drop(conn);
-
-        let good = std::fs::read(&path).unwrap();
-        std::fs::write(&path, &good[..good.len() / 2]).unwrap();
-        assert!(matches!(open(&path, false), Err(StoreError::Damaged { .. })));
-        let mut flipped = good.clone();
-        flipped[4096..8192].fill(0xa5);
-        std::fs::write(&path, flipped).unwrap();
-        assert!(matches!(open(&path, false), Err(StoreError::Damaged { .. })));
-        std::fs::write(&path, good).unwrap();
-        open(&path, false).unwrap();
-    }
-
-    #[tokio::test]
-    async fn what_was_handed_over_is_finished_before_closing() {
-        let store = Store::start(in_memory());
-        let answer =
-            store.call(|conn| Ok(conn.query_row("select 41 + 1", [], |r| r.get::<_, i64>(0))?)).await;
-        assert_eq!(answer.unwrap(), 42);
-        store.close();
-        assert!(matches!(store.call(|_| Ok(())).await, Err(StoreError::Closed)));
-    }
-}
+mod tests;

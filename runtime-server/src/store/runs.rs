@@ -5,10 +5,10 @@
 //! envoy repeats a result that stands behind the gap, it has nothing older to send; then the missing
 //! ones are recorded as lost and the acknowledgement moves on.
 
-use super::{StoreError, int};
+use super::value::{Param, Row, ToParam, params};
+use super::{Connection, StoreError, int};
 use ir::Hash;
 use protocol::pb::{Outcome, RunReport};
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
 /// What became of a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,8 +21,8 @@ pub struct Stored {
     pub contradicts: bool,
     /// Its number was used by another run: the state of a restored or cloned disk.
     pub number_reused: bool,
-    /// Results now known to be lost.
-    pub lost: Option<(u64, u64)>,
+    /// Results now known to be lost, first and last of each range.
+    pub lost: Vec<(u64, u64)>,
 }
 
 /// Stores a report. `digest` is that of its bytes as received.
@@ -33,30 +33,59 @@ pub fn store(
     digest: Hash,
     now: u64,
 ) -> Result<Stored, StoreError> {
-    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let first: Option<Vec<u8>> = tx
-        .query_row(
-            "select digest from runs where envoy_id = ? and run_id = ?",
-            [envoy_id, &report.run_id],
-            |r| r.get(0),
-        )
-        .optional()?;
-    let number_reused = first.is_none()
-        && tx
-            .prepare_cached("select 1 from runs where envoy_id = ? and result_seq = ?")?
-            .exists(params![envoy_id, int("the result's number", report.result_seq)?])?;
-    if first.is_none() {
-        insert(&tx, envoy_id, report, digest, now)?;
+    let seq = int("the result's number", report.result_seq)?;
+    conn.transaction(|conn| {
+        // Also a lock: two reports of one envoy are taken in one after the other, whichever server has them.
+        let acknowledged: Option<i64> = conn.value(
+            "update envoys set acknowledged_seq = acknowledged_seq where id = $1 returning acknowledged_seq",
+            params![envoy_id],
+        )?;
+        let before = acknowledged.ok_or(StoreError::Column(0))?;
+        let first: Option<Hash> = conn.value(
+            "select digest from runs where envoy_id = $1 and run_id = $2",
+            params![envoy_id, report.run_id],
+        )?;
+        let number_reused = first.is_none()
+            && conn.exists(
+                "select 1 from runs where envoy_id = $1 and result_seq = $2 limit 1",
+                params![envoy_id, seq],
+            )?;
+        if first.is_none() {
+            insert(conn, envoy_id, report, digest, now)?;
+            if seq <= before {
+                found(conn, envoy_id, seq)?;
+            }
+        }
+        let repeated = first.is_some();
+        let (acknowledged, lost) = acknowledge(conn, envoy_id, report, before, repeated, now)?;
+        let contradicts = first.is_some_and(|d| d != digest);
+        Ok(Stored { acknowledged, repeated, contradicts, number_reused, lost })
+    })
+}
+
+/// A result that was taken for lost came after all: two drainers, or a disk that was put back.
+fn found(conn: &mut Connection, envoy_id: &str, seq: i64) -> Result<(), StoreError> {
+    let ranges = conn.rows(
+        "delete from lost_results where envoy_id = $1 and from_seq <= $2 and to_seq >= $2
+         returning from_seq, to_seq, noticed_at",
+        params![envoy_id, seq],
+        |r| Ok((r.get::<i64>(0)?, r.get::<i64>(1)?, r.get::<i64>(2)?)),
+    )?;
+    for (from, to, noticed_at) in ranges {
+        for (from, to) in [(from, seq - 1), (seq + 1, to)] {
+            if from <= to {
+                conn.execute(
+                    "insert into lost_results (envoy_id, from_seq, to_seq, noticed_at) values ($1, $2, $3, $4)",
+                    params![envoy_id, from, to, noticed_at],
+                )?;
+            }
+        }
     }
-    let repeated = first.is_some();
-    let (acknowledged, lost) = acknowledge(&tx, envoy_id, report, repeated, now)?;
-    tx.commit()?;
-    let contradicts = first.is_some_and(|d| d != digest.0);
-    Ok(Stored { acknowledged, repeated, contradicts, number_reused, lost })
+    Ok(())
 }
 
 fn insert(
-    tx: &Transaction<'_>,
+    conn: &mut Connection,
     envoy_id: &str,
     report: &RunReport,
     digest: Hash,
@@ -64,52 +93,58 @@ fn insert(
 ) -> Result<(), StoreError> {
     let totals = report.totals.unwrap_or_default();
     let dropped = report.dropped.as_ref();
-    tx.prepare_cached(
+    conn.execute(
         "insert into runs (envoy_id, run_id, result_seq, received_at, started_at, duration_ms, policy_version,
          release_serial, seq, offline, interrupted, ok, changed, failed, skipped, dropped_from, dropped_to, digest,
-         part) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )?
-    .execute(params![
-        envoy_id,
-        report.run_id,
-        int("the result's number", report.result_seq)?,
-        int("the time", now)?,
-        int("the start", report.started_at)?,
-        report.duration_ms,
-        report.policy_version,
-        int("the release", report.release_serial)?,
-        int("the sequence number", report.seq)?,
-        report.offline,
-        report.interrupted,
-        totals.ok,
-        totals.changed,
-        totals.failed,
-        totals.skipped,
-        dropped.map(|d| int("the dropped results", d.from_seq)).transpose()?,
-        dropped.map(|d| int("the dropped results", d.to_seq)).transpose()?,
-        digest.0.as_slice(),
-        report.only,
-    ])?;
-    let mut statement = tx.prepare_cached(
-        "insert into results (envoy_id, run_id, position, module, resource, type, outcome, action, error,
-         duration_ms) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )?;
-    for (position, result) in report.results.iter().enumerate() {
-        statement.execute(params![
+         part) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
+        params![
             envoy_id,
             report.run_id,
-            int("a position", position as u64)?,
-            result.module,
-            result.resource,
-            result.r#type,
-            outcome(result.outcome()),
-            result.action,
-            result.error,
-            result.duration_ms
-        ])?;
+            int("the result's number", report.result_seq)?,
+            int("the time", now)?,
+            int("the start", report.started_at)?,
+            report.duration_ms,
+            report.policy_version,
+            int("the release", report.release_serial)?,
+            int("the sequence number", report.seq)?,
+            report.offline,
+            report.interrupted,
+            totals.ok,
+            totals.changed,
+            totals.failed,
+            totals.skipped,
+            dropped.map(|d| int("the dropped results", d.from_seq)).transpose()?,
+            dropped.map(|d| int("the dropped results", d.to_seq)).transpose()?,
+            digest,
+            report.only,
+        ],
+    )?;
+    let mut values = Vec::with_capacity(report.results.len() * RESULT);
+    for (position, result) in report.results.iter().enumerate() {
+        values.extend([
+            envoy_id.to_param(),
+            report.run_id.to_param(),
+            Param::Int(int("a position", position as u64)?),
+            result.module.to_param(),
+            result.resource.to_param(),
+            result.r#type.to_param(),
+            outcome(result.outcome()).to_param(),
+            result.action.to_param(),
+            result.error.to_param(),
+            result.duration_ms.to_param(),
+        ]);
     }
-    Ok(())
+    conn.insert(
+        "insert into results (envoy_id, run_id, position, module, resource, type, outcome, action, error,
+         duration_ms)",
+        RESULT,
+        "",
+        &values,
+    )
 }
+
+/// Values of one result in [`insert`].
+const RESULT: usize = 10;
 
 /// How an outcome is written in the database and on the command line.
 pub fn outcome(outcome: Outcome) -> &'static str {
@@ -123,16 +158,15 @@ pub fn outcome(outcome: Outcome) -> &'static str {
 }
 
 fn acknowledge(
-    tx: &Transaction<'_>,
+    conn: &mut Connection,
     envoy_id: &str,
     report: &RunReport,
+    before: i64,
     repeated: bool,
     now: u64,
-) -> Result<(u64, Option<(u64, u64)>), StoreError> {
-    let before: i64 =
-        tx.query_row("select acknowledged_seq from envoys where id = ?", [envoy_id], |r| r.get(0))?;
+) -> Result<(u64, Vec<(u64, u64)>), StoreError> {
     let seq = int("the result's number", report.result_seq)?;
-    let mut lost = None;
+    let mut lost = Vec::new();
     let mut reached = before;
     // Dropped by the envoy itself, and said so: nothing to wait for.
     if let Some(d) = &report.dropped {
@@ -141,35 +175,56 @@ fn acknowledge(
             reached = reached.max(to);
         }
     }
-    reached = contiguous(tx, envoy_id, reached)?;
+    reached = contiguous(conn, envoy_id, reached)?;
     if repeated && seq > reached {
-        lost = Some((reached as u64 + 1, report.result_seq - 1));
-        tx.execute(
-            "insert or ignore into lost_results (envoy_id, from_seq, to_seq, noticed_at) values (?, ?, ?, ?)",
-            params![envoy_id, reached + 1, seq - 1, int("the time", now)?],
-        )?;
-        reached = contiguous(tx, envoy_id, seq)?;
+        for (from, to) in missing(conn, envoy_id, reached, seq)? {
+            conn.execute(
+                "insert into lost_results (envoy_id, from_seq, to_seq, noticed_at) values ($1, $2, $3, $4)
+                 on conflict (envoy_id, from_seq) do nothing",
+                params![envoy_id, from, to, int("the time", now)?],
+            )?;
+            lost.push((from as u64, to as u64));
+        }
+        reached = contiguous(conn, envoy_id, seq)?;
     }
     if reached > before {
-        tx.execute("update envoys set acknowledged_seq = ? where id = ?", params![reached, envoy_id])?;
+        conn.execute("update envoys set acknowledged_seq = $2 where id = $1", params![envoy_id, reached])?;
     }
     Ok((reached as u64, lost))
 }
 
-/// The last number reached from `from` on without a gap.
-fn contiguous(tx: &Transaction<'_>, envoy_id: &str, from: i64) -> Result<i64, StoreError> {
-    let mut statement = tx.prepare_cached(
-        "select distinct result_seq from runs where envoy_id = ? and result_seq > ? order by result_seq",
+/// The ranges of numbers between `after` and `before` that are not stored.
+fn missing(
+    conn: &mut Connection,
+    envoy_id: &str,
+    after: i64,
+    before: i64,
+) -> Result<Vec<(i64, i64)>, StoreError> {
+    let stored = conn.rows(
+        "select distinct result_seq from runs where envoy_id = $1 and result_seq > $2 and result_seq < $3
+         order by result_seq",
+        params![envoy_id, after, before],
+        |r| r.get::<i64>(0),
     )?;
-    let mut rows = statement.query(params![envoy_id, from])?;
-    let mut reached = from;
-    while let Some(row) = rows.next()? {
-        if row.get::<_, i64>(0)? != reached + 1 {
-            break;
-        }
-        reached += 1;
-    }
-    Ok(reached)
+    let ends = stored.iter().copied().chain([before]);
+    let starts = [after].into_iter().chain(stored.iter().copied());
+    Ok(starts.zip(ends).filter(|(from, to)| to - from > 1).map(|(from, to)| (from + 1, to - 1)).collect())
+}
+
+/// The last number reached from `from` on without a gap.
+fn contiguous(conn: &mut Connection, envoy_id: &str, from: i64) -> Result<i64, StoreError> {
+    // The first stored number whose successor is not.
+    let last: Option<i64> = conn.value(
+        "select result_seq from runs as r where envoy_id = $1 and result_seq > $2 and not exists
+         (select 1 from runs as s where s.envoy_id = $1 and s.result_seq = r.result_seq + 1)
+         order by result_seq limit 1",
+        params![envoy_id, from],
+    )?;
+    let next = conn.exists(
+        "select 1 from runs where envoy_id = $1 and result_seq = $2 limit 1",
+        params![envoy_id, from + 1],
+    )?;
+    Ok(last.filter(|_| next).unwrap_or(from))
 }
 
 /// A run as it is stored.
@@ -206,42 +261,39 @@ pub struct RunRow {
 }
 
 /// The latest runs of an envoy, newest first.
-pub fn latest(conn: &Connection, envoy_id: &str, limit: u32) -> Result<Vec<RunRow>, StoreError> {
+pub fn latest(conn: &mut Connection, envoy_id: &str, limit: u32) -> Result<Vec<RunRow>, StoreError> {
     select(conn, "", envoy_id, limit)
 }
 
 /// The latest runs of an envoy that looked at everything, newest first: what its status is computed from.
-pub fn latest_whole(conn: &Connection, envoy_id: &str, limit: u32) -> Result<Vec<RunRow>, StoreError> {
+pub fn latest_whole(conn: &mut Connection, envoy_id: &str, limit: u32) -> Result<Vec<RunRow>, StoreError> {
     select(conn, "and part is null", envoy_id, limit)
 }
 
-fn select(conn: &Connection, which: &str, envoy_id: &str, limit: u32) -> Result<Vec<RunRow>, StoreError> {
-    let mut statement = conn.prepare_cached(&format!(
+fn select(conn: &mut Connection, which: &str, envoy_id: &str, limit: u32) -> Result<Vec<RunRow>, StoreError> {
+    let sql = format!(
         "select run_id, result_seq, received_at, started_at, duration_ms, release_serial, offline, interrupted,
          ok, changed, failed, skipped, dropped_from, dropped_to, part
-         from runs where envoy_id = ? {which} order by result_seq desc limit ?"
-    ))?;
-    let rows = statement.query_map(params![envoy_id, limit], run)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+         from runs where envoy_id = $1 {which} order by result_seq desc, run_id desc limit $2"
+    );
+    conn.rows(&sql, params![envoy_id, limit], run)
 }
 
-fn run(r: &Row<'_>) -> Result<RunRow, rusqlite::Error> {
-    let number = |at: usize| Ok::<_, rusqlite::Error>(r.get::<_, i64>(at)? as u64);
-    let optional = |at: usize| Ok::<_, rusqlite::Error>(r.get::<_, Option<i64>>(at)?.map(|n| n as u64));
+fn run(r: Row<'_>) -> Result<RunRow, StoreError> {
     Ok(RunRow {
         run_id: r.get(0)?,
-        result_seq: number(1)?,
-        received_at: number(2)?,
-        started_at: number(3)?,
-        duration_ms: number(4)?,
-        release_serial: number(5)?,
+        result_seq: r.get(1)?,
+        received_at: r.get(2)?,
+        started_at: r.get(3)?,
+        duration_ms: r.get(4)?,
+        release_serial: r.get(5)?,
         offline: r.get(6)?,
         interrupted: r.get(7)?,
-        ok: number(8)?,
-        changed: number(9)?,
-        failed: number(10)?,
-        skipped: number(11)?,
-        dropped: optional(12)?.zip(optional(13)?),
+        ok: r.get(8)?,
+        changed: r.get(9)?,
+        failed: r.get(10)?,
+        skipped: r.get(11)?,
+        dropped: r.get::<Option<u64>>(12)?.zip(r.get(13)?),
         part: r.get(14)?,
     })
 }
@@ -266,55 +318,53 @@ pub struct ResultRow {
 }
 
 /// What a run did, in the order it did it.
-pub fn results(conn: &Connection, envoy_id: &str, run_id: &str) -> Result<Vec<ResultRow>, StoreError> {
-    let mut statement = conn.prepare_cached(
+pub fn results(conn: &mut Connection, envoy_id: &str, run_id: &str) -> Result<Vec<ResultRow>, StoreError> {
+    conn.rows(
         "select module, resource, type, outcome, action, error, duration_ms from results
-         where envoy_id = ? and run_id = ? order by position",
-    )?;
-    let rows = statement.query_map([envoy_id, run_id], |r| {
-        Ok(ResultRow {
-            module: r.get(0)?,
-            resource: r.get(1)?,
-            kind: r.get(2)?,
-            outcome: r.get(3)?,
-            action: r.get(4)?,
-            error: r.get(5)?,
-            duration_ms: r.get::<_, i64>(6)? as u64,
-        })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+         where envoy_id = $1 and run_id = $2 order by position",
+        params![envoy_id, run_id],
+        |r| {
+            Ok(ResultRow {
+                module: r.get(0)?,
+                resource: r.get(1)?,
+                kind: r.get(2)?,
+                outcome: r.get(3)?,
+                action: r.get(4)?,
+                error: r.get(5)?,
+                duration_ms: r.get(6)?,
+            })
+        },
+    )
 }
 
 /// Ranges of results that never came, oldest first.
-pub fn lost(conn: &Connection, envoy_id: &str) -> Result<Vec<(u64, u64)>, StoreError> {
-    let mut statement = conn
-        .prepare_cached("select from_seq, to_seq from lost_results where envoy_id = ? order by from_seq")?;
-    let rows =
-        statement.query_map([envoy_id], |r| Ok((r.get::<_, i64>(0)? as u64, r.get::<_, i64>(1)? as u64)))?;
-    Ok(rows.collect::<Result<_, _>>()?)
+pub fn lost(conn: &mut Connection, envoy_id: &str) -> Result<Vec<(u64, u64)>, StoreError> {
+    conn.rows(
+        "select from_seq, to_seq from lost_results where envoy_id = $1 order by from_seq",
+        params![envoy_id],
+        |r| Ok((r.get(0)?, r.get(1)?)),
+    )
 }
 
-/// Forgets runs received before `time`, but never an envoy's latest: status is computed from it.
-pub fn forget_before(conn: &Connection, time: u64) -> Result<usize, StoreError> {
-    Ok(conn.execute(
-        "delete from runs where received_at < ?1 and result_seq <
+/// Forgets runs received before `time`, but never an envoy's latest: status is computed from it. How many.
+pub fn forget_before(conn: &mut Connection, time: u64) -> Result<u64, StoreError> {
+    conn.execute(
+        "delete from runs where received_at < $1 and result_seq <
          (select max(result_seq) - 10 from runs as r where r.envoy_id = runs.envoy_id and r.part is null)",
-        [int("the time", time)?],
-    )?)
+        params![int("the time", time)?],
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::store::envoys::{self, tests::candidate};
-    use crate::store::in_memory;
+    use crate::testing::on_each;
     use protocol::pb::{Dropped, ResourceResult, RunTotals};
 
-    fn db() -> Connection {
-        let mut conn = in_memory();
-        let envoy = candidate(&conn, 1, "web-01");
-        envoys::enrol(&mut conn, &envoy, 0).unwrap().unwrap();
-        conn
+    fn enrolled(conn: &mut Connection) {
+        let envoy = candidate(conn, 1, "web-01");
+        envoys::enrol(conn, &envoy, 0).unwrap().unwrap();
     }
 
     fn report(seq: u64) -> RunReport {
@@ -339,83 +389,115 @@ mod tests {
 
     #[test]
     fn case_057_a_report_is_stored_once_however_often_it_comes() {
-        let mut conn = db();
-        for _ in 0..10 {
-            assert_eq!(put(&mut conn, &report(1)).acknowledged, 1);
-        }
-        assert_eq!(latest(&conn, "e1", 99).unwrap().len(), 1);
-        let results = results(&conn, "e1", "run-1").unwrap();
-        assert_eq!((results.len(), results[0].outcome.as_str()), (1, "changed"));
+        on_each(|conn| {
+            enrolled(conn);
+            for _ in 0..10 {
+                assert_eq!(put(conn, &report(1)).acknowledged, 1);
+            }
+            assert_eq!(latest(conn, "e1", 99).unwrap().len(), 1);
+            let results = results(conn, "e1", "run-1").unwrap();
+            assert_eq!((results.len(), results[0].outcome.as_str()), (1, "changed"));
+        });
     }
 
     #[test]
     fn case_058_the_first_of_two_contradicting_reports_is_kept() {
-        let mut conn = db();
-        put(&mut conn, &report(1));
-        let other = RunReport { duration_ms: 999, ..report(1) };
-        let stored = put(&mut conn, &other);
-        assert!(stored.repeated && stored.contradicts);
-        assert_eq!(latest(&conn, "e1", 1).unwrap()[0].duration_ms, 0);
-        assert!(!put(&mut conn, &report(1)).contradicts);
+        on_each(|conn| {
+            enrolled(conn);
+            put(conn, &report(1));
+            let other = RunReport { duration_ms: 999, ..report(1) };
+            let stored = put(conn, &other);
+            assert!(stored.repeated && stored.contradicts);
+            assert_eq!(latest(conn, "e1", 1).unwrap()[0].duration_ms, 0);
+            assert!(!put(conn, &report(1)).contradicts);
+        });
     }
 
     #[test]
     fn case_059_a_gap_is_waited_for_and_then_named() {
-        let mut conn = db();
-        assert_eq!(put(&mut conn, &report(1)).acknowledged, 1);
-        assert_eq!(put(&mut conn, &report(4)).acknowledged, 1, "2 and 3 may be under way");
-        assert_eq!(put(&mut conn, &report(2)).acknowledged, 2);
-        let stored = put(&mut conn, &report(4));
-        assert_eq!((stored.acknowledged, stored.lost), (4, Some((3, 3))));
-        assert_eq!(lost(&conn, "e1").unwrap(), [(3, 3)]);
-        assert_eq!(put(&mut conn, &report(5)).acknowledged, 5);
+        on_each(|conn| {
+            enrolled(conn);
+            assert_eq!(put(conn, &report(1)).acknowledged, 1);
+            assert_eq!(put(conn, &report(4)).acknowledged, 1, "2 and 3 may be under way");
+            assert_eq!(put(conn, &report(2)).acknowledged, 2);
+            let stored = put(conn, &report(4));
+            assert_eq!((stored.acknowledged, stored.lost), (4, vec![(3, 3)]));
+            assert_eq!(lost(conn, "e1").unwrap(), [(3, 3)]);
+            assert_eq!(put(conn, &report(5)).acknowledged, 5);
+        });
+    }
+
+    #[test]
+    fn what_was_taken_for_lost_and_comes_is_not_lost() {
+        on_each(|conn| {
+            enrolled(conn);
+            put(conn, &report(6));
+            put(conn, &report(4));
+            assert_eq!(put(conn, &report(6)).lost, [(1, 3), (5, 5)], "4 is there");
+            assert_eq!(put(conn, &report(2)).acknowledged, 6);
+            assert_eq!(lost(conn, "e1").unwrap(), [(1, 1), (3, 3), (5, 5)]);
+            for seq in [5, 1, 3] {
+                put(conn, &report(seq));
+            }
+            assert!(lost(conn, "e1").unwrap().is_empty());
+        });
     }
 
     #[test]
     fn in_whatever_order_they_come_nothing_is_lost() {
-        let mut conn = db();
-        let acknowledged: Vec<u64> =
-            [3, 2, 5, 1, 4].map(|seq| put(&mut conn, &report(seq)).acknowledged).to_vec();
-        assert_eq!(acknowledged, [0, 0, 0, 3, 5]);
-        assert!(lost(&conn, "e1").unwrap().is_empty());
+        on_each(|conn| {
+            enrolled(conn);
+            let acknowledged: Vec<u64> =
+                [3, 2, 5, 1, 4].map(|seq| put(conn, &report(seq)).acknowledged).to_vec();
+            assert_eq!(acknowledged, [0, 0, 0, 3, 5]);
+            assert!(lost(conn, "e1").unwrap().is_empty());
+        });
     }
 
     #[test]
     fn case_060_what_the_envoy_says_it_dropped_is_not_waited_for() {
-        let mut conn = db();
-        put(&mut conn, &report(1));
-        let folded = RunReport { dropped: Some(Dropped { from_seq: 2, to_seq: 8 }), ..report(9) };
-        let stored = put(&mut conn, &folded);
-        assert_eq!((stored.acknowledged, stored.lost), (9, None));
-        assert_eq!(latest(&conn, "e1", 1).unwrap()[0].dropped, Some((2, 8)));
+        on_each(|conn| {
+            enrolled(conn);
+            put(conn, &report(1));
+            let folded = RunReport { dropped: Some(Dropped { from_seq: 2, to_seq: 8 }), ..report(9) };
+            let stored = put(conn, &folded);
+            assert_eq!((stored.acknowledged, stored.lost), (9, vec![]));
+            assert_eq!(latest(conn, "e1", 1).unwrap()[0].dropped, Some((2, 8)));
+        });
     }
 
     #[test]
     fn a_number_used_twice_is_noticed() {
-        let mut conn = db();
-        put(&mut conn, &report(1));
-        let clone = RunReport { run_id: "another".into(), ..report(1) };
-        let stored = put(&mut conn, &clone);
-        assert!(stored.number_reused && !stored.repeated);
-        assert_eq!(stored.acknowledged, 1);
+        on_each(|conn| {
+            enrolled(conn);
+            put(conn, &report(1));
+            let clone = RunReport { run_id: "another".into(), ..report(1) };
+            let stored = put(conn, &clone);
+            assert!(stored.number_reused && !stored.repeated);
+            assert_eq!(stored.acknowledged, 1);
+        });
     }
 
     #[test]
     fn old_runs_go_and_the_latest_stay() {
-        let mut conn = db();
-        for seq in 1..=30 {
-            put(&mut conn, &report(seq));
-        }
-        assert_eq!(forget_before(&conn, 2).unwrap(), 19);
-        assert_eq!(latest(&conn, "e1", 99).unwrap().len(), 11);
-        assert_eq!(put(&mut conn, &report(31)).acknowledged, 31);
+        on_each(|conn| {
+            enrolled(conn);
+            for seq in 1..=30 {
+                put(conn, &report(seq));
+            }
+            assert_eq!(forget_before(conn, 2).unwrap(), 19);
+            assert_eq!(latest(conn, "e1", 99).unwrap().len(), 11);
+            assert_eq!(put(conn, &report(31)).acknowledged, 31);
+        });
     }
 
     #[test]
     fn numbers_beyond_the_database_are_refused() {
-        let mut conn = db();
-        let report = RunReport { result_seq: u64::MAX, ..report(1) };
-        let refused = store(&mut conn, "e1", &report, Hash::default(), 1);
-        assert!(matches!(refused, Err(StoreError::Range(_))));
+        on_each(|conn| {
+            enrolled(conn);
+            let report = RunReport { result_seq: u64::MAX, ..report(1) };
+            let refused = store(conn, "e1", &report, Hash::default(), 1);
+            assert!(matches!(refused, Err(StoreError::Range(_))));
+        });
     }
 }

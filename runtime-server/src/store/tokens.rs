@@ -1,8 +1,8 @@
 //! One-time tokens that let a host enrol.
 
-use super::{StoreError, int};
+use super::value::{Row, params};
+use super::{Connection, StoreError, int};
 use ir::Hash;
-use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::fmt::Write;
 
 /// What is known of a token. The token itself was shown once.
@@ -51,7 +51,7 @@ pub fn fingerprint(token: &str) -> Hash {
 
 /// Makes a token. The first value is the token, the second what is stored of it.
 pub fn create(
-    conn: &Connection,
+    conn: &mut Connection,
     random: [u8; 20],
     hostname_glob: &str,
     now: u64,
@@ -76,10 +76,10 @@ pub fn create(
         revoked_at: None,
     };
     conn.execute(
-        "insert into tokens (id, hash, hostname_glob, created_at, expires_at) values (?, ?, ?, ?, ?)",
+        "insert into tokens (id, hash, hostname_glob, created_at, expires_at) values ($1, $2, $3, $4, $5)",
         params![
             row.id,
-            fingerprint(&token).0.as_slice(),
+            fingerprint(&token),
             row.hostname_glob,
             int("the time", row.created_at)?,
             int("the time", row.expires_at)?
@@ -91,15 +91,14 @@ pub fn create(
 /// Takes a token, inside the transaction that stores the envoy. The update is what decides between two hosts with one
 /// token; the look before it only names the reason.
 pub fn take(
-    conn: &Connection,
+    conn: &mut Connection,
     token: &str,
     hostname: &str,
     envoy_id: &str,
     now: u64,
 ) -> Result<Result<(), TokenError>, StoreError> {
     let hash = fingerprint(token);
-    let found =
-        conn.query_row(&format!("{SELECT} where hash = ?"), params![hash.0.as_slice()], row).optional()?;
+    let found = conn.row(&format!("{SELECT} where hash = $1"), params![hash], row)?;
     let Some(row) = found else { return Ok(Err(TokenError::Unknown)) };
     if row.revoked_at.is_some() {
         return Ok(Err(TokenError::Revoked));
@@ -114,24 +113,22 @@ pub fn take(
         return Ok(Err(TokenError::Hostname));
     }
     let taken = conn.execute(
-        "update tokens set used_at = ?, used_by = ?
-         where hash = ? and used_at is null and revoked_at is null and expires_at >= ?",
-        params![int("the time", now)?, envoy_id, hash.0.as_slice(), int("the time", now)?],
+        "update tokens set used_at = $1, used_by = $2
+         where hash = $3 and used_at is null and revoked_at is null and expires_at >= $1",
+        params![int("the time", now)?, envoy_id, hash],
     )?;
     Ok(if taken == 1 { Ok(()) } else { Err(TokenError::Used) })
 }
 
 /// All tokens, newest first.
-pub fn list(conn: &Connection) -> Result<Vec<Token>, StoreError> {
-    let mut statement = conn.prepare(&format!("{SELECT} order by created_at desc, id"))?;
-    let rows = statement.query_map([], row)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+pub fn list(conn: &mut Connection) -> Result<Vec<Token>, StoreError> {
+    conn.rows(&format!("{SELECT} order by created_at desc, id"), &[], row)
 }
 
 /// Takes a token back. False when there is none that could still be used.
-pub fn revoke(conn: &Connection, id: &str, now: u64) -> Result<bool, StoreError> {
+pub fn revoke(conn: &mut Connection, id: &str, now: u64) -> Result<bool, StoreError> {
     let changed = conn.execute(
-        "update tokens set revoked_at = ? where id = ? and used_at is null and revoked_at is null",
+        "update tokens set revoked_at = $1 where id = $2 and used_at is null and revoked_at is null",
         params![int("the time", now)?, id],
     )?;
     Ok(changed == 1)
@@ -140,49 +137,54 @@ pub fn revoke(conn: &Connection, id: &str, now: u64) -> Result<bool, StoreError>
 const SELECT: &str =
     "select id, hostname_glob, created_at, expires_at, used_at, used_by, revoked_at from tokens";
 
-fn row(r: &Row<'_>) -> Result<Token, rusqlite::Error> {
-    let time = |at: usize| Ok::<_, rusqlite::Error>(r.get::<_, Option<i64>>(at)?.map(|t| t as u64));
+fn row(r: Row<'_>) -> Result<Token, StoreError> {
     Ok(Token {
         id: r.get(0)?,
         hostname_glob: r.get(1)?,
-        created_at: time(2)?.unwrap_or(0),
-        expires_at: time(3)?.unwrap_or(0),
-        used_at: time(4)?,
+        created_at: r.get(2)?,
+        expires_at: r.get(3)?,
+        used_at: r.get(4)?,
         used_by: r.get(5)?,
-        revoked_at: time(6)?,
+        revoked_at: r.get(6)?,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::in_memory;
+    use crate::testing::on_each;
 
     #[test]
     fn case_043_a_token_works_once_in_time_and_for_its_hosts() {
-        let conn = in_memory();
-        let (token, row) = create(&conn, [7; 20], "web-*", 1000, 500).unwrap();
-        let take = |token: &str, host: &str, now| take(&conn, token, host, "e", now).unwrap();
-        assert_eq!(take("vigo.x.y", "web-01", 1000), Err(TokenError::Unknown));
-        assert_eq!(take(&token.to_uppercase(), "web-01", 1000), Err(TokenError::Unknown));
-        assert_eq!(take(&token, "db-01", 1000), Err(TokenError::Hostname));
-        assert_eq!(take(&token, "web-01", 1501), Err(TokenError::Expired));
-        assert_eq!(take(&token, "WEB-01", 1500), Ok(()));
-        assert_eq!(take(&token, "web-01", 1500), Err(TokenError::Used));
-        assert!(!revoke(&conn, &row.id, 1).unwrap(), "used up");
-        let used = &list(&conn).unwrap()[0];
-        assert_eq!((used.used_at, used.used_by.as_deref()), (Some(1500), Some("e")));
+        on_each(|conn| {
+            let (token, row) = create(conn, [7; 20], "web-*", 1000, 500).unwrap();
+            let mut take = |token: &str, host: &str, now| take(conn, token, host, "e", now).unwrap();
+            assert_eq!(take("vigo.x.y", "web-01", 1000), Err(TokenError::Unknown));
+            assert_eq!(take(&token.to_uppercase(), "web-01", 1000), Err(TokenError::Unknown));
+            assert_eq!(take(&token, "db-01", 1000), Err(TokenError::Hostname));
+            assert_eq!(take(&token, "web-01", 1501), Err(TokenError::Expired));
+            assert_eq!(take(&token, "WEB-01", 1500), Ok(()));
+            assert_eq!(take(&token, "web-01", 1500), Err(TokenError::Used));
+            assert!(!revoke(conn, &row.id, 1).unwrap(), "used up");
+            let used = &list(conn).unwrap()[0];
+            assert_eq!((used.used_at, used.used_by.as_deref()), (Some(1500), Some("e")));
+        });
     }
 
     #[test]
     fn a_revoked_token_is_dead_and_no_token_is_stored() {
-        let conn = in_memory();
-        let (token, row) = create(&conn, [8; 20], "*", 0, 500).unwrap();
-        assert!(revoke(&conn, &row.id, 1).unwrap());
-        assert_eq!(take(&conn, &token, "a", "e", 1).unwrap(), Err(TokenError::Revoked));
-        let stored: String =
-            conn.query_row("select id || hex(hash) || hostname_glob from tokens", [], |r| r.get(0)).unwrap();
-        let secret = token.rsplit('.').next().unwrap();
-        assert!(!stored.to_lowercase().contains(secret));
+        on_each(|conn| {
+            let (token, row) = create(conn, [8; 20], "*", 0, 500).unwrap();
+            assert!(revoke(conn, &row.id, 1).unwrap());
+            assert_eq!(take(conn, &token, "a", "e", 1).unwrap(), Err(TokenError::Revoked));
+            let stored: (String, Vec<u8>, String) = conn
+                .row("select id, hash, hostname_glob from tokens", &[], |r| {
+                    Ok((r.get(0)?, r.get(1)?, r.get(2)?))
+                })
+                .unwrap()
+                .unwrap();
+            let secret = token.rsplit('.').next().unwrap();
+            assert!(!format!("{stored:02x?}").replace(", ", "").contains(secret));
+        });
     }
 }

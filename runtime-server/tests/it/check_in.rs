@@ -2,6 +2,7 @@ use crate::harness::*;
 use protocol::pb::check_in_reply::Answer;
 use protocol::secrets::SecretContext;
 use runtime_server::secrets::Backend;
+use runtime_server::testing::everything_in;
 use runtime_server::testing::{module, traits};
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -132,7 +133,7 @@ async fn traits_are_asked_for_when_they_are_not_known() {
 #[tokio::test]
 async fn secrets_are_sealed_and_a_rotation_is_a_new_bundle() {
     let cluster = Cluster::with(|c| {
-        let dir = c.database.with_file_name("secrets");
+        let dir = c.tls.ca.with_file_name("secrets");
         c.secrets = Backend::Directory(dir);
     })
     .await;
@@ -143,7 +144,7 @@ async fn secrets_are_sealed_and_a_rotation_is_a_new_bundle() {
     assert_eq!(refusal(&missing), "secret-missing");
     assert!(format!("{missing:?}").contains("db/password"));
 
-    let file = cluster.config.database.with_file_name("secrets").join("db/password");
+    let file = cluster.config.tls.ca.with_file_name("secrets").join("db/password");
     let put = |value: &str| {
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(&file, value).unwrap();
@@ -176,10 +177,9 @@ async fn secrets_are_sealed_and_a_rotation_is_a_new_bundle() {
     let opened = protocol::secrets::open(&agent.seal_private, &context, &second.secrets[0]).unwrap();
     assert_eq!(opened.as_slice(), b"correct horse");
 
-    let files = ["vigo.db", "vigo.db-wal"].map(|f| std::fs::read(cluster.config.database.with_file_name(f)));
-    for file in files.into_iter().flatten() {
-        assert!(!file.windows(7).any(|w| w == b"hunter2" || w == b"correct"));
-    }
+    let stored = everything_in(&cluster.config.database);
+    assert!(stored.windows(6).any(|w| w == b"web-01"), "this is not where it would be");
+    assert!(!stored.windows(7).any(|w| w == b"hunter2" || w == b"correct"));
     cluster.stop().await;
 }
 

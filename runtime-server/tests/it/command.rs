@@ -1,5 +1,6 @@
 //! The `vigosrv` program itself.
 
+use runtime_server::store::Database;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -60,7 +61,7 @@ fn setting_up_asking_and_refusing() {
     expect(&vigosrv(&["runs", "nobody", "--config", config_arg], tmp), 1);
     let copy = tmp.join("copy.db");
     expect(&vigosrv(&["backup", "--config", config_arg, copy.to_str().unwrap()], tmp), 0);
-    runtime_server::store::open(&copy, false).unwrap();
+    runtime_server::store::open(&Database::Sqlite(copy), false).unwrap();
 
     std::fs::write(&config, std::fs::read_to_string(&config).unwrap() + "colour: blue\n").unwrap();
     let (_, said) = expect(&vigosrv(&["check-config", "--config", config_arg], tmp), 65);

@@ -10,7 +10,7 @@ async fn a_host_with_a_token_becomes_an_envoy() {
     let token = cluster.token("web-*").await;
     let agent = Agent::enrol(&cluster, &token, "Web-01").await.unwrap();
     assert_eq!(agent.reply.cluster_id, cluster.config.cluster_id);
-    let row = store::envoys::find(&cluster.db(), "web-01").unwrap().unwrap();
+    let row = cluster.db(|conn| store::envoys::find(conn, "web-01")).unwrap().unwrap();
     assert_eq!(row.id, agent.reply.envoy_id);
     assert_eq!(row.public_key, agent.key.verifying_key().to_bytes());
     let certificate = pki::read_certificate("client", &agent.reply.certificate_pem).unwrap();
@@ -34,7 +34,7 @@ async fn case_043_a_token_that_is_not_for_this_host_now() {
 
     let revoked = cluster.token("*").await;
     let id = revoked.split('.').nth(1).unwrap();
-    assert!(store::tokens::revoke(&cluster.db(), id, 1).unwrap());
+    assert!(cluster.db(|conn| store::tokens::revoke(conn, id, 1)).unwrap());
     refused(Agent::enrol(&cluster, &revoked, "a").await.map(|_| ()), denied, "token-revoked");
     cluster.stop().await;
 }
@@ -46,7 +46,7 @@ async fn a_name_in_use_is_not_given_away_and_the_token_survives() {
     let token = cluster.token("*").await;
     let second = Agent::enrol(&cluster, &token, "WEB-01").await.map(|_| ());
     refused(second, Code::AlreadyExists, "hostname-taken");
-    store::envoys::revoke(&cluster.db(), "web-01", 1).unwrap();
+    cluster.db(|conn| store::envoys::revoke(conn, "web-01", 1)).unwrap();
     Agent::enrol(&cluster, &token, "web-01").await.unwrap();
     cluster.stop().await;
 }
@@ -70,7 +70,7 @@ async fn case_042_one_token_and_a_hundred_hosts() {
             assert_eq!(reason(status), (Code::PermissionDenied, "token-used"));
         }
     }
-    assert_eq!(store::envoys::list(&cluster.db()).unwrap().len(), 3);
+    assert_eq!(cluster.db(store::envoys::list).unwrap().len(), 3);
     cluster.stop().await;
 }
 
@@ -97,7 +97,7 @@ async fn case_044_what_no_agent_sends() {
     let mut no_csr = enrolment(&key, &token, "a");
     no_csr.csr_pem = "nothing".into();
     refused(client.enroll(no_csr).await, Code::InvalidArgument, "bad-csr");
-    assert!(store::envoys::list(&cluster.db()).unwrap().is_empty());
+    assert!(cluster.db(store::envoys::list).unwrap().is_empty());
     client.enroll(enrolment(&key, &token, "a")).await.unwrap();
     cluster.stop().await;
 }

@@ -17,7 +17,8 @@ use runtime_server::clock::Clock;
 use runtime_server::config::Config;
 use runtime_server::pki::{self, Material};
 use runtime_server::server::Server;
-use runtime_server::testing::{MemoryPolicy, module, traits};
+use runtime_server::store;
+use runtime_server::testing::{MemoryPolicy, database, module, traits, with};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -33,7 +34,7 @@ pub struct Cluster {
     pub ca: String,
     clock: Arc<AtomicU64>,
     server: Option<Server>,
-    _dir: tempfile::TempDir,
+    _dir: Arc<tempfile::TempDir>,
 }
 
 impl Cluster {
@@ -46,9 +47,10 @@ impl Cluster {
         let now = Clock::system().now();
         let id = uuid::Uuid::new_v4().to_string();
         let mut config = Config::in_dir(dir.path(), &id);
+        config.database = database(dir.path());
+        std::fs::create_dir(dir.path().join("tls")).unwrap();
         change(&mut config);
         let material = Material::create(&id, &["localhost".into()], now).unwrap();
-        std::fs::create_dir(dir.path().join("tls")).unwrap();
         for (path, content) in [
             (&config.tls.ca, material.ca.as_str()),
             (&config.tls.ca_key, &material.ca_key),
@@ -59,12 +61,28 @@ impl Cluster {
         ] {
             std::fs::write(path, content).unwrap();
         }
-        drop(runtime_server::store::open(&config.database, true).unwrap());
+        let made = config.database.clone();
+        std::thread::spawn(move || drop(store::open(&made, true).unwrap())).join().unwrap();
         let policy = MemoryPolicy::new(vec![module("base", "1"), module("nginx", "1")]);
         let clock = Arc::new(AtomicU64::new(now));
-        let mut cluster = Cluster { config, policy, ca: material.ca, clock, server: None, _dir: dir };
+        let mut cluster =
+            Cluster { config, policy, ca: material.ca, clock, server: None, _dir: Arc::new(dir) };
         cluster.restart().await;
         cluster
+    }
+
+    /// A further server on the same database.
+    pub async fn beside(&self) -> Self {
+        let mut other = Cluster {
+            config: self.config.clone(),
+            policy: self.policy.clone(),
+            ca: self.ca.clone(),
+            clock: self.clock.clone(),
+            server: None,
+            _dir: self._dir.clone(),
+        };
+        other.restart().await;
+        other
     }
 
     pub async fn restart(&mut self) {
@@ -86,8 +104,9 @@ impl Cluster {
         self.server.take().unwrap().stop().await;
     }
 
-    pub fn db(&self) -> rusqlite::Connection {
-        runtime_server::store::open(&self.config.database, false).unwrap()
+    /// Looks into the database, as another process would.
+    pub fn db<T: Send>(&self, work: impl FnOnce(&mut store::Connection) -> T + Send) -> T {
+        with(&self.config.database, work)
     }
 
     pub fn now(&self) -> u64 {

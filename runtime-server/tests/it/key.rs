@@ -2,6 +2,7 @@ use crate::harness::*;
 use protocol::pb::check_in_reply::Answer;
 use runtime_server::pki;
 use runtime_server::server::{Server, StartError};
+use runtime_server::store::Database;
 
 #[tokio::test]
 async fn case_024_after_a_restart_the_agent_follows_with_one_more_request() {
@@ -29,7 +30,7 @@ async fn case_024_after_a_restart_the_agent_follows_with_one_more_request() {
 #[tokio::test]
 async fn a_key_from_a_file_stays_with_its_epoch() {
     let mut cluster = Cluster::with(|c| {
-        let file = c.database.with_file_name("signing.key");
+        let file = c.tls.ca.with_file_name("signing.key");
         std::fs::write(&file, pki::new_key_pem().unwrap().as_bytes()).unwrap();
         c.signing_key_file = Some(file);
     })
@@ -85,7 +86,7 @@ async fn parts_of_two_clusters_do_not_start() {
     config.tls.ca_key.clone_from(&two.config.tls.ca_key);
     assert!(matches!(start(&config).await, StartError::Pki(_)));
     let mut config = one.config.clone();
-    config.database.set_file_name("none.db");
+    config.database = Database::Sqlite(one.config.tls.ca.with_file_name("none.db"));
     assert!(start(&config).await.to_string().contains("vigosrv init"));
     one.stop().await;
     two.stop().await;

@@ -6,5 +6,6 @@ mod command;
 mod enrolment;
 mod harness;
 mod key;
+mod replicas;
 mod report;
 mod request;

@@ -1,5 +1,7 @@
 use crate::harness::*;
+use prost::Message;
 use protocol::pb::{Outcome, ResourceResult, RunReport, RunTotals};
+use protocol::request::{self, Rpc};
 use runtime_server::status::{Drift, Health, RUNS, Reachability, Status};
 use runtime_server::store::{envoys, runs};
 use std::time::Duration;
@@ -39,11 +41,44 @@ async fn case_056_a_report_is_stored_once_also_across_a_restart() {
     agent.trusted = trust(&cluster, &statement);
     assert_eq!(agent.report(&cluster, &first).await.unwrap(), 1);
     assert_eq!(agent.report(&cluster, &report(2, 0, 0)).await.unwrap(), 2);
-    let stored = runs::latest(&cluster.db(), &agent.reply.envoy_id, 99).unwrap();
+    let stored = cluster.db(|conn| runs::latest(conn, &agent.reply.envoy_id, 99)).unwrap();
     assert_eq!(stored.iter().map(|r| r.result_seq).collect::<Vec<_>>(), [2, 1]);
-    let results = runs::results(&cluster.db(), &agent.reply.envoy_id, &first.run_id).unwrap();
+    let results = cluster.db(|conn| runs::results(conn, &agent.reply.envoy_id, &first.run_id)).unwrap();
     assert_eq!((results.len(), results[0].error.len()), (1, 4096));
     cluster.stop().await;
+}
+
+#[tokio::test]
+async fn case_057_two_drainers_at_once_each_report_ten_times_and_out_of_order() {
+    let one = Cluster::start().await;
+    let mut agent = one.agent("web-01").await;
+    let reports: Vec<RunReport> = (1..=12).map(|seq| report(seq, 1, 0)).collect();
+    for round in 0..10usize {
+        // At once, and every time in another order; the window of counters is 64 wide.
+        let mut under_way = tokio::task::JoinSet::new();
+        for at in 0..reports.len() {
+            for drainer in [0, 5] {
+                let report = &reports[(at * 7 + round + drainer) % reports.len()];
+                let header = agent.header(&one);
+                let signed = request::sign(&agent.key, Rpc::ReportRun, &header, &report.encode_to_vec());
+                let mut client = agent.client(&one).await;
+                under_way.spawn(async move { client.report_run(signed).await });
+            }
+        }
+        while let Some(done) = under_way.join_next().await {
+            done.unwrap().unwrap();
+        }
+    }
+    let id = &agent.reply.envoy_id;
+    let stored = one.db(|conn| runs::latest(conn, id, 999)).unwrap();
+    let numbers: Vec<u64> = stored.iter().map(|r| r.result_seq).collect();
+    assert_eq!(numbers, (1..=12).rev().collect::<Vec<_>>());
+    for run in &stored {
+        assert_eq!(one.db(|conn| runs::results(conn, id, &run.run_id)).unwrap().len(), 1);
+    }
+    assert!(one.db(|conn| runs::lost(conn, id)).unwrap().is_empty());
+    assert_eq!(agent.report(&one, &report(13, 0, 0)).await.unwrap(), 13);
+    one.stop().await;
 }
 
 #[tokio::test]
@@ -54,7 +89,7 @@ async fn case_041_nobody_reports_for_another() {
     refused(a.report(&cluster, &report(1, 0, 0)).await, Code::PermissionDenied, "wrong-envoy");
     a.reply.envoy_id = own;
     a.report(&cluster, &report(1, 0, 0)).await.unwrap();
-    assert!(runs::latest(&cluster.db(), &b.reply.envoy_id, 9).unwrap().is_empty());
+    assert!(cluster.db(|conn| runs::latest(conn, &b.reply.envoy_id, 9)).unwrap().is_empty());
     cluster.stop().await;
 }
 
@@ -81,10 +116,11 @@ async fn status_follows_from_the_runs() {
     let cluster = Cluster::start().await;
     let mut agent = cluster.agent("web-01").await;
     let status = |cluster: &Cluster| {
-        let conn = cluster.db();
-        let row = envoys::find(&conn, "web-01").unwrap().unwrap();
-        let runs = runs::latest_whole(&conn, &row.id, RUNS).unwrap();
-        Status::of(&row, &runs, cluster.now())
+        cluster.db(|conn| {
+            let row = envoys::find(conn, "web-01").unwrap().unwrap();
+            let runs = runs::latest_whole(conn, &row.id, RUNS).unwrap();
+            Status::of(&row, &runs, cluster.now())
+        })
     };
     assert_eq!(
         (status(&cluster).health, status(&cluster).reachability),
@@ -104,7 +140,7 @@ async fn status_follows_from_the_runs() {
     let part = RunReport { only: Some("nginx.config".into()), ..report(4, 0, 9) };
     agent.report(&cluster, &part).await.unwrap();
     assert!(status(&cluster).compliant(), "a run of one resource says nothing about the host");
-    let all = runs::latest(&cluster.db(), &agent.reply.envoy_id, 9).unwrap();
+    let all = cluster.db(|conn| runs::latest(conn, &agent.reply.envoy_id, 9)).unwrap();
     assert_eq!(all.first().unwrap().part.as_deref(), Some("nginx.config"));
     cluster.advance(HOUR);
     assert_eq!(status(&cluster).reachability, Reachability::Offline);

@@ -30,12 +30,12 @@ async fn case_037_a_captured_request_dies_with_the_process() {
     let mut agent = cluster.agent("web-01").await;
     let signed = agent.signed(&cluster);
     agent.send(&cluster, signed.clone()).await.unwrap();
-    let before = store::envoys::find(&cluster.db(), "web-01").unwrap().unwrap();
+    let before = cluster.db(|conn| store::envoys::find(conn, "web-01")).unwrap().unwrap();
     cluster.restart().await;
     let answer = agent.send(&cluster, signed).await.unwrap().answer.unwrap();
     assert!(matches!(answer, Answer::StaleKey(_)), "{answer:?}");
     cluster.restart().await;
-    let after = store::envoys::find(&cluster.db(), "web-01").unwrap().unwrap();
+    let after = cluster.db(|conn| store::envoys::find(conn, "web-01")).unwrap().unwrap();
     assert_eq!((after.seq, after.content), (before.seq, before.content));
     cluster.stop().await;
 }
@@ -136,7 +136,7 @@ async fn case_034_a_revoked_envoy_is_out_within_seconds() {
     let (mut agent, mut other) = (cluster.agent("web-01").await, cluster.agent("web-02").await);
     agent.bundle(&cluster).await;
     // From another process, as `vigosrv envoys revoke` does.
-    assert!(store::envoys::revoke(&cluster.db(), "web-01", cluster.now()).unwrap());
+    assert!(cluster.db(|conn| store::envoys::revoke(conn, "web-01", cluster.now())).unwrap());
     let mut denied = None;
     for _ in 0..50 {
         tokio::time::sleep(Duration::from_millis(100)).await;
