@@ -19,6 +19,8 @@ pub enum Domain {
     Request,
     /// What an agent sends to be enrolled.
     Enrolment,
+    /// An order to run a task.
+    Task,
 }
 
 impl Domain {
@@ -29,6 +31,7 @@ impl Domain {
             Domain::Key => b"vigo/key/v1",
             Domain::Request => b"vigo/request/v1",
             Domain::Enrolment => b"vigo/enrolment/v1",
+            Domain::Task => b"vigo/task/v1",
         }
     }
 

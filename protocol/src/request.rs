@@ -21,17 +21,20 @@ pub enum Rpc {
     CheckIn,
     /// Delivers results; carries a `RunReport`.
     ReportRun,
+    /// Opens a stream; carries a `StreamHello`.
+    Stream,
 }
 
 impl Rpc {
     /// All of them.
-    pub const ALL: &[Rpc] = &[Rpc::CheckIn, Rpc::ReportRun];
+    pub const ALL: &[Rpc] = &[Rpc::CheckIn, Rpc::ReportRun, Rpc::Stream];
 
     /// As it stands in the request's path and in what is signed.
     pub fn path(self) -> &'static str {
         match self {
             Rpc::CheckIn => "/vigo.v1.Fleet/CheckIn",
             Rpc::ReportRun => "/vigo.v1.Fleet/ReportRun",
+            Rpc::Stream => "/vigo.v1.Fleet/Stream",
         }
     }
 
@@ -40,6 +43,7 @@ impl Rpc {
         match self {
             Rpc::CheckIn => "CheckIn",
             Rpc::ReportRun => "ReportRun",
+            Rpc::Stream => "Stream",
         }
     }
 }

@@ -134,6 +134,16 @@ impl Agent {
         &self.options.stop
     }
 
+    /// The clock, for another thread.
+    pub fn shared_clock(&self) -> Arc<dyn Clock> {
+        self.options.clock.clone()
+    }
+
+    /// What says to stop, for another thread.
+    pub fn shared_stop(&self) -> Arc<AtomicBool> {
+        self.options.stop.clone()
+    }
+
     /// Converges to a bundle in files; no server, no secrets. A dry run leaves no trace.
     pub fn apply(
         &self,
@@ -261,6 +271,11 @@ pub struct Cycle {
 }
 
 impl Session<'_> {
+    /// The clock.
+    pub fn clock(&self) -> &dyn Clock {
+        self.agent.clock()
+    }
+
     /// A conversation with the server.
     pub fn conversation(&self) -> Conversation<'_> {
         Conversation { identity: &self.identity, store: &self.store, clock: self.agent.clock() }

@@ -138,13 +138,16 @@ impl Conversation<'_> {
     }
 
     /// A statement that was found good once stays so: what it vouches for has an expiry of its own.
-    fn trust(&self, record: &KeyRecord) -> Result<TrustedKey, KeyStatementError> {
+    pub(crate) fn trust(&self, record: &KeyRecord) -> Result<TrustedKey, KeyStatementError> {
         let ca = self.identity.ca_der().ok_or(KeyStatementError::Malformed("no CA"))?;
         key_statement::verify(&record.statement, &ca, &self.identity.cluster_id, record.at)
     }
 
     /// A statement that the server sends in the place of an answer.
-    fn consider(&self, statement: pb::KeyStatement) -> Result<(KeyRecord, TrustedKey), CheckInError> {
+    pub(crate) fn consider(
+        &self,
+        statement: pb::KeyStatement,
+    ) -> Result<(KeyRecord, TrustedKey), CheckInError> {
         let now = effective_now(self.clock.now(), self.store.marks()?.time_floor);
         let record = KeyRecord { statement, at: now };
         let key = self.trust(&record)?;
@@ -165,7 +168,11 @@ impl Conversation<'_> {
         Ok(())
     }
 
-    fn header(&self, key: Option<&TrustedKey>, nonce: &[u8; 16]) -> Result<pb::RequestHeader, StoreError> {
+    pub(crate) fn header(
+        &self,
+        key: Option<&TrustedKey>,
+        nonce: &[u8; 16],
+    ) -> Result<pb::RequestHeader, StoreError> {
         let now = self.clock.now();
         Ok(pb::RequestHeader {
             cluster_id: self.identity.cluster_id.clone(),
@@ -251,6 +258,7 @@ impl Conversation<'_> {
                 jitter: if reply.next_check_in == 0 { DEFAULT_JITTER } else { reply.jitter_percent.min(100) },
                 traits_digest: digest.to_string(),
                 refusal: None,
+                stream_requested: reply.stream_requested,
             };
             let news = match reply.answer.ok_or(CheckInError::Protocol("it is empty"))? {
                 Answer::StaleKey(statement) => {

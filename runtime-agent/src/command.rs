@@ -11,6 +11,7 @@ use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Output beyond this is read and dropped.
@@ -86,6 +87,26 @@ pub struct Ended {
     pub output: String,
 }
 
+/// Which stream a command wrote to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// How a followed command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HowEnded {
+    /// By itself: exit code; 128 + signal where a signal ended it.
+    Code(i32),
+    /// It was too slow; its process group was killed.
+    TimedOut,
+    /// It was told to stop; its process group was killed.
+    Stopped,
+}
+
 /// Splits a line into words as a shell does, without running one.
 pub fn split(line: &str) -> Result<Vec<String>, CommandError> {
     let words = shlex::split(line)
@@ -101,12 +122,70 @@ impl Command {
 
     /// Runs to the end.
     pub fn run(&self, root: &Root) -> Result<Ended, CommandError> {
-        let (first, rest) = self.argv.split_first().ok_or(CommandError::Empty)?;
-        let program = crate::text::printable(crate::text::bounded(first, 200));
-        let spawn = |source| CommandError::Spawn { program: program.clone(), source };
-        let account = self.user.as_deref().map(|user| accounts::account(root, user)).transpose()?;
+        let (mut reader, writer) = std::io::pipe().map_err(|e| self.not_started(e))?;
+        let other = writer.try_clone().map_err(|e| self.not_started(e))?;
+        let child = self.spawn(root, other.into(), writer.into())?;
+        let program = self.program();
+        let mut output = Vec::new();
+        let mut take = |bytes: &[u8]| {
+            let room = MAX_OUTPUT.saturating_sub(output.len()).min(bytes.len());
+            output.extend_from_slice(bytes.get(..room).unwrap_or_default());
+        };
+        self.nonblocking(&reader)?;
+        let how = wait(child, self.timeout, &AtomicBool::new(false), || drain(&mut reader, &mut take));
+        drain(&mut reader, &mut take);
+        let output = String::from_utf8_lossy(&output).into_owned();
+        match how {
+            Ok(HowEnded::Code(code)) => Ok(Ended { code, output }),
+            Ok(HowEnded::TimedOut | HowEnded::Stopped) => {
+                Err(CommandError::TimedOut { program, limit: self.timeout, output })
+            }
+            Err(source) => Err(CommandError::Wait { program, source }),
+        }
+    }
 
-        let (mut reader, writer) = std::io::pipe().map_err(spawn)?;
+    /// Runs to the end, or until `stop` is set; hands out what it writes as it comes. What `take` does not keep
+    /// is dropped, so a command that writes without end is never held up.
+    pub fn follow(
+        &self,
+        root: &Root,
+        stop: &AtomicBool,
+        take: &mut dyn FnMut(Source, &[u8]),
+    ) -> Result<HowEnded, CommandError> {
+        let (mut out, out_writer) = std::io::pipe().map_err(|e| self.not_started(e))?;
+        let (mut err, err_writer) = std::io::pipe().map_err(|e| self.not_started(e))?;
+        let child = self.spawn(root, out_writer.into(), err_writer.into())?;
+        self.nonblocking(&out)?;
+        self.nonblocking(&err)?;
+        let mut both = || {
+            drain(&mut out, &mut |bytes| take(Source::Stdout, bytes));
+            drain(&mut err, &mut |bytes| take(Source::Stderr, bytes));
+        };
+        let how = wait(child, self.timeout, stop, &mut both);
+        both();
+        how.map_err(|source| CommandError::Wait { program: self.program(), source })
+    }
+
+    /// First word, for messages.
+    fn program(&self) -> String {
+        let first = self.argv.first().map_or("", String::as_str);
+        crate::text::printable(crate::text::bounded(first, 200))
+    }
+
+    fn not_started(&self, source: std::io::Error) -> CommandError {
+        CommandError::Spawn { program: self.program(), source }
+    }
+
+    fn nonblocking(&self, reader: &std::io::PipeReader) -> Result<(), CommandError> {
+        fcntl(reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
+            .map(drop)
+            .map_err(|errno| CommandError::Wait { program: self.program(), source: errno.into() })
+    }
+
+    /// The pipe ends when the child's copies of the writers do: ours are gone when this returns.
+    fn spawn(&self, root: &Root, stdout: Stdio, stderr: Stdio) -> Result<Child, CommandError> {
+        let (first, rest) = self.argv.split_first().ok_or(CommandError::Empty)?;
+        let account = self.user.as_deref().map(|user| accounts::account(root, user)).transpose()?;
         let mut command = std::process::Command::new(first);
         command
             .args(rest)
@@ -117,8 +196,8 @@ impl Command {
             .envs(&self.environment)
             .process_group(0)
             .stdin(Stdio::null())
-            .stdout(writer.try_clone().map_err(spawn)?)
-            .stderr(writer);
+            .stdout(stdout)
+            .stderr(stderr);
         if let Some(account) = &account
             && account.uid != nix::unistd::geteuid().as_raw()
         {
@@ -130,42 +209,28 @@ impl Command {
             Some(fd) => command.current_dir(format!("/proc/self/fd/{}", fd.as_raw_fd())),
             None => command.current_dir(root.path()),
         };
-        let child = command.spawn().map_err(spawn)?;
-        // The writers live in `command`; the pipe ends when the child's copies do.
-        drop(command);
+        command.spawn().map_err(|e| self.not_started(e))
+    }
+}
 
-        fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
-            .map_err(|errno| CommandError::Wait { program: program.clone(), source: errno.into() })?;
-        let mut output = Vec::new();
-        let status = wait(child, self.timeout, || drain(&mut reader, &mut output));
-        drain(&mut reader, &mut output);
-        let output = String::from_utf8_lossy(&output).into_owned();
-        match status {
-            Ok(Some(status)) => {
-                let code = status.code().or_else(|| status.signal().map(|s| 128 + s)).unwrap_or(-1);
-                Ok(Ended { code, output })
-            }
-            Ok(None) => Err(CommandError::TimedOut { program, limit: self.timeout, output }),
-            Err(source) => Err(CommandError::Wait { program, source }),
+fn drain(reader: &mut std::io::PipeReader, take: &mut dyn FnMut(&[u8])) {
+    let mut buffer = [0; 8192];
+    // A writer that is faster than we are must not keep us from looking at the clock.
+    for _ in 0..64 {
+        match reader.read(&mut buffer) {
+            Ok(n @ 1..) => take(buffer.get(..n).unwrap_or_default()),
+            // `Ok(0)` is the end, an error that nothing is there yet.
+            _ => return,
         }
     }
 }
 
-fn drain(reader: &mut std::io::PipeReader, output: &mut Vec<u8>) {
-    let mut buffer = [0; 8192];
-    // `Ok(0)` is the end, an error that nothing is there yet.
-    while let Ok(n @ 1..) = reader.read(&mut buffer) {
-        let room = MAX_OUTPUT.saturating_sub(output.len()).min(n);
-        output.extend_from_slice(buffer.get(..room).unwrap_or_default());
-    }
-}
-
-/// `None` when it had to be killed.
 fn wait(
     mut child: Child,
     timeout: Duration,
+    stop: &AtomicBool,
     mut meanwhile: impl FnMut(),
-) -> std::io::Result<Option<std::process::ExitStatus>> {
+) -> std::io::Result<HowEnded> {
     let group = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
     let started = Instant::now();
     let mut pause = Duration::from_millis(1);
@@ -173,22 +238,24 @@ fn wait(
     loop {
         meanwhile();
         if let Some(status) = child.try_wait()? {
-            if asked.is_some() {
-                // What the leader left behind.
-                let _ = killpg(group, Signal::SIGKILL);
-                return Ok(None);
-            }
-            return Ok(Some(status));
+            let Some((_, why)) = asked else {
+                let code = status.code().or_else(|| status.signal().map(|s| 128 + s));
+                return Ok(HowEnded::Code(code.unwrap_or(-1)));
+            };
+            // What the leader left behind.
+            let _ = killpg(group, Signal::SIGKILL);
+            return Ok(why);
         }
         match asked {
-            None if started.elapsed() >= timeout => {
+            None if started.elapsed() >= timeout || stop.load(Ordering::Relaxed) => {
                 signal(group, Signal::SIGTERM)?;
-                asked = Some(Instant::now());
+                let late = started.elapsed() >= timeout;
+                asked = Some((Instant::now(), if late { HowEnded::TimedOut } else { HowEnded::Stopped }));
             }
-            Some(since) if Instant::elapsed(&since) >= GRACE => {
+            Some((since, why)) if Instant::elapsed(&since) >= GRACE => {
                 signal(group, Signal::SIGKILL)?;
                 child.wait()?;
-                return Ok(None);
+                return Ok(why);
             }
             _ => {}
         }

@@ -104,14 +104,18 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, NetError> {
         .map_err(|e| NetError::Unreachable { server: "the network".to_owned(), why: e.to_string() })
 }
 
+/// The TLS of an enrolled agent.
+pub fn tls(identity: &Identity) -> ClientTlsConfig {
+    ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&identity.ca_pem)).identity(
+        tonic::transport::Identity::from_pem(&identity.certificate_pem, identity.key_pem().as_bytes()),
+    )
+}
+
 impl Grpc {
     /// For an enrolled agent; nothing is sent yet.
     pub fn new(identity: &Identity) -> Result<Self, NetError> {
-        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&identity.ca_pem)).identity(
-            tonic::transport::Identity::from_pem(&identity.certificate_pem, identity.key_pem().as_bytes()),
-        );
         Ok(Grpc {
-            endpoint: endpoint(&identity.server, tls)?,
+            endpoint: endpoint(&identity.server, tls(identity))?,
             runtime: runtime()?,
             server: identity.server.clone(),
             client: None,

@@ -1,5 +1,6 @@
 //! Text for people: escaped, bounded, right-sized.
 
+use ir::Value;
 use std::time::Duration;
 
 /// Control characters made visible, so that a name or an error from outside can neither forge a
@@ -30,6 +31,21 @@ pub fn bounded(text: &str, limit: usize) -> &str {
         end -= 1;
     }
     &text[..end]
+}
+
+/// A value as JSON; bytes and secrets, which traits never hold, as null.
+pub fn json_of(value: &Value) -> serde_json::Value {
+    match value {
+        Value::Null | Value::Bytes(_) | Value::Secret(_) => serde_json::Value::Null,
+        Value::Bool(b) => (*b).into(),
+        Value::Int(i) => (*i).into(),
+        Value::Float(f) => f.get().into(),
+        Value::Str(text) => (**text).into(),
+        Value::List(list) => list.iter().map(json_of).collect(),
+        Value::Map(map) => {
+            map.iter().map(|(k, v)| (k.to_string(), json_of(v))).collect::<serde_json::Map<_, _>>().into()
+        }
+    }
 }
 
 /// `41 s`, `2 min`, `23 h 12 m`, `1 d 11 h`.

@@ -10,6 +10,7 @@ use crate::reject::Reject;
 use crate::store::envoys;
 use protocol::pb::{RequestHeader, SignedRequest};
 use protocol::request::{self, Rpc};
+use rustls_pki_types::CertificateDer;
 use std::sync::Arc;
 use tonic::Request;
 
@@ -30,6 +31,7 @@ pub const MATRIX: &[(&str, Requirement)] = &[
     ("/vigo.v1.Enrolment/Enroll", Requirement::Token),
     ("/vigo.v1.Fleet/CheckIn", Requirement::Envoy(Rpc::CheckIn)),
     ("/vigo.v1.Fleet/ReportRun", Requirement::Envoy(Rpc::ReportRun)),
+    ("/vigo.v1.Fleet/Stream", Requirement::Envoy(Rpc::Stream)),
 ];
 
 /// A request whose sender is known.
@@ -46,10 +48,14 @@ pub struct Authorised {
 
 /// Looks into the database for an envoy that is not known: another server may have enrolled it. Only for callers with a
 /// certificate of the CA, so that nobody else makes the server look.
-pub async fn meet(context: &Context, request: &Request<SignedRequest>) -> Result<(), Reject> {
-    let Ok(claimed) = request::peek(request.get_ref()) else { return Ok(()) };
+pub async fn meet(
+    context: &Context,
+    certificates: Option<&[CertificateDer<'_>]>,
+    signed: &SignedRequest,
+) -> Result<(), Reject> {
+    let Ok(claimed) = request::peek(signed) else { return Ok(()) };
     let id = claimed.envoy_id;
-    if context.fleet.get(&id).is_some() || request.peer_certs().is_none_or(|certs| certs.is_empty()) {
+    if context.fleet.get(&id).is_some() || certificates.is_none_or(<[_]>::is_empty) {
         return Ok(());
     }
     if let Some(row) = context.store.read(move |conn| envoys::by_id(conn, &id)).await? {
@@ -61,14 +67,23 @@ pub async fn meet(context: &Context, request: &Request<SignedRequest>) -> Result
 /// Lets an envoy's request in, or says why not. A counter is used up only by a request that is let in with the
 /// live key.
 pub fn envoy(context: &Context, rpc: Rpc, request: &Request<SignedRequest>) -> Result<Authorised, Reject> {
+    let certificates = request.peer_certs();
+    admit(context, rpc, certificates.as_deref().map(Vec::as_slice), request.get_ref())
+}
+
+/// The same for a request that came on a stream, over a connection with these certificates.
+pub fn admit(
+    context: &Context,
+    rpc: Rpc,
+    certificates: Option<&[CertificateDer<'_>]>,
+    signed: &SignedRequest,
+) -> Result<Authorised, Reject> {
     if !MATRIX.contains(&(rpc.path(), Requirement::Envoy(rpc))) {
         return Err(Reject::Internal);
     }
-    let certificates = request.peer_certs().ok_or(Reject::NoClientCertificate)?;
-    let certificate = certificates.first().ok_or(Reject::NoClientCertificate)?;
+    let certificate = certificates.and_then(<[_]>::first).ok_or(Reject::NoClientCertificate)?;
     let tls_key = protocol::ed25519_key(certificate).ok_or(Reject::WrongEnvoy)?;
 
-    let signed = request.get_ref();
     let claimed = request::peek(signed)?;
     let envoy = context.fleet.get(&claimed.envoy_id).ok_or(Reject::UnknownEnvoy)?;
     if tls_key != envoy.key {

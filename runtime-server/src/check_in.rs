@@ -31,6 +31,7 @@ pub fn reply(context: &Context, answer: Answer) -> CheckInReply {
         answer: Some(answer),
         next_check_in: interval_ms(context),
         jitter_percent: context.checkin.jitter_percent,
+        stream_requested: false,
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::catalog::{Candidate, Catalog};
 use crate::clock::Clock;
 use crate::config::CheckIn;
+use crate::dispatch::Dispatch;
 use crate::fleet::FleetIndex;
 use crate::live_key::KeyRing;
 use crate::metrics::Metrics;
@@ -35,6 +36,8 @@ pub struct Context {
     pub secrets: Secrets,
     /// What survives.
     pub store: Store,
+    /// Work for envoys that are there.
+    pub dispatch: Dispatch,
     /// What is counted.
     pub metrics: Metrics,
     /// The last attempt to publish was refused, or failed.

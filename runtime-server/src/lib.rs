@@ -17,6 +17,7 @@ pub mod compiled;
 pub mod config;
 pub mod context;
 pub mod dev;
+pub mod dispatch;
 pub mod enrol;
 pub mod files;
 pub mod fleet;

@@ -66,7 +66,7 @@ pub async fn take(context: &Context, envoy: &Envoy, payload: &[u8]) -> Result<u6
             "a result's number was used before: a restored or cloned disk?"
         );
     }
-    if let Some((from, to)) = stored.lost {
+    for (from, to) in stored.lost {
         tracing::warn!(envoy = id, host, from, to, "results were lost before they reached the server");
     }
     if !stored.repeated {

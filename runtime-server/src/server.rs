@@ -4,6 +4,7 @@ use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::context::{Context, ReloadError, Reloaded};
+use crate::dispatch::{self, Dispatch};
 use crate::files::{self, FileError};
 use crate::fleet::FleetIndex;
 use crate::http::{Listening, Site};
@@ -14,7 +15,7 @@ use crate::policy::PolicySource;
 use crate::secrets::Secrets;
 use crate::service::Service;
 use crate::store::api_tokens::{self, Role};
-use crate::store::{Connection, Store, StoreError, Topic, envoys, meta, runs, tokens};
+use crate::store::{Connection, Store, StoreError, Topic, envoys, meta, runs, tasks, tokens};
 use crate::tls::{self, TlsError};
 use ir::Hash;
 use protocol::MAX_MESSAGE_BYTES;
@@ -98,6 +99,7 @@ pub struct Server {
     stop: watch::Sender<bool>,
     serving: JoinHandle<Result<(), tonic::transport::Error>>,
     chores: JoinHandle<()>,
+    dispatching: JoinHandle<()>,
     http: Option<Listening>,
     looking_after: JoinHandle<()>,
 }
@@ -150,13 +152,14 @@ impl Server {
         let serving = tokio::spawn(router.serve_with_incoming_shutdown(incoming, async move {
             let _ = signal.wait_for(|stop| *stop).await;
         }));
+        let dispatching = tokio::spawn(dispatch::look_after(context.clone(), stopped.clone()));
         let chores = tokio::spawn(chores(context.clone(), stopped, config.runs_keep));
         let live = context.keys.current();
         tracing::info!(
             %address, cluster = config.cluster_id, key = live.id.short(), epoch = live.epoch,
             envoys = context.fleet.len(), "serving"
         );
-        Ok(Server { context, address, stop, serving, chores, http, looking_after })
+        Ok(Server { context, address, stop, serving, chores, dispatching, http, looking_after })
     }
 
     /// Where agents reach it.
@@ -227,6 +230,7 @@ impl Server {
                 aborter.abort();
             }
         }
+        let _ = self.dispatching.await;
         if let Some(http) = self.http {
             http.ended().await;
         }
@@ -301,6 +305,7 @@ async fn context(
         catalog: Catalog::new(source),
         secrets,
         store,
+        dispatch: Dispatch::default(),
         metrics: Metrics::new()?,
         refused: AtomicBool::new(false),
     })
@@ -339,8 +344,12 @@ async fn chores(context: Arc<Context>, mut stop: watch::Receiver<bool>, keep: Op
         {
             last_retention = now;
             let before = now.saturating_sub(keep.as_millis() as u64);
-            if let Err(e) = context.store.call(move |conn| runs::forget_before(conn, before)).await {
-                tracing::error!(error = %e, "cannot forget old runs");
+            let forget = move |conn: &mut Connection| {
+                tasks::forget_before(conn, before)?;
+                runs::forget_before(conn, before)
+            };
+            if let Err(e) = context.store.call(forget).await {
+                tracing::error!(error = %e, "cannot forget old runs and tasks");
             }
         }
     }

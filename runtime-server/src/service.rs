@@ -3,17 +3,19 @@
 use crate::context::Context;
 use crate::metrics::CheckIn;
 use crate::reject::Reject;
-use crate::{authorise, check_in, enrol, report};
+use crate::{authorise, check_in, dispatch, enrol, report};
 use prost::Message;
 use protocol::pb::check_in_reply::Answer;
 use protocol::pb::enrolment_server::Enrolment;
 use protocol::pb::fleet_server::Fleet;
 use protocol::pb::report_reply::Answer as ReportAnswer;
-use protocol::pb::{CheckInReply, CheckInRequest, EnrollReply, EnrollRequest, ReportReply, SignedRequest};
+use protocol::pb::{
+    CheckInReply, CheckInRequest, EnrollReply, EnrollRequest, ReportReply, SignedFrame, SignedRequest,
+};
 use protocol::request::Rpc;
 use std::sync::Arc;
 use std::time::Instant;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 /// Answers for a [`Context`].
 #[derive(Clone, Debug)]
@@ -32,14 +34,14 @@ impl Fleet for Service {
     async fn check_in(&self, request: Request<SignedRequest>) -> Result<Response<CheckInReply>, Status> {
         let started = Instant::now();
         let answer = self.answer(&request).await;
-        let outcome = answer.as_ref().map_or(CheckIn::Rejected, CheckIn::of);
+        let outcome = answer.as_ref().map_or(CheckIn::Rejected, |(answer, _)| CheckIn::of(answer));
         self.0.metrics.checkin(outcome, started.elapsed());
-        let answer = answer.map_err(refused)?;
-        Ok(Response::new(check_in::reply(&self.0, answer)))
+        let (answer, stream_requested) = answer.map_err(refused)?;
+        Ok(Response::new(CheckInReply { stream_requested, ..check_in::reply(&self.0, answer) }))
     }
 
     async fn report_run(&self, request: Request<SignedRequest>) -> Result<Response<ReportReply>, Status> {
-        authorise::meet(&self.0, &request).await.map_err(refused)?;
+        self.meet(&request).await.map_err(refused)?;
         let caller = authorise::envoy(&self.0, Rpc::ReportRun, &request).map_err(refused)?;
         let answer = if caller.stale_key {
             ReportAnswer::StaleKey(self.0.keys.current().statement.clone())
@@ -50,18 +52,36 @@ impl Fleet for Service {
         };
         Ok(Response::new(ReportReply { answer: Some(answer) }))
     }
+
+    type StreamStream = dispatch::stream::Outgoing;
+
+    async fn stream(
+        &self,
+        request: Request<Streaming<SignedFrame>>,
+    ) -> Result<Response<Self::StreamStream>, Status> {
+        let certificates = request.peer_certs();
+        let outgoing = dispatch::stream::open(self.0.clone(), certificates, request.into_inner()).await?;
+        Ok(Response::new(outgoing))
+    }
 }
 
 impl Service {
-    async fn answer(&self, request: &Request<SignedRequest>) -> Result<Answer, Reject> {
-        authorise::meet(&self.0, request).await?;
+    async fn meet(&self, request: &Request<SignedRequest>) -> Result<(), Reject> {
+        let certificates = request.peer_certs();
+        authorise::meet(&self.0, certificates.as_deref().map(Vec::as_slice), request.get_ref()).await
+    }
+
+    /// The answer, and whether there is work for the envoy.
+    async fn answer(&self, request: &Request<SignedRequest>) -> Result<(Answer, bool), Reject> {
+        self.meet(request).await?;
         let caller = authorise::envoy(&self.0, Rpc::CheckIn, request)?;
         let asked = CheckInRequest::decode(request.get_ref().payload.as_slice())
             .map_err(|_| Reject::Malformed("not a check-in"))?;
+        let work = self.0.dispatch.wants_stream(&caller.envoy);
         if caller.stale_key {
-            return Ok(check_in::stale_key(&self.0, asked.epoch).await);
+            return Ok((check_in::stale_key(&self.0, asked.epoch).await, work));
         }
-        check_in::answer(&self.0, &caller.envoy, &caller.header, asked).await
+        Ok((check_in::answer(&self.0, &caller.envoy, &caller.header, asked).await?, work))
     }
 }
 

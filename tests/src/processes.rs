@@ -181,13 +181,14 @@ impl Server {
         let dir = self.dir.with_file_name("server-2");
         let copied = Command::new("cp").arg("-a").arg(&self.dir).arg(&dir).status().expect("cp runs");
         assert!(copied.success(), "the directory of the server is copied");
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .and_then(|l| l.local_addr())
-            .expect("a free port")
-            .port();
-        let (address, ca_hash) = (format!("127.0.0.1:{port}"), self.ca_hash.clone());
-        let other = Server { dir, address, ca_hash, process: None, log: Arc::default() };
+        let free =
+            || std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
+        let (grpc, http) = (free(), free());
+        let (address, url) = (grpc.to_string(), format!("https://{http}"));
+        let other =
+            Server { dir, address, url, ca_hash: self.ca_hash.clone(), process: None, log: Arc::default() };
         other.configure(&self.address, &other.address);
+        other.configure(self.url.trim_start_matches("https://"), &http.to_string());
         other
     }
 
@@ -341,6 +342,74 @@ pub fn balance(addresses: Vec<String>) -> String {
         }
     });
     front
+}
+
+/// An agent that stays: `vigo run`.
+pub struct Daemon {
+    process: Child,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Daemon {
+    /// Starts it on a host that is enrolled.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start(host: &Host) -> Daemon {
+        let mut process = Command::new(binary("vigo"))
+            .arg("--root")
+            .arg(&host.root)
+            .arg("run")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("vigo runs");
+        let log: Arc<Mutex<Vec<String>>> = Arc::default();
+        let (stderr, lines) = (process.stderr.take().expect("stderr"), log.clone());
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            }
+        });
+        Daemon { process, log }
+    }
+
+    /// What it logged.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until a line of its log has this text.
+    ///
+    /// # Panics
+    /// When there is none within half a minute.
+    pub fn wait_for_log(&self, text: &str) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !self.log().iter().any(|l| l.contains(text)) {
+            assert!(Instant::now() < deadline, "no `{text}` in {:#?}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Asks it to stop, and waits; it has to exit with 0.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn stop(mut self) {
+        let id = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().expect("kill").success());
+        let status = self.process.wait().expect("the agent ends");
+        assert!(status.success(), "{status}: {:#?}", self.log());
+    }
+}
+
+impl Drop for Daemon {
+    /// As SIGKILL does.
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }
 
 /// Bytes as text.

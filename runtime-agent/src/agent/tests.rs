@@ -194,7 +194,12 @@ impl Server for Fake {
             }),
         };
         (self.tamper)(&mut answer);
-        Ok(pb::CheckInReply { answer: Some(answer), next_check_in: 300_000, jitter_percent: 20 })
+        Ok(pb::CheckInReply {
+            answer: Some(answer),
+            next_check_in: 300_000,
+            jitter_percent: 20,
+            stream_requested: false,
+        })
     }
 
     fn report(&mut self, request: pb::SignedRequest) -> Result<pb::ReportReply, NetError> {

@@ -1,6 +1,7 @@
 //! Lines for people on stdout, documents for programs.
 
 use crate::observe::{Outcome, ResourceReport, RunObserver, RunSummary};
+pub use crate::text::json_of;
 use crate::text::{printable, printable_lines, took};
 use anstyle::{AnsiColor, Style};
 use ir::Value;
@@ -160,21 +161,6 @@ pub fn summary_json(command: &str, summary: &RunSummary) -> serde_json::Value {
         "results": summary.results.iter().map(result).collect::<Vec<_>>(),
         "duration_ms": u64::try_from(summary.duration.as_millis()).unwrap_or(u64::MAX),
     })
-}
-
-/// A value as JSON; bytes and secrets, which traits never hold, as null.
-pub fn json_of(value: &Value) -> serde_json::Value {
-    match value {
-        Value::Null | Value::Bytes(_) | Value::Secret(_) => serde_json::Value::Null,
-        Value::Bool(b) => (*b).into(),
-        Value::Int(i) => (*i).into(),
-        Value::Float(f) => f.get().into(),
-        Value::Str(text) => (**text).into(),
-        Value::List(list) => list.iter().map(json_of).collect(),
-        Value::Map(map) => {
-            map.iter().map(|(k, v)| (k.to_string(), json_of(v))).collect::<serde_json::Map<_, _>>().into()
-        }
-    }
 }
 
 /// A value as lines `path = value`.

@@ -25,6 +25,9 @@ pub struct Contact {
     pub traits_digest: String,
     /// Why it had nothing for this envoy.
     pub refusal: Option<String>,
+    /// It has work for this envoy.
+    #[serde(default)]
+    pub stream_requested: bool,
 }
 
 /// A run that is over.

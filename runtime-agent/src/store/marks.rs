@@ -60,6 +60,8 @@ impl Store {
             t.delete_table(super::BLOBS)?;
             t.delete_table(super::SECRETS)?;
             t.delete_table(super::QUEUE)?;
+            t.delete_table(super::TASKS)?;
+            t.delete_table(super::TASK_OUTPUT)?;
             put_json(t, "marks", &Marks::default())
         })?;
         self.make_tables()?;
@@ -75,7 +77,7 @@ impl Store {
     }
 
     /// The higher of both copies; of a store that was begun anew, with what was lost put on record.
-    pub(super) fn restore_marks(&self, second: Marks, fresh: bool) -> Result<(), StoreError> {
+    pub(super) fn restore_marks(&self, second: Marks, fresh: bool, now: u64) -> Result<(), StoreError> {
         let first = self.marks()?;
         let marks = first.clone().highest(second);
         if marks != first {
@@ -84,6 +86,9 @@ impl Store {
         if fresh && marks.counter > 0 {
             // More requests than the second copy can lag behind.
             self.write(|t| put(t, "counter", &(marks.counter + 100_000).to_be_bytes()))?;
+        }
+        if fresh && marks.counter > 0 {
+            self.journal_lost(now)?;
         }
         if fresh && marks.result_seq > marks.acknowledged {
             self.queue_lost(marks.acknowledged + 1, marks.result_seq)?;

@@ -8,11 +8,13 @@ mod bundle;
 mod cache;
 mod marks;
 mod queue;
+mod tasks;
 
 pub use bundle::{Accepted, Cached, KeyRecord, Renewed};
 pub use cache::{Contact, Past, StoreTriggers};
 pub use marks::Marks;
 pub use queue::{MAX_QUEUE_BYTES, MAX_QUEUE_RUNS, QueueState, Running};
+pub use tasks::{Begun, Journalled, Piece, TaskRecord};
 
 use crate::state::{StateDir, StateError, is_full};
 use redb::{
@@ -30,6 +32,8 @@ const SECRETS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("secrets"
 const TRIGGERS: TableDefinition<'_, &str, ()> = TableDefinition::new("triggers");
 const TRAITS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("traits");
 const QUEUE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("queue");
+const TASKS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("tasks");
+const TASK_OUTPUT: TableDefinition<'_, (&str, u32), &[u8]> = TableDefinition::new("task_output");
 
 const CACHE_BYTES: usize = 1 << 20;
 const RESERVE_BYTES: usize = 1 << 20;
@@ -116,7 +120,7 @@ impl Store {
             Err(other) => return Err(other),
         };
         store.make_tables()?;
-        store.restore_marks(second.unwrap_or_default(), fresh)?;
+        store.restore_marks(second.unwrap_or_default(), fresh, now)?;
         store.reserve();
         Ok(store)
     }
@@ -181,6 +185,8 @@ impl Store {
             t.open_table(TRIGGERS)?;
             t.open_table(TRAITS)?;
             t.open_table(QUEUE)?;
+            t.open_table(TASKS)?;
+            t.open_table(TASK_OUTPUT)?;
             Ok(())
         })
     }

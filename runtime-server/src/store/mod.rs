@@ -18,9 +18,11 @@ mod schema;
 pub mod servers;
 mod session;
 mod sqlite;
+pub mod tasks;
 pub mod tokens;
 mod topics;
 pub mod value;
+pub mod workflows;
 
 pub use connection::Connection;
 pub use database::{Database, Postgres};

@@ -23,8 +23,8 @@ pub struct Stored {
     pub contradicts: bool,
     /// Its number was used by another run: the state of a restored or cloned disk.
     pub number_reused: bool,
-    /// Results now known to be lost.
-    pub lost: Option<(u64, u64)>,
+    /// Results now known to be lost, first and last of each range.
+    pub lost: Vec<(u64, u64)>,
 }
 
 /// Stores a report. `digest` is that of its bytes as received.
@@ -166,9 +166,9 @@ fn acknowledge(
     before: i64,
     repeated: bool,
     now: u64,
-) -> Result<(u64, Option<(u64, u64)>), StoreError> {
+) -> Result<(u64, Vec<(u64, u64)>), StoreError> {
     let seq = int("the result's number", report.result_seq)?;
-    let mut lost = None;
+    let mut lost = Vec::new();
     let mut reached = before;
     // Dropped by the envoy itself, and said so: nothing to wait for.
     if let Some(d) = &report.dropped {
@@ -179,18 +179,38 @@ fn acknowledge(
     }
     reached = contiguous(conn, envoy_id, reached)?;
     if repeated && seq > reached {
-        lost = Some((reached as u64 + 1, report.result_seq - 1));
-        conn.execute(
-            "insert into lost_results (envoy_id, from_seq, to_seq, noticed_at) values ($1, $2, $3, $4)
-             on conflict (envoy_id, from_seq) do nothing",
-            params![envoy_id, reached + 1, seq - 1, int("the time", now)?],
-        )?;
+        for (from, to) in missing(conn, envoy_id, reached, seq)? {
+            conn.execute(
+                "insert into lost_results (envoy_id, from_seq, to_seq, noticed_at) values ($1, $2, $3, $4)
+                 on conflict (envoy_id, from_seq) do nothing",
+                params![envoy_id, from, to, int("the time", now)?],
+            )?;
+            lost.push((from as u64, to as u64));
+        }
         reached = contiguous(conn, envoy_id, seq)?;
     }
     if reached > before {
         conn.execute("update envoys set acknowledged_seq = $2 where id = $1", params![envoy_id, reached])?;
     }
     Ok((reached as u64, lost))
+}
+
+/// The ranges of numbers between `after` and `before` that are not stored.
+fn missing(
+    conn: &mut Connection,
+    envoy_id: &str,
+    after: i64,
+    before: i64,
+) -> Result<Vec<(i64, i64)>, StoreError> {
+    let stored = conn.rows(
+        "select distinct result_seq from runs where envoy_id = $1 and result_seq > $2 and result_seq < $3
+         order by result_seq",
+        params![envoy_id, after, before],
+        |r| r.get::<i64>(0),
+    )?;
+    let ends = stored.iter().copied().chain([before]);
+    let starts = [after].into_iter().chain(stored.iter().copied());
+    Ok(starts.zip(ends).filter(|(from, to)| to - from > 1).map(|(from, to)| (from + 1, to - 1)).collect())
 }
 
 /// The last number reached from `from` on without a gap.
@@ -506,7 +526,7 @@ mod tests {
             assert_eq!(put(conn, &report(4)).acknowledged, 1, "2 and 3 may be under way");
             assert_eq!(put(conn, &report(2)).acknowledged, 2);
             let stored = put(conn, &report(4));
-            assert_eq!((stored.acknowledged, stored.lost), (4, Some((3, 3))));
+            assert_eq!((stored.acknowledged, stored.lost), (4, vec![(3, 3)]));
             assert_eq!(lost(conn, "e1").unwrap(), [(3, 3)]);
             assert_eq!(put(conn, &report(5)).acknowledged, 5);
         });
@@ -517,10 +537,11 @@ mod tests {
         on_each(|conn| {
             enrolled(conn);
             put(conn, &report(6));
-            assert_eq!(put(conn, &report(6)).lost, Some((1, 5)));
-            assert_eq!(put(conn, &report(3)).acknowledged, 6);
-            assert_eq!(lost(conn, "e1").unwrap(), [(1, 2), (4, 5)]);
-            for seq in [1, 5, 4, 2] {
+            put(conn, &report(4));
+            assert_eq!(put(conn, &report(6)).lost, [(1, 3), (5, 5)], "4 is there");
+            assert_eq!(put(conn, &report(2)).acknowledged, 6);
+            assert_eq!(lost(conn, "e1").unwrap(), [(1, 1), (3, 3), (5, 5)]);
+            for seq in [5, 1, 3] {
                 put(conn, &report(seq));
             }
             assert!(lost(conn, "e1").unwrap().is_empty());
@@ -545,7 +566,7 @@ mod tests {
             put(conn, &report(1));
             let folded = RunReport { dropped: Some(Dropped { from_seq: 2, to_seq: 8 }), ..report(9) };
             let stored = put(conn, &folded);
-            assert_eq!((stored.acknowledged, stored.lost), (9, None));
+            assert_eq!((stored.acknowledged, stored.lost), (9, vec![]));
             assert_eq!(latest(conn, "e1", 1).unwrap()[0].dropped, Some((2, 8)));
         });
     }

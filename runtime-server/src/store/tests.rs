@@ -232,7 +232,9 @@ async fn what_another_process_or_this_one_changes_is_heard() {
     let mut heard = store.watch(Topic::Envoys);
     let change = |conn: &mut Connection| {
         conn.transaction(|conn| {
-            conn.execute("update vigo_schema set version = version", &[])?;
+            // What is written must be new: SQLite notices when a row stays as it was, and writes nothing.
+            let key = uuid::Uuid::new_v4().to_string();
+            conn.execute("insert into meta (key, value) values ($1, $2)", params![key, [0u8; 1]])?;
             conn.say(Topic::Envoys)
         })
     };

@@ -3,6 +3,7 @@
 
 mod check_in;
 mod command;
+mod dispatch;
 mod enrolment;
 mod harness;
 mod http;

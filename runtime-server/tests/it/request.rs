@@ -2,7 +2,7 @@ use crate::harness::*;
 use prost::Message;
 use protocol::pb::check_in_reply::Answer;
 use protocol::pb::fleet_client::FleetClient;
-use protocol::pb::{RequestHeader, SignedRequest};
+use protocol::pb::{RequestHeader, SignedFrame, SignedRequest, signed_frame};
 use protocol::request::{self, Rpc};
 use runtime_server::{pki, store};
 use std::time::Duration;
@@ -110,6 +110,9 @@ async fn case_045_without_a_certificate_and_with_one_of_another_ca() {
     let mut bare = FleetClient::new(cluster.channel(None).await);
     refused(bare.check_in(signed.clone()).await, Code::Unauthenticated, "no-client-certificate");
     refused(bare.report_run(signed.clone()).await, Code::Unauthenticated, "no-client-certificate");
+    let first = SignedFrame { frame: Some(signed_frame::Frame::Opening(signed.clone())) };
+    let opened = bare.stream(tonic::codegen::tokio_stream::once(first)).await.map(|_| ());
+    refused(opened, Code::Unauthenticated, "no-client-certificate");
 
     // A namesake of our CA certifies the agent's own key: the handshake fails.
     let material = pki::Material::create(&cluster.config.cluster_id, &[], cluster.now()).unwrap();

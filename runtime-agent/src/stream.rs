@@ -1,0 +1,263 @@
+//! The stream to the server: opened when the server has work or there are results to deliver, closed when it
+//! says so. It carries; what is done with work stands in [`crate::task`].
+
+use crate::agent::back_off;
+use crate::checkin::{CheckInError, Conversation};
+use crate::clock::Clock;
+use crate::daemon::Wake;
+use crate::identity::Identity;
+use crate::server::{NetError, connect_error, endpoint, runtime, status_error, tls};
+use crate::store::Store;
+use crate::task::{Cursors, Tasks};
+use prost::Message;
+use protocol::key_statement::TrustedKey;
+use protocol::pb::agent_frame::What as Said;
+use protocol::pb::fleet_client::FleetClient;
+use protocol::pb::server_frame::What;
+use protocol::pb::{AgentFrame, ServerFrame, SignedFrame, SignedRequest, StreamHello, signed_frame};
+use protocol::request::{self, Rpc};
+use protocol::stream::FrameSigner;
+use protocol::task::OrderError;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+use tonic::Streaming;
+use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
+
+/// Frames under way to the server; more wait in the journal.
+const OUTGOING: usize = 32;
+/// Heartbeats that may be missing.
+const PATIENCE: u32 = 3;
+/// Until the server's first frame.
+const OPENING: Duration = Duration::from_secs(30);
+/// How often the stop flag is looked at.
+const GLANCE: Duration = Duration::from_millis(500);
+/// For delivering last results when the agent is stopped.
+const FAREWELL: Duration = Duration::from_secs(4);
+
+/// Why a stream ended before the server released it.
+#[derive(Debug, thiserror::Error)]
+enum StreamError {
+    #[error(transparent)]
+    Net(#[from] NetError),
+    #[error(transparent)]
+    CheckIn(#[from] CheckInError),
+    #[error("the server has another signing key now")]
+    StaleKey,
+    #[error("the server closed the stream")]
+    Closed,
+    #[error("the server is silent")]
+    Silent,
+    #[error("the server's first frame makes no sense")]
+    Opening,
+    #[error("an order of the server is not followed: {0}")]
+    Order(#[from] OrderError),
+}
+
+/// Everything a stream needs; it lives on a thread of its own.
+pub struct StreamParts {
+    /// Who speaks.
+    pub identity: Identity,
+    /// Keys and counters.
+    pub store: Store,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What is done and reported.
+    pub tasks: Arc<Tasks>,
+    /// The process is to end.
+    pub stop: Arc<AtomicBool>,
+    /// Where the daemon waits.
+    pub wake: Sender<Wake>,
+}
+
+/// The one stream there is, if there is one.
+#[derive(Default)]
+pub struct StreamHandle(Option<std::thread::JoinHandle<()>>);
+
+impl StreamHandle {
+    /// Whether one is open, or about to be.
+    pub fn is_open(&self) -> bool {
+        self.0.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
+    /// Opens one on a thread of its own.
+    pub fn open(&mut self, parts: StreamParts) {
+        let thread = std::thread::Builder::new().name("stream".to_owned()).stack_size(1 << 20);
+        match thread.spawn(move || run(&parts)) {
+            Ok(handle) => self.0 = Some(handle),
+            Err(error) => tracing::error!("no thread for the stream: {error}"),
+        }
+    }
+
+    /// Waits for its end, after a stop was asked for.
+    pub fn join(self) {
+        if let Some(thread) = self.0 {
+            // It has nothing to say any more.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(parts: &StreamParts) {
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return tracing::error!("stream: {error}"),
+    };
+    match runtime.block_on(converse(parts)) {
+        Ok(()) => tracing::debug!("stream closed"),
+        Err(error) => {
+            if parts.stop.load(Ordering::Relaxed) {
+                return;
+            }
+            tracing::info!("stream: {error}");
+            // What was not delivered goes with the next one. The check-in comes first: it renews trust in the
+            // server's key and says whether a stream is wanted at all. Not all agents at the same moment.
+            let wait = back_off(2);
+            runtime.block_on(async {
+                let until = Instant::now() + wait;
+                while Instant::now() < until && !parts.stop.load(Ordering::Relaxed) {
+                    tokio::time::sleep(GLANCE.min(wait)).await;
+                }
+            });
+            // The daemon may be gone.
+            let _ = parts.wake.send(Wake::CheckIn);
+        }
+    }
+}
+
+/// A stream that the server has taken.
+struct Opened<'a> {
+    outgoing: mpsc::Sender<SignedFrame>,
+    incoming: Streaming<ServerFrame>,
+    signer: FrameSigner<'a>,
+    key: TrustedKey,
+    nonce: [u8; 16],
+    heartbeat: Duration,
+}
+
+impl StreamParts {
+    fn conversation(&self) -> Conversation<'_> {
+        Conversation { identity: &self.identity, store: &self.store, clock: &*self.clock }
+    }
+
+    fn hello(&self, key: &TrustedKey, nonce: &[u8; 16]) -> Result<SignedRequest, CheckInError> {
+        let hello = StreamHello {
+            commands: self.tasks.commands_allowed().is_ok(),
+            unreported: self.tasks.unreported(),
+            epoch: self.store.marks()?.epoch,
+        };
+        let header = self.conversation().header(Some(key), nonce)?;
+        Ok(request::sign(&self.identity.key, Rpc::Stream, &header, &hello.encode_to_vec()))
+    }
+
+    /// Opens a stream under the key that the last check-in pinned. A server that has another one states it; its
+    /// statement is good for this stream only, and its orders sign our nonce, so it is a live key.
+    async fn open(&self) -> Result<Opened<'_>, StreamError> {
+        let server = &self.identity.server;
+        let channel = endpoint(server, tls(&self.identity))?.connect().await;
+        let channel = channel.map_err(|e| connect_error(server, &e))?;
+        let mut client = FleetClient::new(channel).max_decoding_message_size(protocol::MAX_MESSAGE_BYTES);
+        let status = |status: tonic::Status| status_error(server, &status);
+        let record = self.store.current_key().map_err(CheckInError::from)?.ok_or(StreamError::StaleKey)?;
+        let mut key = self.conversation().trust(&record).map_err(CheckInError::from)?;
+        for _ in 0..2 {
+            let mut nonce = [0; 16];
+            getrandom::fill(&mut nonce).map_err(CheckInError::Random)?;
+            let opening = self.hello(&key, &nonce)?;
+            let signer = FrameSigner::new(&self.identity.key, &opening.header);
+            let (outgoing, frames) = mpsc::channel(OUTGOING);
+            // There is room: it is the first.
+            let _ = outgoing.try_send(SignedFrame { frame: Some(signed_frame::Frame::Opening(opening)) });
+            let mut incoming = client.stream(ReceiverStream::new(frames)).await.map_err(status)?.into_inner();
+            let first = timeout(OPENING, incoming.message()).await.map_err(|_| StreamError::Silent)?;
+            match first.map_err(status)?.and_then(|frame| frame.what) {
+                Some(What::Opened(opened)) => {
+                    let heartbeat = Duration::from_millis(opened.heartbeat_ms.clamp(100, 300_000).into());
+                    return Ok(Opened { outgoing, incoming, signer, key, nonce, heartbeat });
+                }
+                Some(What::StaleKey(statement)) => key = self.conversation().consider(statement)?.1,
+                Some(_) => return Err(StreamError::Opening),
+                None => return Err(StreamError::Closed),
+            }
+        }
+        Err(StreamError::StaleKey)
+    }
+}
+
+async fn converse(parts: &StreamParts) -> Result<(), StreamError> {
+    let Opened { outgoing, mut incoming, mut signer, key, nonce, heartbeat } = parts.open().await?;
+    let status = |status: tonic::Status| status_error(&parts.identity.server, &status);
+    tracing::debug!("stream open");
+    let mut cursors = Cursors::default();
+    let mut heard = Instant::now();
+    let mut stopping = None;
+    // Frames that answer the server go before results.
+    let mut answer: Option<AgentFrame> = None;
+    loop {
+        if parts.stop.load(Ordering::Relaxed) {
+            let until = *stopping.get_or_insert_with(|| Instant::now() + FAREWELL);
+            if parts.tasks.unreported().is_empty() || Instant::now() > until {
+                return Ok(());
+            }
+        }
+        let (next, again) = match answer.take() {
+            Some(answer) => (Some(answer), None),
+            None => parts.tasks.next_frame(&mut cursors),
+        };
+        let mut pause = again.unwrap_or(GLANCE).min(GLANCE);
+        if let Some(frame) = next {
+            let frame = SignedFrame { frame: Some(signed_frame::Frame::Later(signer.sign(&frame))) };
+            // A server that does not take our frames does not get more of them made.
+            match timeout(heartbeat * PATIENCE, outgoing.send(frame)).await {
+                Ok(Ok(())) => pause = Duration::ZERO,
+                // What the server said last says why.
+                Ok(Err(_)) => {
+                    let last = incoming.message().await.map_err(status)?;
+                    return Err(last.map_or(StreamError::Closed, |_| StreamError::Silent));
+                }
+                Err(_) => return Err(StreamError::Silent),
+            }
+        }
+        tokio::select! {
+            biased;
+            frame = incoming.message() => {
+                heard = Instant::now();
+                let Some(frame) = frame.map_err(status)? else { return Err(StreamError::Closed) };
+                match frame.what {
+                    Some(What::Heartbeat(number)) => {
+                        answer = Some(AgentFrame { what: Some(Said::Heartbeat(number)) });
+                    }
+                    Some(What::Task(envelope)) => order(parts, &key, &nonce, &envelope)?,
+                    Some(What::Acknowledged(id)) => parts.tasks.acknowledged(&id),
+                    Some(What::PolicyChanged(_)) => {
+                        // The daemon may be gone.
+                        let _ = parts.wake.send(Wake::CheckIn);
+                    }
+                    Some(What::Release(_)) if !parts.tasks.busy() => return Ok(()),
+                    // Between its word and ours something came up; it will release us again.
+                    Some(What::Release(_)) => {}
+                    Some(What::StaleKey(_)) => return Err(StreamError::StaleKey),
+                    Some(What::Opened(_)) | None => {}
+                }
+            }
+            () = parts.tasks.changed.notified() => {}
+            () = sleep_until(heard + heartbeat * PATIENCE) => return Err(StreamError::Silent),
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// Takes an order that is in order; one that is not ends the stream, for then server and agent do not agree
+/// on who they are.
+fn order(parts: &StreamParts, key: &TrustedKey, nonce: &[u8], envelope: &[u8]) -> Result<(), StreamError> {
+    let Identity { cluster_id, envoy_id, .. } = &parts.identity;
+    let order = protocol::task::open(&key.key, envelope, cluster_id, envoy_id, nonce)?;
+    if order.epoch != key.epoch {
+        return Err(OrderError::Malformed.into());
+    }
+    parts.tasks.accept(order);
+    Ok(())
+}

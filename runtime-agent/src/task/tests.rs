@@ -1,0 +1,219 @@
+//! The rules of at most once and at least once, without a network.
+
+use super::*;
+use crate::clock::FixedClock;
+use crate::state::StateDir;
+use protocol::pb::task_work::Work;
+use protocol::pb::{TaskCommand, TaskWork};
+use std::fs;
+
+const ID: &str = "0190d1f0-0000-7000-8000-000000000001";
+
+struct Host {
+    dir: tempfile::TempDir,
+    clock: Arc<FixedClock>,
+}
+
+impl Host {
+    fn new() -> Self {
+        Host { dir: tempfile::tempdir().unwrap(), clock: Arc::new(FixedClock::at(1000)) }
+    }
+
+    fn store(&self) -> Store {
+        Store::open(&StateDir::below(self.dir.path()), false, self.clock.now()).unwrap()
+    }
+
+    /// The agent starts.
+    fn tasks(&self) -> Arc<Tasks> {
+        Tasks::open(self.store(), self.dir.path(), self.clock.clone(), Arc::default()).unwrap()
+    }
+
+    fn mark(&self) -> String {
+        fs::read_to_string(self.dir.path().join("mark")).unwrap_or_default()
+    }
+
+    fn order(&self, shell: &str) -> TaskOrder {
+        TaskOrder {
+            task_id: ID.into(),
+            created_at: 1000,
+            not_after: 2000,
+            work: Some(TaskWork {
+                work: Some(Work::Command(TaskCommand {
+                    shell: shell.into(),
+                    timeout_ms: 20_000,
+                    max_output: 200_000,
+                    ..TaskCommand::default()
+                })),
+            }),
+            ..TaskOrder::default()
+        }
+    }
+}
+
+fn idempotent(mut order: TaskOrder) -> TaskOrder {
+    if let Some(Work::Command(command)) = order.work.as_mut().and_then(|w| w.work.as_mut()) {
+        command.idempotent = true;
+    }
+    order
+}
+
+/// Everything a new stream would send until the result.
+fn frames(tasks: &Tasks) -> (Vec<TaskOutput>, TaskEnded) {
+    let (mut cursors, mut output) = (Cursors::default(), Vec::new());
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        match tasks.next_frame(&mut cursors).0.and_then(|f| f.what) {
+            Some(What::Output(piece)) => output.push(piece),
+            Some(What::Ended(ended)) => return (output, ended),
+            Some(_) => {}
+            None => std::thread::sleep(Duration::from_millis(5)),
+        }
+        assert!(Instant::now() < deadline, "no result");
+    }
+}
+
+#[test]
+fn case_066_the_same_task_runs_once() {
+    let host = Host::new();
+    let tasks = host.tasks();
+    let order = host.order("echo ran >> mark; echo out");
+    tasks.accept(order.clone());
+    tasks.accept(order.clone());
+    let (output, ended) = frames(&tasks);
+    assert_eq!((ended.outcome(), ended.exit_code, ended.pieces), (TaskOutcome::TaskOk, Some(0), 1));
+    assert_eq!(output[0].data, b"out\n");
+    // not acknowledged: the next stream brings the same again, also after a restart
+    assert_eq!(frames(&tasks), (output.clone(), ended.clone()));
+    drop(tasks);
+    let tasks = host.tasks();
+    assert_eq!(frames(&tasks), (output, ended));
+    // ordered again, before and after the server has the result
+    tasks.accept(order.clone());
+    tasks.acknowledged(ID);
+    assert!(!tasks.busy());
+    tasks.accept(order.clone());
+    let (output, ended) = frames(&tasks);
+    assert_eq!((output.len(), ended.outcome()), (0, TaskOutcome::TaskOk));
+    tasks.acknowledged(ID);
+    // and by a server that replays it later
+    host.clock.set(4_000_000);
+    let tasks = host.tasks();
+    tasks.accept(order);
+    assert_eq!(frames(&tasks).1.outcome(), TaskOutcome::TaskOk, "what is on record, not another run");
+    assert_eq!(host.mark(), "ran\n");
+}
+
+#[test]
+fn case_066_an_expired_task_is_refused() {
+    let host = Host::new();
+    let tasks = host.tasks();
+    host.clock.set(2001);
+    tasks.accept(host.order("echo ran >> mark"));
+    assert_eq!(frames(&tasks).1.outcome(), TaskOutcome::TaskExpired);
+    // a clock that is set back does not revive it
+    tasks.acknowledged(ID);
+    host.store().raise_floor(2001).unwrap();
+    host.clock.set(1500);
+    tasks.accept(host.order("echo ran >> mark"));
+    assert_eq!(frames(&tasks).1.outcome(), TaskOutcome::TaskExpired);
+    assert_eq!(host.mark(), "");
+}
+
+#[test]
+fn case_067_a_crash_between_start_and_end_is_unknown() {
+    let host = Host::new();
+    let record = TaskRecord { started_at: 1000, not_after: 2000, attempts: 1, ..TaskRecord::default() };
+    host.store().begin_task(ID, &record, 1000).unwrap();
+    let tasks = host.tasks();
+    let (output, ended) = frames(&tasks);
+    assert_eq!((output.len(), ended.outcome(), ended.started_at), (0, TaskOutcome::TaskUnknown, 1000));
+    tasks.accept(host.order("echo ran >> mark"));
+    assert_eq!(host.mark(), "");
+    assert_eq!(frames(&tasks).1.outcome(), TaskOutcome::TaskUnknown);
+}
+
+#[test]
+fn case_067_a_task_that_may_run_again_does() {
+    let host = Host::new();
+    let order = idempotent(host.order("echo ran >> mark"));
+    let record = TaskRecord {
+        not_after: 2000,
+        attempts: 1,
+        order: Some(order.encode_to_vec()),
+        ..TaskRecord::default()
+    };
+    host.store().begin_task(ID, &record, 1000).unwrap();
+    assert_eq!(frames(&host.tasks()).1.outcome(), TaskOutcome::TaskOk);
+    assert_eq!(host.mark(), "ran\n");
+    // but not for ever, and not after its time
+    for (attempts, now) in [(MAX_ATTEMPTS, 1000), (1, 2001)] {
+        let host = Host::new();
+        host.store().begin_task(ID, &TaskRecord { attempts, ..record.clone() }, 1000).unwrap();
+        host.clock.set(now);
+        assert_eq!(frames(&host.tasks()).1.outcome(), TaskOutcome::TaskUnknown);
+        assert_eq!(host.mark(), "");
+    }
+}
+
+#[test]
+fn a_journal_that_was_lost_is_not_taken_for_an_empty_one() {
+    let host = Host::new();
+    let tasks = host.tasks();
+    host.store().begin_lost_journal(1500);
+    tasks.accept(host.order("echo ran >> mark"));
+    assert_eq!(frames(&tasks).1.outcome(), TaskOutcome::TaskUnknown);
+    tasks.acknowledged(ID);
+    tasks.accept(TaskOrder { created_at: 1501, ..host.order("echo ran >> mark") });
+    assert_eq!(frames(&tasks).1.outcome(), TaskOutcome::TaskOk);
+}
+
+#[test]
+fn output_is_cut_at_its_limit_and_says_so() {
+    let host = Host::new();
+    let tasks = host.tasks();
+    tasks.accept(host.order("head -c 1000000 /dev/zero; echo end >&2"));
+    let (output, ended) = frames(&tasks);
+    assert_eq!((ended.output_bytes, ended.output_dropped), (1_000_004, 800_004));
+    assert_eq!(output.iter().map(|p| p.data.len()).sum::<usize>(), 200_000);
+    assert!(output.iter().all(|p| p.data.len() <= MAX_PIECE_BYTES));
+    let numbers: Vec<u32> = output.iter().map(|p| p.piece).collect();
+    assert_eq!(numbers, (0..ended.pieces).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_operator_of_a_host_has_the_last_word() {
+    let host = Host::new();
+    let tasks = host.tasks();
+    let path = Settings::path(host.dir.path());
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    for text in ["{\"tasks\": false}", "{\"tasks\": fals"] {
+        fs::write(&path, text).unwrap();
+        tasks.accept(host.order("echo ran >> mark"));
+        let ended = frames(&tasks).1;
+        assert_eq!(ended.outcome(), TaskOutcome::TaskRefused);
+        assert!(ended.error.contains("/etc/vigo/agent.json"), "{}", ended.error);
+        tasks.acknowledged(ID);
+    }
+    assert_eq!(host.mark(), "");
+    fs::remove_file(&path).unwrap();
+    tasks.accept(host.order("echo ran >> mark"));
+    assert_eq!(frames(&tasks).1.outcome(), TaskOutcome::TaskOk);
+}
+
+#[test]
+fn more_than_a_few_wait_for_their_turn() {
+    let host = Host::new();
+    let tasks = host.tasks();
+    for number in 0..10 {
+        let task_id = format!("0190d1f0-0000-7000-8000-00000000001{number}");
+        tasks.accept(TaskOrder { task_id, ..host.order("sleep 0.1; echo ran >> mark") });
+        assert!(lock(&tasks.state).running <= MAX_RUNNING);
+    }
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while host.mark().lines().count() < 10 {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    tasks.settle(Duration::from_secs(10));
+    assert_eq!(tasks.unreported().len(), 10);
+}

@@ -1,0 +1,153 @@
+//! Workflows: tasks in order, in batches.
+
+use super::tasks::{Task, choose};
+use crate::dispatch::workflow::{self, Plan, Workflow, WorkflowError};
+use crate::http::auth::Role;
+use crate::http::call::{Call, json};
+use crate::http::page::{self, Page};
+use crate::http::problem::Problem;
+use crate::store::tasks;
+use crate::store::workflows::{self, WorkflowRow};
+use axum::http::StatusCode;
+use axum::response::Response;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A workflow.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Brief {
+    /// UUIDv7.
+    pub id: String,
+    /// For people.
+    pub name: String,
+    /// Who made it.
+    pub author: String,
+    /// Milliseconds since 1970-01-01 UTC, as is the other.
+    pub created_at: u64,
+    /// `running`, `done` or `stopped`.
+    pub state: String,
+    /// Why it was stopped.
+    pub error: String,
+    /// When it was over.
+    pub ended_at: Option<u64>,
+}
+
+impl From<&WorkflowRow> for Brief {
+    fn from(row: &WorkflowRow) -> Self {
+        Brief {
+            id: row.id.clone(),
+            name: row.name.clone(),
+            author: row.author.clone(),
+            created_at: row.created_at,
+            state: row.state.clone(),
+            error: row.error.clone(),
+            ended_at: row.ended_at,
+        }
+    }
+}
+
+/// A workflow with its tasks.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Detail {
+    /// The workflow.
+    #[serde(flatten)]
+    pub workflow: Brief,
+    /// What was asked for. Arguments may hold what is not for everybody: null for viewers.
+    pub asked: Option<Workflow>,
+    /// The names in each batch.
+    pub batches: Vec<Vec<String>>,
+    /// Names of envoys that were offline and left out.
+    pub offline: Vec<String>,
+    /// Its tasks so far, in their order.
+    pub tasks: Vec<Step>,
+}
+
+/// A task of a workflow.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Step {
+    /// From 1.
+    pub batch: u32,
+    /// From 1.
+    pub step: u32,
+    /// The task.
+    #[serde(flatten)]
+    pub task: Task,
+}
+
+/// Which workflows.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Filter {
+    /// How many; 100 by default, at most 1000.
+    pub limit: Option<u32>,
+    /// `next` of the page before.
+    pub cursor: Option<String>,
+}
+
+impl From<WorkflowError> for Problem {
+    fn from(e: WorkflowError) -> Self {
+        match e {
+            WorkflowError::Store(e) => e.into(),
+            WorkflowError::Offline => Problem::conflict(e.to_string()),
+            e => Problem::invalid(e.to_string()),
+        }
+    }
+}
+
+pub(in crate::http) async fn create(call: Call) -> Result<Response, Problem> {
+    let asked: Workflow = call.json()?;
+    let chosen = choose(&call, &asked.targets).await?;
+    if !chosen.unknown.is_empty() {
+        return Err(Problem::not_found(format!("no envoy is called {}", chosen.unknown.join(", "))));
+    }
+    let plan = Plan::new(asked, chosen.targets)?;
+    let row = workflow::create(&call.site.context, plan, call.caller.actor()).await?;
+    json(StatusCode::CREATED, &detail(&call, row).await?)
+}
+
+pub(in crate::http) async fn list(call: Call) -> Result<Response, Problem> {
+    let filter: Filter = call.query()?;
+    let limit = page::limit(filter.limit)?;
+    let before = filter.cursor;
+    let found = call
+        .site
+        .context
+        .store
+        .read(move |conn| workflows::list(conn, before.as_deref(), limit as u32 + 1))
+        .await?;
+    let found = found.iter().map(Brief::from).collect();
+    json(StatusCode::OK, &Page::cut(found, limit, |workflow: &Brief| workflow.id.clone()))
+}
+
+pub(in crate::http) async fn show(call: Call) -> Result<Response, Problem> {
+    let id = call.param("workflow").to_owned();
+    let row = call.site.context.store.read(move |conn| workflows::find(conn, &id)).await?;
+    let row =
+        row.ok_or_else(|| Problem::not_found(format!("there is no workflow `{}`", call.param("workflow"))))?;
+    json(StatusCode::OK, &detail(&call, row).await?)
+}
+
+async fn detail(call: &Call, row: WorkflowRow) -> Result<Detail, Problem> {
+    let plan: Plan = serde_json::from_str(&row.spec).map_err(|e| {
+        tracing::error!(workflow = row.id, error = %e, "a workflow does not read back");
+        Problem::internal()
+    })?;
+    let id = row.id.clone();
+    let made = call.site.context.store.read(move |conn| tasks::of_workflow(conn, &id)).await?;
+    let tasks = made
+        .into_iter()
+        .map(|counted| {
+            let (step, batch) = counted.0.part_of.as_ref().map_or((0, 0), |p| (p.1, p.2));
+            Step { batch: batch + 1, step: step + 1, task: Task::of(counted) }
+        })
+        .collect();
+    let names = |batch: &Vec<(String, String)>| batch.iter().map(|(_, name)| name.clone()).collect();
+    let trusted = call.caller.0.as_ref().is_some_and(|token| token.role >= Role::Operator);
+    Ok(Detail {
+        workflow: Brief::from(&row),
+        batches: plan.batches.iter().map(names).collect(),
+        offline: plan.offline,
+        asked: trusted.then_some(plan.workflow),
+        tasks,
+    })
+}

@@ -1,0 +1,101 @@
+//! Workflows: tasks in order, in batches of envoys, and who carries them on.
+
+use super::value::{Row, params};
+use super::{Connection, StoreError, int};
+
+/// A workflow as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkflowRow {
+    /// UUIDv7.
+    pub id: String,
+    /// For people.
+    pub name: String,
+    /// JSON.
+    pub spec: String,
+    /// Who made it.
+    pub author: String,
+    /// Milliseconds since 1970-01-01 UTC, as are the others.
+    pub created_at: u64,
+    /// `running`, `done` or `stopped`.
+    pub state: String,
+    /// Why it was stopped.
+    pub error: String,
+    /// When it was over.
+    pub ended_at: Option<u64>,
+}
+
+/// Stores a new one, carried on by `driver` until a time.
+pub fn create(conn: &mut Connection, row: &WorkflowRow, driver: &str, until: u64) -> Result<(), StoreError> {
+    conn.execute(
+        "insert into workflows (id, name, spec, author, created_at, state, driver, driver_until)
+         values ($1, $2, $3, $4, $5, 'running', $6, $7)",
+        params![
+            row.id,
+            row.name,
+            row.spec,
+            row.author,
+            int("the time", row.created_at)?,
+            driver,
+            int("the time", until)?
+        ],
+    )?;
+    Ok(())
+}
+
+/// Carries one on until a time, unless it is over or another server does. One server at a time gets a true.
+pub fn claim(
+    conn: &mut Connection,
+    id: &str,
+    driver: &str,
+    now: u64,
+    until: u64,
+) -> Result<bool, StoreError> {
+    let claimed = conn.execute(
+        "update workflows set driver = $2, driver_until = $4
+         where id = $1 and state = 'running' and (driver = $2 or driver_until < $3)",
+        params![id, driver, int("the time", now)?, int("the time", until)?],
+    )?;
+    Ok(claimed > 0)
+}
+
+/// Those that nobody carries on.
+pub fn orphans(conn: &mut Connection, now: u64) -> Result<Vec<String>, StoreError> {
+    let sql = "select id from workflows where state = 'running' and driver_until < $1 order by id";
+    conn.rows(sql, params![int("the time", now)?], |row| row.get(0))
+}
+
+/// It is over: `done`, or `stopped` for a reason.
+pub fn end(conn: &mut Connection, id: &str, state: &str, error: &str, now: u64) -> Result<(), StoreError> {
+    conn.execute(
+        "update workflows set state = $2, error = $3, ended_at = $4 where id = $1 and state = 'running'",
+        params![id, state, error, int("the time", now)?],
+    )?;
+    Ok(())
+}
+
+/// One.
+pub fn find(conn: &mut Connection, id: &str) -> Result<Option<WorkflowRow>, StoreError> {
+    conn.row(&format!("{SELECT} where id = $1"), params![id], workflow)
+}
+
+/// Workflows before one, the latest first.
+pub fn list(conn: &mut Connection, before: Option<&str>, limit: u32) -> Result<Vec<WorkflowRow>, StoreError> {
+    let sql = format!("{SELECT} where id < $1 order by id desc limit $2");
+    // Ids are hexadecimal: all of them come before `g`.
+    conn.rows(&sql, params![before.unwrap_or("g"), limit], workflow)
+}
+
+const SELECT: &str = "select id, name, spec, author, created_at, state, error, ended_at from workflows";
+
+fn workflow(row: Row<'_>) -> Result<WorkflowRow, StoreError> {
+    Ok(WorkflowRow {
+        id: row.get(0)?,
+        name: row.get(1)?,
+        spec: row.get(2)?,
+        author: row.get(3)?,
+        created_at: row.get(4)?,
+        state: row.get(5)?,
+        error: row.get(6)?,
+        ended_at: row.get(7)?,
+    })
+}
