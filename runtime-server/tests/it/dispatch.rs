@@ -68,7 +68,14 @@ impl Stream {
                 Some(What::Task(envelope)) => {
                     let reply = &agent.reply;
                     let key = &agent.trusted.key;
-                    return protocol::task::open(key, &envelope, &reply.cluster_id, &reply.envoy_id, &agent.nonce).unwrap();
+                    return protocol::task::open(
+                        key,
+                        &envelope,
+                        &reply.cluster_id,
+                        &reply.envoy_id,
+                        &agent.nonce,
+                    )
+                    .unwrap();
                 }
                 Some(What::Opened(_)) => {}
                 other => panic!("{other:?}"),
