@@ -35,6 +35,9 @@ pub enum OrderError {
     /// Another envoy.
     #[error("the order is for another envoy")]
     WrongEnvoy,
+    /// Another stream.
+    #[error("the order is for another stream")]
+    WrongStream,
     /// Its work cannot be done as it stands.
     #[error("{0}")]
     Work(#[from] WorkError),
@@ -136,13 +139,14 @@ pub fn seal(key: &SigningKey, order: &TaskOrder) -> Vec<u8> {
     signing::seal(key, Domain::Task, &order.encode_to_vec())
 }
 
-/// The order, if `key` signed it for this envoy and it can be followed. Whether its time is over and whether
+/// The order, if `key` signed it for this envoy and for the stream whose opening had this nonce. Whether its time is over and whether
 /// it was followed before is for the agent's clock and journal to say.
 pub fn open(
     key: &VerifyingKey,
     envelope: &[u8],
     cluster_id: &str,
     envoy_id: &str,
+    nonce: &[u8],
 ) -> Result<TaskOrder, OrderError> {
     if envelope.len() > MAX_ORDER_BYTES + 1024 {
         return Err(OrderError::Malformed);
@@ -154,6 +158,9 @@ pub fn open(
     }
     if order.envoy_id != envoy_id {
         return Err(OrderError::WrongEnvoy);
+    }
+    if order.nonce != nonce {
+        return Err(OrderError::WrongStream);
     }
     if uuid_like(&order.task_id) { Ok(order) } else { Err(OrderError::Malformed) }
 }
@@ -190,6 +197,7 @@ mod tests {
             created_at: 2,
             not_after: 3,
             work: Some(work(command(&["uptime"]))),
+            nonce: vec![7; 16],
         }
     }
 
@@ -197,23 +205,24 @@ mod tests {
     fn an_order_is_of_one_key_one_cluster_and_one_envoy() {
         let key = SigningKey::from_bytes(&[1; 32]);
         let (public, sealed) = (key.verifying_key(), seal(&key, &order()));
-        assert_eq!(open(&public, &sealed, "c", "e"), Ok(order()));
-        assert_eq!(open(&public, &sealed, "d", "e"), Err(OrderError::WrongCluster));
-        assert_eq!(open(&public, &sealed, "c", "f"), Err(OrderError::WrongEnvoy));
+        assert_eq!(open(&public, &sealed, "c", "e", &[7; 16]), Ok(order()));
+        assert_eq!(open(&public, &sealed, "d", "e", &[7; 16]), Err(OrderError::WrongCluster));
+        assert_eq!(open(&public, &sealed, "c", "f", &[7; 16]), Err(OrderError::WrongEnvoy));
+        assert_eq!(open(&public, &sealed, "c", "e", &[8; 16]), Err(OrderError::WrongStream));
         let other = SigningKey::from_bytes(&[2; 32]).verifying_key();
-        let unknown = open(&other, &sealed, "c", "e");
+        let unknown = open(&other, &sealed, "c", "e", &[7; 16]);
         assert!(matches!(unknown, Err(OrderError::Envelope(EnvelopeError::UnknownKey { .. }))));
         for at in 0..sealed.len() {
             let mut flipped = sealed.clone();
             flipped[at] ^= 1;
-            assert!(open(&public, &flipped, "c", "e").is_err(), "byte {at}");
+            assert!(open(&public, &flipped, "c", "e", &[7; 16]).is_err(), "byte {at}");
         }
         // the same bytes, signed as something else
         let lease = signing::seal(&key, Domain::Lease, &order().encode_to_vec());
         let bad = Err(OrderError::Envelope(EnvelopeError::BadSignature));
-        assert_eq!(open(&public, &lease, "c", "e"), bad);
+        assert_eq!(open(&public, &lease, "c", "e", &[7; 16]), bad);
         let odd = TaskOrder { task_id: "../x".into(), ..order() };
-        assert_eq!(open(&public, &seal(&key, &odd), "c", "e"), Err(OrderError::Malformed));
+        assert_eq!(open(&public, &seal(&key, &odd), "c", "e", &[7; 16]), Err(OrderError::Malformed));
     }
 
     #[test]

@@ -144,7 +144,10 @@ impl Conversation<'_> {
     }
 
     /// A statement that the server sends in the place of an answer.
-    fn consider(&self, statement: pb::KeyStatement) -> Result<(KeyRecord, TrustedKey), CheckInError> {
+    pub(crate) fn consider(
+        &self,
+        statement: pb::KeyStatement,
+    ) -> Result<(KeyRecord, TrustedKey), CheckInError> {
         let now = effective_now(self.clock.now(), self.store.marks()?.time_floor);
         let record = KeyRecord { statement, at: now };
         let key = self.trust(&record)?;

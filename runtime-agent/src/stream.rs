@@ -14,7 +14,7 @@ use protocol::key_statement::TrustedKey;
 use protocol::pb::agent_frame::What as Said;
 use protocol::pb::fleet_client::FleetClient;
 use protocol::pb::server_frame::What;
-use protocol::pb::{AgentFrame, SignedFrame, StreamHello, signed_frame};
+use protocol::pb::{AgentFrame, ServerFrame, SignedFrame, SignedRequest, StreamHello, signed_frame};
 use protocol::request::{self, Rpc};
 use protocol::stream::FrameSigner;
 use protocol::task::OrderError;
@@ -24,6 +24,7 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
+use tonic::Streaming;
 use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
 
 /// Frames under way to the server; more wait in the journal.
@@ -127,54 +128,69 @@ fn run(parts: &StreamParts) {
     }
 }
 
-impl StreamParts {
-    /// The key whose orders are followed: the one that the last check-in pinned.
-    fn key(&self) -> Result<TrustedKey, StreamError> {
-        let conversation = self.conversation();
-        let record = self.store.current_key().map_err(CheckInError::from)?;
-        let record = record.ok_or(StreamError::StaleKey)?;
-        Ok(conversation.trust(&record).map_err(CheckInError::from)?)
-    }
+/// A stream that the server has taken.
+struct Opened<'a> {
+    outgoing: mpsc::Sender<SignedFrame>,
+    incoming: Streaming<ServerFrame>,
+    signer: FrameSigner<'a>,
+    key: TrustedKey,
+    nonce: [u8; 16],
+    heartbeat: Duration,
+}
 
+impl StreamParts {
     fn conversation(&self) -> Conversation<'_> {
         Conversation { identity: &self.identity, store: &self.store, clock: &*self.clock }
     }
 
-    fn hello(&self, key: &TrustedKey) -> Result<protocol::pb::SignedRequest, CheckInError> {
-        let mut nonce = [0; 16];
-        getrandom::fill(&mut nonce).map_err(CheckInError::Random)?;
+    fn hello(&self, key: &TrustedKey, nonce: &[u8; 16]) -> Result<SignedRequest, CheckInError> {
         let hello = StreamHello {
             commands: self.tasks.commands_allowed().is_ok(),
             unreported: self.tasks.unreported(),
             epoch: self.store.marks()?.epoch,
         };
-        let header = self.conversation().header(Some(key), &nonce)?;
+        let header = self.conversation().header(Some(key), nonce)?;
         Ok(request::sign(&self.identity.key, Rpc::Stream, &header, &hello.encode_to_vec()))
+    }
+
+    /// Opens a stream under the key that the last check-in pinned. A server that has another one states it; its
+    /// statement is good for this stream only, and its orders sign our nonce, so it is a live key.
+    async fn open(&self) -> Result<Opened<'_>, StreamError> {
+        let server = &self.identity.server;
+        let channel = endpoint(server, tls(&self.identity))?.connect().await;
+        let channel = channel.map_err(|e| connect_error(server, &e))?;
+        let mut client = FleetClient::new(channel).max_decoding_message_size(protocol::MAX_MESSAGE_BYTES);
+        let status = |status: tonic::Status| status_error(server, &status);
+        let record = self.store.current_key().map_err(CheckInError::from)?.ok_or(StreamError::StaleKey)?;
+        let mut key = self.conversation().trust(&record).map_err(CheckInError::from)?;
+        for _ in 0..2 {
+            let mut nonce = [0; 16];
+            getrandom::fill(&mut nonce).map_err(CheckInError::Random)?;
+            let opening = self.hello(&key, &nonce)?;
+            let signer = FrameSigner::new(&self.identity.key, &opening.header);
+            let (outgoing, frames) = mpsc::channel(OUTGOING);
+            // There is room: it is the first.
+            let _ = outgoing.try_send(SignedFrame { frame: Some(signed_frame::Frame::Opening(opening)) });
+            let mut incoming = client.stream(ReceiverStream::new(frames)).await.map_err(status)?.into_inner();
+            let first = timeout(OPENING, incoming.message()).await.map_err(|_| StreamError::Silent)?;
+            match first.map_err(status)?.and_then(|frame| frame.what) {
+                Some(What::Opened(opened)) => {
+                    let heartbeat = Duration::from_millis(opened.heartbeat_ms.clamp(100, 300_000).into());
+                    return Ok(Opened { outgoing, incoming, signer, key, nonce, heartbeat });
+                }
+                Some(What::StaleKey(statement)) => key = self.conversation().consider(statement)?.1,
+                Some(_) => return Err(StreamError::Opening),
+                None => return Err(StreamError::Closed),
+            }
+        }
+        Err(StreamError::StaleKey)
     }
 }
 
 async fn converse(parts: &StreamParts) -> Result<(), StreamError> {
-    let server = parts.identity.server.clone();
-    let key = parts.key()?;
-    let opening = parts.hello(&key)?;
-    let mut signer = FrameSigner::new(&parts.identity.key, &opening.header);
-    let endpoint = endpoint(&server, tls(&parts.identity))?;
-    let channel = endpoint.connect().await.map_err(|e| connect_error(&server, &e))?;
-    let mut client = FleetClient::new(channel).max_decoding_message_size(protocol::MAX_MESSAGE_BYTES);
-    let (outgoing, frames) = mpsc::channel(OUTGOING);
-    // There is room: it is the first.
-    let _ = outgoing.try_send(SignedFrame { frame: Some(signed_frame::Frame::Opening(opening)) });
-    let status = |status: tonic::Status| status_error(&server, &status);
-    let mut incoming = client.stream(ReceiverStream::new(frames)).await.map_err(status)?.into_inner();
-    let first = timeout(OPENING, incoming.message()).await.map_err(|_| StreamError::Silent)?;
-    let heartbeat = match first.map_err(status)?.and_then(|frame| frame.what) {
-        Some(What::Opened(opened)) => Duration::from_millis(opened.heartbeat_ms.clamp(100, 300_000).into()),
-        Some(What::StaleKey(_)) => return Err(StreamError::StaleKey),
-        Some(_) => return Err(StreamError::Opening),
-        None => return Err(StreamError::Closed),
-    };
+    let Opened { outgoing, mut incoming, mut signer, key, nonce, heartbeat } = parts.open().await?;
+    let status = |status: tonic::Status| status_error(&parts.identity.server, &status);
     tracing::debug!("stream open");
-
     let mut cursors = Cursors::default();
     let mut heard = Instant::now();
     let mut stopping = None;
@@ -214,7 +230,7 @@ async fn converse(parts: &StreamParts) -> Result<(), StreamError> {
                     Some(What::Heartbeat(number)) => {
                         answer = Some(AgentFrame { what: Some(Said::Heartbeat(number)) });
                     }
-                    Some(What::Task(envelope)) => order(parts, &key, &envelope)?,
+                    Some(What::Task(envelope)) => order(parts, &key, &nonce, &envelope)?,
                     Some(What::Acknowledged(id)) => parts.tasks.acknowledged(&id),
                     Some(What::PolicyChanged(_)) => {
                         // The daemon may be gone.
@@ -236,9 +252,9 @@ async fn converse(parts: &StreamParts) -> Result<(), StreamError> {
 
 /// Takes an order that is in order; one that is not ends the stream, for then server and agent do not agree
 /// on who they are.
-fn order(parts: &StreamParts, key: &TrustedKey, envelope: &[u8]) -> Result<(), StreamError> {
-    let identity = &parts.identity;
-    let order = protocol::task::open(&key.key, envelope, &identity.cluster_id, &identity.envoy_id)?;
+fn order(parts: &StreamParts, key: &TrustedKey, nonce: &[u8], envelope: &[u8]) -> Result<(), StreamError> {
+    let Identity { cluster_id, envoy_id, .. } = &parts.identity;
+    let order = protocol::task::open(&key.key, envelope, cluster_id, envoy_id, nonce)?;
     if order.epoch != key.epoch {
         return Err(OrderError::Malformed.into());
     }

@@ -182,13 +182,14 @@ impl Server {
         let dir = self.dir.with_file_name("server-2");
         let copied = Command::new("cp").arg("-a").arg(&self.dir).arg(&dir).status().expect("cp runs");
         assert!(copied.success(), "the directory of the server is copied");
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .and_then(|l| l.local_addr())
-            .expect("a free port")
-            .port();
-        let (address, ca_hash) = (format!("127.0.0.1:{port}"), self.ca_hash.clone());
-        let other = Server { dir, address, ca_hash, process: None, log: Arc::default() };
+        let free =
+            || std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
+        let (grpc, http) = (free(), free());
+        let (address, url) = (grpc.to_string(), format!("https://{http}"));
+        let other =
+            Server { dir, address, url, ca_hash: self.ca_hash.clone(), process: None, log: Arc::default() };
         other.configure(&self.address, &other.address);
+        other.configure(self.url.trim_start_matches("https://"), &http.to_string());
         other
     }
 

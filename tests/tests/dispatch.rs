@@ -20,7 +20,8 @@ impl Fleet {
     fn new() -> Fleet {
         let dir = tempfile::tempdir().unwrap();
         let mut server = Server::init(dir.path(), &[("nodes.vgo", NODES), ("modules/motd.vgo", MOTD)]);
-        server.configure("interval: 5m", "interval: 1s");
+        // Short, and long enough for a busy machine: an envoy is offline after two and a half of it.
+        server.configure("interval: 5m", "interval: 4s");
         server.start();
         let token = |name: &str, role: &str| {
             server.command(&["api-token", "create", "--name", name, "--role", role]).trim().to_owned()
@@ -51,14 +52,14 @@ impl Fleet {
     }
 
     fn json(&self, args: &[&str]) -> (i32, Value) {
-        let (code, out, err) = self.cli(&[args, &["--format", "json"]].concat());
+        let (code, out, err) = self.cli(&[&["--format", "json"][..], args].concat());
         (code, serde_json::from_str(&out).unwrap_or_else(|e| panic!("{args:?}: {e}: {out}{err}")))
     }
 
     /// Makes a task and does not wait for it; its id.
     fn begin(&self, args: &[&str]) -> String {
         let head = ["task", "run", "--format", "json", "--no-follow"];
-        let (code, out, err) = self.cli(&[&head, args].concat());
+        let (code, out, err) = self.cli(&[&head[..], args].concat());
         assert_eq!(code, 0, "{err}");
         let made: Value = serde_json::from_str(&out).unwrap();
         made["id"].as_str().unwrap().to_owned()
@@ -246,4 +247,51 @@ fn case_034_a_revoked_host_is_cut_off_in_the_middle_of_a_task() {
     assert_eq!(target["error"], "the envoy was revoked");
     let (code, _, err) = fleet.cli(&["task", "run", "--on", "web-1.test", "--", "true"]);
     assert!(code == 1 && err.contains("no envoy is called web-1.test"), "{err}");
+}
+
+#[test]
+fn a_workflow_goes_in_batches_and_stops_when_too_much_goes_wrong() {
+    let mut fleet = Fleet::new();
+    let hosts = ["web-1.test", "web-2.test", "web-3.test"].map(|name| fleet.agent(name));
+    let file = fleet.dir.path().join("workflow.yaml");
+    let write = |first: &str| {
+        let steps = format!("steps:\n  - shell: {first}\n  - command: [touch, second]\n");
+        let head = "name: try\ntargets: { hosts: ['web-*'] }\nbatch: 1\nhealth: converged\n";
+        std::fs::write(&file, format!("{head}{steps}")).unwrap();
+    };
+    let path = file.to_str().unwrap().to_owned();
+    write("test $(cat motd | grep -c web-2) = 0");
+    let (code, stopped) = fleet.json(&["workflow", "run", &path]);
+    assert_eq!((code, &stopped["state"]), (1, &"stopped".into()), "{stopped:#}");
+    let error = stopped["error"].as_str().unwrap();
+    assert!(error.starts_with("batch 2, step 1: web-2.test went wrong"), "{error}");
+    let second = || hosts.each_ref().map(|(host, _)| host.read("second").is_some());
+    assert_eq!(second(), [true, false, false]);
+
+    // the server dies in the middle: it is carried on, and no step is done twice
+    write("'echo x >> first; sleep 2'");
+    let (code, out, err) = fleet.cli(&["workflow", "run", "--no-follow", "--format", "json", &path]);
+    assert_eq!(code, 0, "{err}");
+    let made: Value = serde_json::from_str(&out).unwrap();
+    lines(&hosts[0].0.root.join("first"));
+    fleet.server.kill();
+    fleet.server.start();
+    let deadline = Instant::now() + Duration::from_secs(90);
+    let done = loop {
+        let (_, detail) = fleet.json(&["workflow", "status", made["id"].as_str().unwrap()]);
+        if detail["state"] != "running" {
+            break detail;
+        }
+        assert!(Instant::now() < deadline, "{detail:#}");
+        std::thread::sleep(Duration::from_millis(200));
+    };
+    assert_eq!(done["state"], "done", "{done:#}");
+    assert_eq!(second(), [true, true, true]);
+    for (host, _) in &hosts {
+        assert_eq!(lines(&host.root.join("first")), 1);
+    }
+
+    std::fs::write(&file, "name: x\nsteps: [{ comand: [true] }]\n").unwrap();
+    let (code, _, err) = fleet.cli(&["workflow", "run", &path]);
+    assert!(code == 64 && err.contains("comand"), "{err}");
 }

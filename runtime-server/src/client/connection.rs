@@ -140,7 +140,14 @@ impl Connection {
             500.. => UNREACHABLE,
             _ => FINDING,
         };
-        Err(Failure::new(code, format!("{}; {}", said(&problem.title), said(&problem.detail))))
+        let mut message = format!("{}; {}", said(&problem.title), said(&problem.detail));
+        if let Some(findings) = &problem.findings {
+            for line in findings.rendered.lines() {
+                message.push('\n');
+                message += &crate::text::plain(line, 1000);
+            }
+        }
+        Err(Failure::new(code, message))
     }
 }
 

@@ -3,6 +3,8 @@
 mod access;
 mod connection;
 mod fleet;
+mod task;
+mod workflow;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use connection::{Connection, Place};
@@ -21,6 +23,7 @@ use std::process::ExitCode;
   vigocli envoys list --health failed
   vigocli envoys show web-01.example.com
   vigocli token create --hostname 'web-*'
+  vigocli task run --on 'web-*' -- systemctl status nginx
 
 The CA's certificate is `tls/ca.pem` beside the server's configuration. `vigosrv api-token create` makes the first \
 token there; further ones come from `vigocli api-token create`.
@@ -82,6 +85,14 @@ enum Command {
     /// Published policies
     #[command(subcommand)]
     Releases(fleet::Releases),
+    /// Commands on envoys
+    #[command(subcommand)]
+    Task(task::Tasks),
+    /// Ask envoys for their traits as they are now
+    Query(task::Query),
+    /// Tasks in order, on a batch of envoys after the other
+    #[command(subcommand)]
+    Workflow(workflow::Workflows),
     /// One-time tokens that let hosts enrol
     #[command(subcommand)]
     Token(access::Token),
@@ -189,10 +200,23 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             }
             shown
         }
+        Command::Task(command) => judged(task::tasks(&server, command, cli.at.format)?, &mut code),
+        Command::Query(query) => judged(task::query(&server, query, cli.at.format)?, &mut code),
+        Command::Workflow(command) => {
+            judged(workflow::workflows(&server, command, cli.at.format)?, &mut code)
+        }
         Command::Manual(_) => return Ok(code),
     };
     shown.print(cli.at.format);
     Ok(code)
+}
+
+/// Something that was asked for was not reached, or did not end well.
+fn judged((shown, good): (Shown, bool), code: &mut ExitCode) -> Shown {
+    if !good {
+        *code = ExitCode::from(FINDING);
+    }
+    shown
 }
 
 #[cfg(test)]

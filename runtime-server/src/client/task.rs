@@ -1,7 +1,7 @@
 //! Tasks and queries: asking for them, following them, showing what came of them.
 
 use super::connection::{Connection, part, typed};
-use super::{FINDING, Failure, Format, Shown, USAGE};
+use super::{Failure, Format, Shown, USAGE};
 use crate::dispatch::target::Targets;
 use crate::dispatch::task::Job;
 use crate::http::api::tasks::{Create, Created, Detail, Output, Piece, Target, Task};
@@ -144,9 +144,15 @@ pub(super) fn tasks(server: &Connection, command: Tasks, format: Format) -> Outc
             };
             let created = create(server, job, run.selection)?;
             if run.no_follow {
-                let note = format!("task {} was made; `vigocli task status {0}` shows it", plain(&created.task.task.id, 64));
+                let note = format!(
+                    "task {} was made; `vigocli task status {0}` shows it",
+                    plain(&created.task.task.id, 64)
+                );
                 let json = value(&created)?;
-                return Ok((Shown { command: "task run", json, human: String::new(), note: Some(note) }, true));
+                return Ok((
+                    Shown { command: "task run", json, human: String::new(), note: Some(note) },
+                    true,
+                ));
             }
             follow(server, "task run", &created, format, &mut Printer::new(&created.task, format))
         }
@@ -202,7 +208,8 @@ fn create(server: &Connection, job: Job, selection: Selection) -> Result<Created
 
 /// How many envoys of a task are in which state.
 pub(super) fn states(task: &Task) -> String {
-    let states: Vec<String> = task.states.iter().map(|(state, n)| format!("{n} {}", plain(state, 20))).collect();
+    let states: Vec<String> =
+        task.states.iter().map(|(state, n)| format!("{n} {}", plain(state, 20))).collect();
     states.join(", ")
 }
 
@@ -378,7 +385,13 @@ impl Printer {
         Ok(())
     }
 
-    fn fetch(&mut self, server: &Connection, detail: &Detail, target: &Target, ended: bool) -> Result<(), Failure> {
+    fn fetch(
+        &mut self,
+        server: &Connection,
+        detail: &Detail,
+        target: &Target,
+        ended: bool,
+    ) -> Result<(), Failure> {
         let from = self.next.get(&target.envoy).copied().unwrap_or(0);
         let (pieces, next) = pieces(server, &detail.task.id, &target.envoy, from)?;
         self.next.insert(target.envoy.clone(), next);
@@ -421,7 +434,11 @@ impl Printer {
     }
 
     fn line(&self, target: &Target, line: &str) {
-        if self.one { self.say(line) } else { self.say(&format!("{} | {line}", plain(&target.hostname, 253))) }
+        if self.one {
+            self.say(line)
+        } else {
+            self.say(&format!("{} | {line}", plain(&target.hostname, 253)))
+        }
     }
 
     /// What is not told by the output: on stderr, so that the output can be piped.
@@ -492,7 +509,25 @@ fn follow(
     Ok((Shown { command, json, human: String::new(), note }, good))
 }
 
-/// The exit code of what was not all well.
-pub(super) fn code(good: bool) -> u8 {
-    if good { 0 } else { FINDING }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn piece(source: &str, text: &str) -> Piece {
+        Piece { piece: 0, source: source.to_owned(), text: text.to_owned() }
+    }
+
+    #[test]
+    fn case_079_output_cannot_drive_the_terminal() {
+        let pieces =
+            [piece("stdout", "a\x1b[2J\tb\nc"), piece("stdout", "d\n"), piece("stderr", "\u{202e}x\n")];
+        assert_eq!(lines(&pieces), ["a\u{fffd}[2J\tb", "cd", "\u{fffd}x"]);
+    }
+
+    #[test]
+    fn an_answer_is_shown_by_path() {
+        let answer = r#"{"os": {"family": "debian"}, "cpus": 4, "no.such": null}"#;
+        assert_eq!(lines(&[piece("answer", answer)]), ["cpus = 4", "no.such = null", "os.family = debian"]);
+        assert_eq!(lines(&[piece("answer", "no\x07json")]), ["no\u{fffd}json"]);
+    }
 }

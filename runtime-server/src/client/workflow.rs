@@ -136,7 +136,12 @@ fn follow(server: &Connection, made: &Detail, format: Format) -> Result<Detail, 
                 answered = Instant::now();
                 bar.set_position(detail.tasks.iter().filter(|t| t.task.done).count() as u64);
                 if let Some(last) = detail.tasks.last() {
-                    bar.set_message(format!("batch {}, step {}: {}", last.batch, last.step, states(&last.task)));
+                    bar.set_message(format!(
+                        "batch {}, step {}: {}",
+                        last.batch,
+                        last.step,
+                        states(&last.task)
+                    ));
                 }
                 if detail.workflow.state != "running" {
                     bar.finish_and_clear();

@@ -2,12 +2,14 @@
 //!
 //! What is to be done stands in the store, so any server of a cluster can hand it out and none loses it. In memory are
 //! the streams that are open here and which envoys have work, so that a check-in can say "open a stream" without looking
-//! into the store. [`stream`] is one envoy's stream, [`target`] finds envoys, [`task`] makes tasks.
+//! into the store. [`stream`] is one envoy's stream, [`target`] finds envoys, [`task`] makes tasks,
+//! [`workflow`] makes one after the other.
 
 pub mod condition;
 pub mod stream;
 pub mod target;
 pub mod task;
+pub mod workflow;
 
 use crate::context::Context;
 use crate::fleet::Envoy;
@@ -20,6 +22,8 @@ use tokio::sync::{Notify, watch};
 
 /// How often what needs no event is looked at: revocations, deadlines, another policy.
 const LOOK: Duration = Duration::from_secs(1);
+/// How often workflows are looked for that nobody carries on.
+const ADOPT: Duration = Duration::from_secs(5);
 /// The least time between two looks at who has work.
 const GATHER: Duration = Duration::from_millis(50);
 
@@ -39,8 +43,10 @@ impl Default for Limits {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Dispatch {
+    /// This process among those on one database.
+    driver: String,
     streams: Mutex<HashMap<Arc<str>, Arc<Open>>>,
     /// Envoys with work, and the latest task of each.
     working: Mutex<HashMap<Arc<str>, String>>,
@@ -49,6 +55,19 @@ pub struct Dispatch {
     numbers: AtomicU64,
     /// The times of streams opened from now on.
     pub limits: Mutex<Limits>,
+}
+
+impl Default for Dispatch {
+    fn default() -> Self {
+        Dispatch {
+            driver: uuid::Uuid::new_v4().to_string(),
+            streams: Mutex::default(),
+            working: Mutex::default(),
+            finished: AtomicBool::new(false),
+            numbers: AtomicU64::new(0),
+            limits: Mutex::default(),
+        }
+    }
 }
 
 /// A stream that is open here.
@@ -123,6 +142,7 @@ pub async fn look_after(context: Arc<Context>, mut stop: watch::Receiver<bool>) 
     changed.mark_changed();
     let mut generation = context.catalog.release().map(|r| r.generation);
     let mut looked = Instant::now();
+    let mut adopted = Instant::now();
     loop {
         let heard = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => break,
@@ -155,6 +175,10 @@ pub async fn look_after(context: Arc<Context>, mut stop: watch::Receiver<bool>) 
             dispatch.for_each(|open| open.tell(&open.policy));
         }
         expire(&context).await;
+        if adopted.elapsed() >= ADOPT {
+            adopted = Instant::now();
+            workflow::adopt(&context).await;
+        }
     }
     dispatch.for_each(|open| open.tell(&open.close));
 }

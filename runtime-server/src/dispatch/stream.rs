@@ -43,6 +43,8 @@ const BATCH_BYTES: usize = 64 << 10;
 const BATCH_AGE: Duration = Duration::from_millis(300);
 /// Tasks that an agent says it has not reported.
 const MAX_UNREPORTED: usize = 8192;
+/// Of these, how many may come after their deadline.
+const MAX_LATE: usize = 256;
 /// Bytes of an agent's error.
 const MAX_ERROR: usize = 2048;
 
@@ -77,6 +79,7 @@ pub async fn open(
     let stream = Stream {
         verifier: FrameVerifier::new(caller.envoy.key, &opening.header),
         key_id: caller.header.key_id,
+        nonce: caller.header.nonce,
         envoy: caller.envoy,
         context,
         open,
@@ -126,6 +129,8 @@ struct Stream {
     verifier: FrameVerifier,
     /// Of the signing key that the agent trusts.
     key_id: Vec<u8>,
+    /// Of the opening.
+    nonce: Vec<u8>,
     outgoing: mpsc::Sender<Result<ServerFrame, Status>>,
     /// By id: sent on this stream, or expected on it.
     tasks: BTreeMap<String, Assigned>,
@@ -280,7 +285,7 @@ impl Stream {
             }
         }
         // Their deadline is over, but the agent has results after all.
-        for id in unreported {
+        for id in unreported.into_iter().take(MAX_LATE) {
             if self.tasks.contains_key(id) {
                 continue;
             }
@@ -345,11 +350,10 @@ impl Stream {
             created_at: open.task.created_at,
             not_after: open.task.not_after,
             work: Some(work.map_err(|_| Reject::Internal)?),
+            nonce: self.nonce.clone(),
         };
         // Before it is sent: what was sent may run.
-        let (task, envoy, now) = (open.task.id.clone(), self.envoy.id.clone(), self.context.clock.now());
-        let moved = self.context.store.call(move |conn| tasks::moved(conn, &task, &envoy, State::Sent, now));
-        moved.await.map_err(Reject::from)?;
+        self.moved(open.task.id.clone(), State::Sent).await?;
         self.send(What::Task(protocol::task::seal(&live.key, &order)))?;
         tracing::info!(
             task = open.task.id, what = open.task.summary, envoy = %self.envoy.id, host = self.envoy.hostname,
@@ -357,6 +361,12 @@ impl Stream {
         );
         self.expect(&open, false);
         Ok(())
+    }
+
+    async fn moved(&self, task: String, to: State) -> Result<(), End> {
+        let (envoy, now) = (self.envoy.id.clone(), self.context.clock.now());
+        let moved = self.context.store.call(move |conn| tasks::moved(conn, &task, &envoy, to, now)).await;
+        Ok(moved.map_err(Reject::from)?)
     }
 
     async fn take(&mut self, frame: AgentFrame) -> Result<(), End> {
@@ -367,23 +377,22 @@ impl Stream {
                 self.context.fleet.touch(&self.envoy);
             }
             Some(Said::Started(started)) => {
-                if let Some(task) = self.tasks.get_mut(&started.task_id) {
-                    task.begun = true;
-                    let (id, envoy) = (started.task_id, self.envoy.id.clone());
-                    let now = self.context.clock.now();
-                    let moved = self
-                        .context
-                        .store
-                        .call(move |conn| tasks::moved(conn, &id, &envoy, State::Running, now));
-                    moved.await.map_err(Reject::from)?;
+                let begins = self
+                    .tasks
+                    .get_mut(&started.task_id)
+                    .is_some_and(|t| !std::mem::replace(&mut t.begun, true));
+                if begins {
+                    self.moved(started.task_id, State::Running).await?;
+                    self.go_on().await?;
                 }
-                self.go_on().await?;
             }
             Some(Said::Output(output)) => self.take_output(output).await?,
             Some(Said::Ended(ended)) => {
-                let pieces = self.tasks.remove(&ended.task_id).map(|t| t.pieces).unwrap_or_default();
                 let id = ended.task_id.clone();
-                self.end(ended, pieces).await?;
+                // What is not expected has its result: it comes again because an acknowledgement was lost.
+                if let Some(task) = self.tasks.remove(&id) {
+                    self.end(ended, task.pieces).await?;
+                }
                 self.send(What::Acknowledged(id))?;
                 self.busy_at = Instant::now();
                 self.go_on().await?;

@@ -5,6 +5,7 @@ use crate::context::Context;
 use crate::store::tasks::{NewTarget, Reach};
 use compiler::resolve::glob::{HostGlob, normal};
 use ir::wire;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -12,7 +13,7 @@ use std::collections::BTreeSet;
 const MAX_ITEMS: usize = 10_000;
 
 /// Which envoys: those that are in every part that is given.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Targets {
     /// Every envoy; needed where nothing else is given, so that nobody means it by mistake.

@@ -2,11 +2,13 @@
 
 use crate::context::Context;
 use crate::store::StoreError;
+use crate::store::audit::{self, Event};
 use crate::store::tasks::{self, NewTarget, TaskRow};
 use prost::Message;
 use protocol::pb::task_work::Work;
 use protocol::pb::{TaskCommand, TaskQuery, TaskWork};
 use protocol::task::WorkError;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -21,7 +23,7 @@ const MAX_WAIT: Duration = Duration::from_secs(7 * 86_400);
 const GRACE: Duration = Duration::from_secs(120);
 
 /// What to do.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Job {
     /// A program and its arguments; no shell reads them.
@@ -126,7 +128,16 @@ pub async fn create(
         part_of,
     };
     let made = task.clone();
-    context.store.call(move |conn| tasks::create(conn, &task, &targets)).await?;
+    context
+        .store
+        .call(move |conn| {
+            conn.transaction(|conn| {
+                tasks::create(conn, &task, &targets)?;
+                let details = format!("{} on {} envoys", task.summary, targets.len());
+                audit::append(conn, &Event::new(now, &task.author, "task.create", &task.id, &details))
+            })
+        })
+        .await?;
     tracing::info!(task = made.id, what = made.summary, author = made.author, "task made");
     Ok(made)
 }

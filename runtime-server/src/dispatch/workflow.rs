@@ -7,6 +7,7 @@ use super::target::Targets;
 use super::task::{self, Checked, Job, TaskError};
 use crate::context::Context;
 use crate::status::{Health as EnvoyHealth, RUNS, Reachability, Status};
+use crate::store::audit::{self, Event};
 use crate::store::tasks::{self, NewTarget, Reach, State};
 use crate::store::workflows::{self, WorkflowRow};
 use crate::store::{StoreError, runs};
@@ -124,7 +125,11 @@ fn size(batch: Option<&str>, all: usize) -> Option<usize> {
 }
 
 /// Stores a workflow and carries it on.
-pub async fn create(context: &Arc<Context>, plan: Plan, author: String) -> Result<WorkflowRow, WorkflowError> {
+pub async fn create(
+    context: &Arc<Context>,
+    plan: Plan,
+    author: String,
+) -> Result<WorkflowRow, WorkflowError> {
     let now = context.clock.now();
     let row = WorkflowRow {
         id: uuid::Uuid::now_v7().to_string(),
@@ -144,7 +149,7 @@ pub async fn create(context: &Arc<Context>, plan: Plan, author: String) -> Resul
                 workflows::create(conn, &row, &driver, now + CLAIM_MS)?;
                 let envoys: usize = plan.batches.iter().map(Vec::len).sum();
                 let details = format!("{}: {envoys} envoys in {} batches", row.name, plan.batches.len());
-                task::record(conn, now, &row.author, "workflow.create", &row.id, &details)
+                audit::append(conn, &Event::new(now, &row.author, "workflow.create", &row.id, &details))
             })
         })
         .await?;
@@ -209,7 +214,8 @@ struct Driver {
 
 impl Driver {
     async fn claim(&self) -> Result<(), Stop> {
-        let (id, driver, now) = (self.id.clone(), self.context.dispatch.driver.clone(), self.context.clock.now());
+        let (id, driver, now) =
+            (self.id.clone(), self.context.dispatch.driver.clone(), self.context.clock.now());
         let claimed =
             self.context.store.call(move |conn| workflows::claim(conn, &id, &driver, now, now + CLAIM_MS));
         if claimed.await? { Ok(()) } else { Err(Stop::Lost) }
@@ -288,7 +294,11 @@ impl Driver {
             let id = task.id.clone();
             let targets = self.context.store.read(move |conn| tasks::targets(conn, &id)).await?;
             if !targets.iter().any(|t| t.state.is_open()) {
-                return Ok(targets.into_iter().filter(|t| t.state != State::Ok).map(|t| t.hostname).collect());
+                return Ok(targets
+                    .into_iter()
+                    .filter(|t| t.state != State::Ok)
+                    .map(|t| t.hostname)
+                    .collect());
             }
             tokio::time::sleep(LOOK).await;
             self.claim().await?;

@@ -1,5 +1,6 @@
 //! Errors as RFC 9457 problem documents.
 
+use crate::dispatch::condition::Mistakes;
 use crate::store::StoreError;
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -22,6 +23,18 @@ pub struct Problem {
     pub detail: String,
     /// The kind of problem for programs.
     pub code: String,
+    /// What the compiler found in an expression of the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub findings: Option<Findings>,
+}
+
+/// What the compiler found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Findings {
+    /// For people, with the lines it stands in.
+    pub rendered: String,
+    /// As in `vigoc check --format json`.
+    pub diagnostics: serde_json::Value,
 }
 
 impl Problem {
@@ -32,7 +45,14 @@ impl Problem {
             status: status.as_u16(),
             detail: detail.into(),
             code: code.to_owned(),
+            findings: None,
         }
+    }
+
+    /// The same with what the compiler found.
+    pub fn with_findings(self, mistakes: Mistakes) -> Self {
+        let Mistakes { rendered, diagnostics, .. } = mistakes;
+        Problem { findings: Some(Findings { rendered, diagnostics }), ..self }
     }
 
     /// No token, or none that is good. Which of the two is not told.

@@ -5,6 +5,7 @@ use super::auth::{self, Access, Role};
 use super::call::Call;
 use super::problem::Problem;
 use super::{Site, api, page, probes, web};
+use crate::dispatch::workflow::Workflow;
 use axum::RequestExt;
 use axum::Router;
 use axum::body::to_bytes;
@@ -153,6 +154,23 @@ pub const ROUTES: &[Route] = routes! {
     Get "/api/v1/compliance/history", VIEWER, api::compliance::history, "complianceHistory",
         "Compliance of the fleet over time, the oldest first", query api::compliance::Since,
         200 [json page::Page<api::compliance::Sample>];
+
+    Get "/api/v1/tasks", VIEWER, api::tasks::list, "listTasks", "Tasks, the latest first",
+        query api::tasks::Filter, 200 [json page::Page<api::tasks::Task>];
+    Post "/api/v1/tasks", OPERATOR, api::tasks::create, "createTask",
+        "Run a command on envoys, or ask them for traits; each envoy is answered at once as online, promotable or offline",
+        body api::tasks::Create, 201 [json api::tasks::Created];
+    Get "/api/v1/tasks/{task}", VIEWER, api::tasks::show, "showTask", "One task, and what came of it on each envoy",
+        200 [json api::tasks::Detail];
+    Get "/api/v1/tasks/{task}/output/{envoy}", VIEWER, api::tasks::output, "taskOutput",
+        "What a task wrote on one envoy, as far as it came; the envoy by its id",
+        query api::tasks::OutputFilter, 200 [json api::tasks::Output];
+    Get "/api/v1/workflows", VIEWER, api::workflows::list, "listWorkflows", "Workflows, the latest first",
+        query api::workflows::Filter, 200 [json page::Page<api::workflows::Brief>];
+    Post "/api/v1/workflows", OPERATOR, api::workflows::create, "createWorkflow",
+        "Run tasks in order, on a batch of envoys after the other", body Workflow, 201 [json api::workflows::Detail];
+    Get "/api/v1/workflows/{workflow}", VIEWER, api::workflows::show, "showWorkflow", "One workflow with its tasks",
+        200 [json api::workflows::Detail];
 
     Get "/api/v1/releases", VIEWER, api::releases::list, "listReleases", "Published policies, the latest first",
         query api::releases::Filter, 200 [json page::Page<api::releases::Release>];

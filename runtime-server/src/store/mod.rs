@@ -22,6 +22,7 @@ pub mod tasks;
 pub mod tokens;
 mod topics;
 pub mod value;
+pub mod workflows;
 
 pub use connection::Connection;
 pub use database::{Database, Postgres};

@@ -25,12 +25,7 @@ pub struct WorkflowRow {
 }
 
 /// Stores a new one, carried on by `driver` until a time.
-pub fn create(
-    conn: &mut Connection,
-    row: &WorkflowRow,
-    driver: &str,
-    until: u64,
-) -> Result<(), StoreError> {
+pub fn create(conn: &mut Connection, row: &WorkflowRow, driver: &str, until: u64) -> Result<(), StoreError> {
     conn.execute(
         "insert into workflows (id, name, spec, author, created_at, state, driver, driver_until)
          values ($1, $2, $3, $4, $5, 'running', $6, $7)",
@@ -48,7 +43,13 @@ pub fn create(
 }
 
 /// Carries one on until a time, unless it is over or another server does. One server at a time gets a true.
-pub fn claim(conn: &mut Connection, id: &str, driver: &str, now: u64, until: u64) -> Result<bool, StoreError> {
+pub fn claim(
+    conn: &mut Connection,
+    id: &str,
+    driver: &str,
+    now: u64,
+    until: u64,
+) -> Result<bool, StoreError> {
     let claimed = conn.execute(
         "update workflows set driver = $2, driver_until = $4
          where id = $1 and state = 'running' and (driver = $2 or driver_until < $3)",

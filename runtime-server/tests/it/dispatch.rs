@@ -68,7 +68,14 @@ impl Stream {
                 Some(What::Task(envelope)) => {
                     let reply = &agent.reply;
                     let key = &agent.trusted.key;
-                    return protocol::task::open(key, &envelope, &reply.cluster_id, &reply.envoy_id).unwrap();
+                    return protocol::task::open(
+                        key,
+                        &envelope,
+                        &reply.cluster_id,
+                        &reply.envoy_id,
+                        &agent.nonce,
+                    )
+                    .unwrap();
                 }
                 Some(What::Opened(_)) => {}
                 other => panic!("{other:?}"),
@@ -80,10 +87,11 @@ impl Stream {
         let mut signer = protocol::stream::FrameSigner::new(&agent.key, &self.header);
         self.number += 1;
         let frame = AgentFrame { what: Some(what) };
-        for _ in 1..self.number {
-            signer.sign(&frame);
+        let mut later = signer.sign(&frame);
+        while later.number < self.number {
+            later = signer.sign(&frame);
         }
-        signer.sign(&frame)
+        later
     }
 
     async fn say(&mut self, agent: &Agent, what: Said) {

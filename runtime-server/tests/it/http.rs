@@ -188,6 +188,8 @@ fn path(route: &Route) -> String {
         .replace("{run}", "none")
         .replace("{id}", "none")
         .replace("{serial}", "9")
+        .replace("{task}", "none")
+        .replace("{workflow}", "none")
 }
 
 fn method(route: &Route) -> &'static str {
@@ -297,6 +299,11 @@ async fn what_is_answered_is_what_the_document_says() {
     let client = Client::new(&cluster).token(&api_token(&cluster, "admin", Role::Admin).1);
     seen(&client, "web-01").await;
     client.post("/api/v1/tokens", json!({})).await.is(201);
+    let query = json!({ "job": { "query": [] }, "targets": { "all": true } });
+    let steps = json!({ "targets": { "all": true }, "steps": [{ "query": [] }] });
+    let made = |said: Said| said.json()["id"].as_str().unwrap().to_owned();
+    let task = made(client.post("/api/v1/tasks", query.clone()).await);
+    let workflow = made(client.post("/api/v1/workflows", steps.clone()).await);
     let document = client.get("/api/v1/openapi.json").await.json();
     let check = |pointer: &str, body: &Value| {
         let mut schema = document.pointer(pointer).unwrap_or_else(|| panic!("{pointer}")).clone();
@@ -315,6 +322,7 @@ async fn what_is_answered_is_what_the_document_says() {
     for route in ROUTES.iter().filter(|r| r.doc.is_some_and(|d| d.answer.1.is_some())) {
         let (doc, pointed) = (route.doc.unwrap(), route.path.replace('/', "~1"));
         let asked = route.path.replace("{envoy}", "web-01").replace("{run}", &run);
+        let asked = asked.replace("{task}", &task).replace("{workflow}", &workflow);
         let said = match (route.method, doc.id) {
             (Method::Get, _) => client.get(&asked).await,
             (_, "createToken") => client.post(&asked, json!({ "ttl": "5m", "hostname": "a*" })).await,
@@ -327,6 +335,8 @@ async fn what_is_answered_is_what_the_document_says() {
                 let id = api_token(&cluster, "y", Role::Viewer).0;
                 client.post(&asked.replace("{id}", &id), json!({})).await
             }
+            (_, "createTask") => client.post(&asked, query.clone()).await,
+            (_, "createWorkflow") => client.post(&asked, steps.clone()).await,
             // Later, when nobody needs it any more.
             (_, "revokeEnvoy") => continue,
             _ => client.post(&asked, json!({})).await,

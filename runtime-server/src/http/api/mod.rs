@@ -6,7 +6,9 @@ pub mod compliance;
 pub mod envoys;
 pub mod releases;
 pub mod runs;
+pub mod tasks;
 pub mod tokens;
+pub mod workflows;
 
 use super::call::{Call, json};
 use super::problem::Problem;

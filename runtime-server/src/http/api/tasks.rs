@@ -16,8 +16,7 @@ use protocol::pb::TaskWork;
 use protocol::pb::task_work::Work;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Pieces of output in one answer.
 const PIECES: u32 = 32;
@@ -194,7 +193,7 @@ impl From<TargetError> for Problem {
     fn from(e: TargetError) -> Self {
         let detail = e.to_string();
         match e {
-            TargetError::Condition(mistakes) => Problem::invalid(detail).with_diagnostics(mistakes),
+            TargetError::Condition(mistakes) => Problem::invalid(detail).with_findings(mistakes),
             _ => Problem::invalid(detail),
         }
     }
@@ -205,11 +204,8 @@ pub(in crate::http) async fn choose(call: &Call, targets: &Targets) -> Result<Ch
     let selector = Selector::new(targets.clone())?;
     let survey = call.site.survey().await?;
     let context = call.site.context.clone();
-    let mut traits = if selector.wants_traits() {
-        context.store.read(envoys::traits).await?
-    } else {
-        HashMap::new()
-    };
+    let mut traits =
+        if selector.wants_traits() { context.store.read(envoys::traits).await? } else { HashMap::new() };
     let chosen = tokio::task::spawn_blocking(move || {
         let candidates: Vec<Candidate> = survey
             .envoys
@@ -252,10 +248,7 @@ pub(in crate::http) async fn create(call: Call) -> Result<Response, Problem> {
     let chosen = choose(&call, &asked.targets).await?;
     let row = task::create(&call.site.context, &job, chosen.targets, call.caller.actor(), None).await?;
     let task = detail(&call, row).await?;
-    json(
-        StatusCode::CREATED,
-        &Created { task, unknown: chosen.unknown, undecided: chosen.undecided },
-    )
+    json(StatusCode::CREATED, &Created { task, unknown: chosen.unknown, undecided: chosen.undecided })
 }
 
 pub(in crate::http) async fn list(call: Call) -> Result<Response, Problem> {
@@ -318,12 +311,8 @@ pub(in crate::http) async fn output(call: Call) -> Result<Response, Problem> {
     let from = call.query::<OutputFilter>()?.from.unwrap_or(0);
     let row = find(&call).await?;
     let envoy = call.param("envoy").to_owned();
-    let pieces = call
-        .site
-        .context
-        .store
-        .read(move |conn| tasks::output(conn, &row.id, &envoy, from, PIECES))
-        .await?;
+    let pieces =
+        call.site.context.store.read(move |conn| tasks::output(conn, &row.id, &envoy, from, PIECES)).await?;
     let next = pieces.last().map_or(from, |piece| piece.piece.saturating_add(1));
     let pieces = pieces
         .into_iter()

@@ -6,8 +6,8 @@ use crate::http::auth::Role;
 use crate::http::call::{Call, json};
 use crate::http::page::{self, Page};
 use crate::http::problem::Problem;
-use crate::store::workflows::{self, WorkflowRow};
 use crate::store::tasks;
+use crate::store::workflows::{self, WorkflowRow};
 use axum::http::StatusCode;
 use axum::response::Response;
 use schemars::JsonSchema;
@@ -122,8 +122,8 @@ pub(in crate::http) async fn list(call: Call) -> Result<Response, Problem> {
 pub(in crate::http) async fn show(call: Call) -> Result<Response, Problem> {
     let id = call.param("workflow").to_owned();
     let row = call.site.context.store.read(move |conn| workflows::find(conn, &id)).await?;
-    let row = row
-        .ok_or_else(|| Problem::not_found(format!("there is no workflow `{}`", call.param("workflow"))))?;
+    let row =
+        row.ok_or_else(|| Problem::not_found(format!("there is no workflow `{}`", call.param("workflow"))))?;
     json(StatusCode::OK, &detail(&call, row).await?)
 }
 
