@@ -173,6 +173,16 @@ impl Server {
         assert!(status.success(), "{status}: {:#?}", self.log());
     }
 
+    /// Ends it as a power cut would.
+    ///
+    /// # Panics
+    /// When it cannot.
+    pub fn kill(&mut self) {
+        let Some(mut process) = self.process.take() else { return };
+        process.kill().expect("kill -9");
+        process.wait().expect("the server ends");
+    }
+
     /// A further server of the same cluster, with a directory and a port of its own; not started yet. It makes sense
     /// on PostgreSQL.
     ///
