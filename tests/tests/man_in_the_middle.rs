@@ -12,12 +12,15 @@ use protocol::pb::enrolment_client::EnrolmentClient;
 use protocol::pb::enrolment_server::{Enrolment, EnrolmentServer};
 use protocol::pb::fleet_client::FleetClient;
 use protocol::pb::fleet_server::{Fleet, FleetServer};
-use protocol::pb::{CheckInReply, EnrollReply, EnrollRequest, ReportReply, SignedRequest};
+use protocol::pb::{
+    CheckInReply, EnrollReply, EnrollRequest, ReportReply, ServerFrame, SignedFrame, SignedRequest,
+};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use tokio_stream::wrappers::TcpListenerStream;
+use tonic::codegen::BoxStream;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity, ServerTlsConfig};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 use vigo_tests::processes::{Host, Server, text};
 
 type Meddle = Box<dyn FnMut(CheckInReply) -> CheckInReply + Send>;
@@ -73,6 +76,15 @@ impl Fleet for Relay {
 
     async fn report_run(&self, r: Request<SignedRequest>) -> Result<Response<ReportReply>, Status> {
         self.fleet().await.report_run(r.into_inner()).await
+    }
+
+    type StreamStream = BoxStream<ServerFrame>;
+
+    async fn stream(
+        &self,
+        _: Request<Streaming<SignedFrame>>,
+    ) -> Result<Response<Self::StreamStream>, Status> {
+        Err(Status::unimplemented("these agents have no work to take"))
     }
 }
 

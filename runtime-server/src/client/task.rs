@@ -34,7 +34,7 @@ pub(super) enum Tasks {
 Do not put secrets into arguments: they are stored with the task, and every process on the host can see them.
 
 Exit codes: 0 every envoy was reached and ended with 0, 1 otherwise.")]
-    Run(Run),
+    Run(Box<Run>),
     /// One task: what came of it on each envoy
     #[command(after_help = "Example: vigocli task status 0199a2b4-... --output")]
     Status {

@@ -25,7 +25,7 @@ pub struct Problem {
     pub code: String,
     /// What the compiler found in an expression of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub findings: Option<Findings>,
+    pub findings: Option<Box<Findings>>,
 }
 
 /// What the compiler found.
@@ -52,7 +52,7 @@ impl Problem {
     /// The same with what the compiler found.
     pub fn with_findings(self, mistakes: Mistakes) -> Self {
         let Mistakes { rendered, diagnostics, .. } = mistakes;
-        Problem { findings: Some(Findings { rendered, diagnostics }), ..self }
+        Problem { findings: Some(Box::new(Findings { rendered, diagnostics })), ..self }
     }
 
     /// No token, or none that is good. Which of the two is not told.
