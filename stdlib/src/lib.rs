@@ -56,6 +56,7 @@ mod tests {
                 "types/directory.vgo",
                 "types/exec.vgo",
                 "types/file.vgo",
+                "types/service.vgo",
                 "types/symlink.vgo",
             ]
         );

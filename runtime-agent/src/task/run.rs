@@ -7,6 +7,7 @@ use crate::traits;
 use protocol::pb::task_work::Work;
 use protocol::pb::{OutputSource, TaskCommand, TaskOrder, TaskOutcome, TaskQuery};
 use protocol::task::{MAX_ANSWER_BYTES, MAX_OUTPUT_BYTES};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -83,7 +84,9 @@ fn query(asked: &TaskQuery, root: &Path, clock: &dyn Clock, take: Take<'_>) -> R
             let segments: Vec<Arc<str>> = path.split('.').map(Into::into).collect();
             (path.clone(), all.at(&segments).map_or(serde_json::Value::Null, crate::text::json_of))
         };
-        serde_json::Value::Object(asked.traits.iter().map(value).collect())
+        // By path, whatever order the maps of serde_json keep in this build.
+        let sorted: BTreeMap<String, serde_json::Value> = asked.traits.iter().map(value).collect();
+        serde_json::Value::Object(sorted.into_iter().collect())
     };
     let text = answer.to_string();
     if text.len() > MAX_ANSWER_BYTES {

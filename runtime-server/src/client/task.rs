@@ -302,7 +302,8 @@ fn shown(line: &str) -> String {
 fn flatten(path: &str, value: &Value, out: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
-            for (key, value) in fields {
+            let sorted: BTreeMap<&String, &Value> = fields.iter().collect();
+            for (key, value) in sorted {
                 flatten(&if path.is_empty() { key.clone() } else { format!("{path}.{key}") }, value, out);
             }
         }

@@ -136,7 +136,7 @@ mod tests {
             ("has_role('webserver') && env_is('production')", Some(true)),
             ("!has_role('webserver')", Some(false)),
             // not reported by this envoy
-            ("traits.os.release == '12'", None),
+            ("traits.os.version == '12'", None),
         ] {
             assert_eq!(Condition::compile(text).unwrap().holds(&about), expected, "{text}");
         }

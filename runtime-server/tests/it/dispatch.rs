@@ -77,7 +77,7 @@ impl Stream {
                     )
                     .unwrap();
                 }
-                Some(What::Opened(_)) => {}
+                Some(What::Opened(_) | What::PolicyChanged(_)) => {}
                 other => panic!("{other:?}"),
             }
         }
