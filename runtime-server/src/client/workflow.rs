@@ -169,7 +169,14 @@ fn read(file: &Path) -> Result<Value, Failure> {
         let line = before.lines().count().max(1);
         return Err(Failure::new(INPUT, format!("{}:{line}: {}", file.display(), error.message)));
     }
-    Ok(plain_json(&parsed.root))
+    let mut workflow = plain_json(&parsed.root);
+    // `5` and `25%` are two spellings of one thing; only one of them is text to a reader of YAML.
+    if let Some(batch) = workflow.get_mut("batch")
+        && let Some(envoys) = batch.as_u64()
+    {
+        *batch = Value::String(envoys.to_string());
+    }
+    Ok(workflow)
 }
 
 fn plain_json(node: &Node) -> Value {

@@ -141,10 +141,19 @@ impl Surveyor {
     }
 
     async fn take(&self, context: &Arc<Context>) -> Result<Survey, Problem> {
-        let (rows, mut runs) = context
+        let (mut rows, mut runs) = context
             .store
             .read(|conn| Ok((envoys::brief(conn)?, runs::latest_whole_of_all(conn, RUNS)?)))
             .await?;
+        // What came in since the last batch was written.
+        for row in &mut rows {
+            let Some(envoy) = context.fleet.get(&row.id) else { continue };
+            let state = envoy.state.lock().await;
+            if state.last_seen > row.last_seen.unwrap_or(0) {
+                row.last_seen = Some(state.last_seen);
+                row.interval_ms = state.interval_ms;
+            }
+        }
         let at = context.clock.now();
         let mut places = self.places(context, rows.iter().map(|e| e.id.clone()).collect()).await?;
         let envoys = rows
