@@ -14,6 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Answers that only ask for another request; a server that goes on asking is broken.
 const MAX_ROUNDS: usize = 4;
+/// A report that is sent; the rest of the message around it is small.
+const MAX_REPORT_BYTES: usize = protocol::MAX_MESSAGE_BYTES - (64 << 10);
 /// Results delivered in one go.
 const MAX_DRAIN: usize = 20_000;
 const DEFAULT_INTERVAL: u32 = 300_000;
@@ -75,6 +77,8 @@ pub struct Conversation<'a> {
 struct Held {
     cached: Option<crate::store::Cached>,
     verified: Option<Verified>,
+    /// By our clock its time is up, or has not come: only a fresh lease says what time it is.
+    untimely: bool,
 }
 
 impl Conversation<'_> {
@@ -148,9 +152,19 @@ impl Conversation<'_> {
         &self,
         statement: pb::KeyStatement,
     ) -> Result<(KeyRecord, TrustedKey), CheckInError> {
-        let now = effective_now(self.clock.now(), self.store.marks()?.time_floor);
-        let record = KeyRecord { statement, at: now };
-        let key = self.trust(&record)?;
+        // A clock that starts in 1970 is helped by the floor; a floor that was set by a clock far ahead must not shut
+        // out every key of the future. What is too old is kept out by its epoch.
+        let wall = self.clock.now();
+        let floor = effective_now(wall, self.store.marks()?.time_floor);
+        let by_floor = KeyRecord { statement, at: floor };
+        let (record, key) = match self.trust(&by_floor) {
+            Ok(key) => (by_floor, key),
+            Err(error) => {
+                let by_wall = KeyRecord { at: wall, ..by_floor };
+                let key = self.trust(&by_wall).map_err(|_| error)?;
+                (by_wall, key)
+            }
+        };
         self.epoch_is_due(&key)?;
         Ok((record, key))
     }
@@ -192,6 +206,7 @@ impl Conversation<'_> {
     fn held(&self) -> Result<Held, StoreError> {
         let judged = self.inspect()?;
         let cached = self.store.cached()?;
+        let untimely = matches!(judged, Err(VerifyError::Expired { .. } | VerifyError::NotYetValid { .. }));
         let verified = match judged {
             Ok(verified) => Some(verified),
             // What has run out is still held, and a lease is all it needs.
@@ -204,7 +219,7 @@ impl Conversation<'_> {
             },
             Err(_) => None,
         };
-        Ok(Held { cached, verified })
+        Ok(Held { cached, verified, untimely })
     }
 
     /// The nonce inside a lease: judged with it, a lease is measured by the clock it was issued under.
@@ -241,7 +256,7 @@ impl Conversation<'_> {
                     .collect(),
                 traits_digest: digest.0.to_vec(),
                 traits: send_traits.then(|| traits.to_vec()),
-                renew: renew || verified.is_some_and(|v| self.renewal_is_due(v)),
+                renew: renew || held.untimely || verified.is_some_and(|v| self.renewal_is_due(v)),
                 epoch: marks.epoch,
                 seq: marks.seq,
                 agent_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -382,9 +397,18 @@ impl Conversation<'_> {
         let mut delivered = 0;
         let mut record = self.store.current_key()?;
         for _ in 0..MAX_DRAIN {
-            let Some(report) = self.store.oldest_result()? else { break };
+            let Some(mut report) = self.store.oldest_result()? else { break };
             let seq = report.result_seq;
-            let payload = report.encode_to_vec();
+            let mut payload = report.encode_to_vec();
+            if payload.len() > MAX_REPORT_BYTES {
+                // No server would take it, and everything behind it would wait for ever. The totals say what it was.
+                tracing::warn!(
+                    run = report.run_id,
+                    "a report is too long to be sent; it goes without its results"
+                );
+                report.results.clear();
+                payload = report.encode_to_vec();
+            }
             let mut acknowledged = None;
             for _ in 0..MAX_ROUNDS {
                 let key = record.as_ref().and_then(|r| self.trust(r).ok());

@@ -1,5 +1,7 @@
 //! The marks that must never fall, in the store and in a second file beside it.
 
+use super::queue::queue_lost;
+use super::tasks::journal_lost;
 use super::{META, Store, StoreError, put, put_json, take, take_json};
 use crate::state::{StateDir, read_optional, write_private};
 use redb::WriteTransaction;
@@ -76,24 +78,32 @@ impl Store {
         Ok(())
     }
 
-    /// The higher of both copies; of a store that was begun anew, with what was lost put on record.
-    pub(super) fn restore_marks(&self, second: Marks, fresh: bool, now: u64) -> Result<(), StoreError> {
-        let first = self.marks()?;
-        let marks = first.clone().highest(second);
-        if marks != first {
-            self.write(|t| put_json(t, "marks", &marks))?;
+    /// A store without marks is a new one, whatever became of the one before.
+    pub(super) fn has_marks(&self) -> Result<bool, StoreError> {
+        Ok(self.get("marks")?.is_some())
+    }
+
+    /// The higher of both copies; of a store that was begun anew, with what was lost put on record. One commit, so that
+    /// a crash on the way leaves a store that is still a new one.
+    pub(super) fn restore_marks(&self, second: Marks, now: u64) -> Result<(), StoreError> {
+        let first: Option<Marks> = self.get_json("marks")?;
+        let fresh = first.is_none();
+        let marks = first.clone().unwrap_or_default().highest(second);
+        if first.as_ref() == Some(&marks) {
+            return Ok(());
         }
-        if fresh && marks.counter > 0 {
-            // More requests than the second copy can lag behind.
-            self.write(|t| put(t, "counter", &(marks.counter + 100_000).to_be_bytes()))?;
-        }
-        if fresh && marks.counter > 0 {
-            self.journal_lost(now)?;
-        }
-        if fresh && marks.result_seq > marks.acknowledged {
-            self.queue_lost(marks.acknowledged + 1, marks.result_seq)?;
-        }
-        Ok(())
+        self.write(|t| {
+            put_json(t, "marks", &marks)?;
+            if fresh && marks.counter > 0 {
+                // More requests than the second copy can lag behind.
+                put(t, "counter", &(marks.counter + 100_000).to_be_bytes())?;
+                journal_lost(t, now.max(marks.time_floor))?;
+            }
+            if fresh && marks.result_seq > marks.acknowledged {
+                queue_lost(t, marks.acknowledged + 1, marks.result_seq)?;
+            }
+            Ok(())
+        })
     }
 
     /// Brings the second copy up to date. It may lag behind the store but never lead it.

@@ -91,18 +91,14 @@ impl Store {
         state.prepare()?;
         let store = Store { state: state.clone(), path: state.store() };
         let second = Marks::read_second(state)?;
-        let existed = store.path.exists();
-        if !existed {
+        if !store.path.exists() {
             if enrolled && second.is_none() {
                 return Err(StoreError::TrustStateDamaged(state.path().to_owned()));
             }
             create_private(&store.path)?;
         }
-        let fresh = match store.database(true) {
-            Ok(database) => {
-                drop(database);
-                !existed
-            }
+        match store.database(true) {
+            Ok(database) => drop(database),
             Err(StoreError::Damaged { why, .. }) => {
                 let aside = store.path.with_extension(format!("damaged-{}", now / 1000));
                 tracing::error!(
@@ -115,12 +111,15 @@ impl Store {
                 std::fs::rename(&store.path, &aside).map_err(|e| store.io(&e))?;
                 create_private(&store.path)?;
                 drop(store.database(true)?);
-                true
             }
             Err(other) => return Err(other),
-        };
+        }
         store.make_tables()?;
-        store.restore_marks(second.unwrap_or_default(), fresh, now)?;
+        // A file may be there and hold nothing: cut to no bytes, or made by a start that got no further.
+        if enrolled && second.is_none() && !store.has_marks()? {
+            return Err(StoreError::TrustStateDamaged(state.path().to_owned()));
+        }
+        store.restore_marks(second.unwrap_or_default(), now)?;
         store.reserve();
         Ok(store)
     }

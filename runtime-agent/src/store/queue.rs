@@ -163,11 +163,11 @@ impl Store {
             })
         })
     }
+}
 
-    /// Puts on record that results were lost with the store they were in.
-    pub(super) fn queue_lost(&self, from: u64, to: u64) -> Result<(), StoreError> {
-        self.write(|t| enqueue(t, &dropped(from, to)))
-    }
+/// Puts on record that results were lost with the store they were in.
+pub(super) fn queue_lost(t: &WriteTransaction, from: u64, to: u64) -> Result<(), redb::Error> {
+    enqueue(t, &dropped(from, to))
 }
 
 /// Stands for results that are gone.

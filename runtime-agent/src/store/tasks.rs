@@ -144,18 +144,21 @@ impl Store {
     pub fn journal_begun(&self) -> Result<Millis, StoreError> {
         Ok(self.get_json("journal_begun")?.unwrap_or_default())
     }
+}
 
-    /// The store was begun anew on a host that had one.
-    pub(super) fn journal_lost(&self, now: Millis) -> Result<(), StoreError> {
-        self.write(|t| put_json(t, "journal_begun", &now))
-    }
+/// The server's clock may be this far ahead of ours, and tasks are dated by it: as much as requests may be off.
+const SKEW: Millis = 300_000;
+
+/// The store was begun anew on a host that had one.
+pub(super) fn journal_lost(t: &WriteTransaction, now: Millis) -> Result<(), redb::Error> {
+    put_json(t, "journal_begun", &now.saturating_add(SKEW))
 }
 
 #[cfg(test)]
 impl Store {
     /// As after a damaged store was set aside.
     pub(crate) fn begin_lost_journal(&self, now: Millis) {
-        self.journal_lost(now).unwrap();
+        self.write(|t| journal_lost(t, now)).unwrap();
     }
 }
 

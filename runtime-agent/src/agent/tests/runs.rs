@@ -1,0 +1,183 @@
+//! Turns that end in a run, and what is told of it.
+
+use super::*;
+
+#[test]
+fn a_bundle_is_fetched_converged_and_reported() {
+    let mut host = host();
+    host.server.publish(motd("one"));
+    let cycle = host.turn().unwrap();
+    assert_eq!(news(&cycle), News::Bundle);
+    assert_eq!(cycle.summary.totals.changed, 1);
+    assert_eq!(host.motd(), "one");
+    assert_eq!(host.server.reports.len(), 1);
+    assert_eq!(host.server.reports[0].result_seq, 1);
+
+    let cycle = host.turn().unwrap();
+    assert_eq!(news(&cycle), News::Same);
+    assert_eq!(cycle.summary.totals.ok, 1);
+    assert_eq!(host.server.requests.last().unwrap().traits, None, "the server knows them");
+    assert_eq!(host.server.reports[1].result_seq, 2);
+
+    host.server.publish(motd("two"));
+    host.turn().unwrap();
+    assert_eq!(host.motd(), "two");
+    let store = host.store();
+    assert_eq!((store.queue().unwrap().waiting, store.marks().unwrap().seq), (0, 2));
+    assert_eq!(store.cached().unwrap().unwrap().blobs.len(), 1, "what no bundle needs is gone");
+}
+
+#[test]
+fn case_054_a_run_that_never_ended_is_reported_as_interrupted() {
+    let mut host = host();
+    host.server.publish(motd("one"));
+    host.turn().unwrap();
+    let run = Running {
+        run_id: "r".into(),
+        result_seq: 0,
+        started_at: 5,
+        policy_version: "v".into(),
+        release_serial: 1,
+        seq: 1,
+        offline: false,
+        only: None,
+    };
+    host.store().begin_run(&run).unwrap();
+    host.turn().unwrap();
+    let told: Vec<(u64, bool)> = host.server.reports.iter().map(|r| (r.result_seq, r.interrupted)).collect();
+    assert_eq!(told, [(1, false), (2, true), (3, false)]);
+}
+
+#[test]
+fn case_090_095_a_secret_reaches_its_file_and_nothing_else() {
+    let mut host = host();
+    host.server.secrets = vec![("web/db", "canary-4711")];
+    let secret = Expr::Const(Value::Secret("web/db".into()));
+    let module =
+        |content| vec![Module { name: "motd".into(), depends_on: vec![], resources: vec![file(content)] }];
+    host.server.publish(module(secret.clone()));
+    let cycle = host.turn().unwrap();
+    assert_eq!(host.motd(), "canary-4711");
+    assert!(!format!("{:?} {:?}", cycle.summary, host.server.reports).contains("canary"));
+    for entry in walk(host.agent.state().path()) {
+        let bytes = fs::read(&entry).unwrap();
+        assert!(!bytes.windows(6).any(|w| w == b"canary"), "{}", entry.display());
+    }
+    // Not delivered: the file stays as it is.
+    host.server.tamper = |answer| {
+        if let Answer::Bundle(bundle) = answer {
+            bundle.secrets.clear();
+        }
+    };
+    host.server.publish(module(Expr::Template(vec![ir::Piece::Text("x".into()), ir::Piece::Emit(secret)])));
+    let cycle = host.turn().unwrap();
+    let error = cycle.summary.results[0].error.clone().unwrap();
+    assert!(error.contains("blocked: secret `web/db` is not available"), "{error}");
+    assert_eq!(host.motd(), "canary-4711");
+}
+
+fn walk(directory: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { all.extend(walk(&path)) } else { all.push(path) }
+    }
+    all
+}
+
+#[test]
+fn case_065_a_second_agent_waits_its_turn() {
+    let host = host();
+    let first = host.agent.session().unwrap();
+    assert_eq!(host.agent.session().err().unwrap().exit_code(), 75);
+    drop(first);
+    host.agent.session().unwrap();
+}
+
+#[test]
+fn a_refusal_is_told_and_the_cache_goes_on() {
+    let mut host = host();
+    host.server.publish(motd("one"));
+    host.turn().unwrap();
+    host.server.tamper = |answer| {
+        *answer = Answer::Refusal(pb::Refusal {
+            code: "no-node-entry".into(),
+            message: "no entry\u{1b}[2J".into(),
+        });
+    };
+    let cycle = host.turn().unwrap();
+    let error = cycle.check_in.unwrap_err().to_string();
+    assert!(error.contains("no entry\\u{1b}"), "{error}");
+    assert_eq!(cycle.summary.totals.ok, 1);
+    assert!(host.agent.status().unwrap().human().contains("no policy for this host"));
+}
+
+#[test]
+fn a_stop_ends_the_run_before_the_next_resource() {
+    let mut host = host();
+    host.server.publish(motd("one"));
+    host.agent.options.stop.store(true, Ordering::Relaxed);
+    let cycle = host.turn().unwrap();
+    assert!(cycle.summary.stopped && cycle.summary.results.is_empty());
+}
+
+#[test]
+fn status_and_verify_tell_what_is_so() {
+    let mut host = host();
+    let text = |h: &Host| h.agent.status().unwrap().human();
+    assert!(text(&host).contains("none yet"), "{}", text(&host));
+    host.server.publish(motd("one"));
+    host.turn().unwrap();
+    assert!(text(&host).contains("release 1, bundle 1 (root "), "{}", text(&host));
+    assert!(text(&host).contains("valid for 1 d 0 h more"), "{}", text(&host));
+    assert!(host.agent.verify().unwrap().is_good(), "{}", host.agent.verify().unwrap().human());
+    host.pass(DAY + 11 * HOUR);
+    assert!(text(&host).contains("EXPIRED 11 h 0 m ago: not converging"), "{}", text(&host));
+    assert_eq!(host.agent.status().unwrap().health().0, crate::status::Health::Critical);
+    assert!(!host.agent.verify().unwrap().is_good());
+    let json = host.agent.status().unwrap().json();
+    assert_eq!((json["converging"].as_bool(), json["bundle"]["seq"].as_u64()), (Some(false), Some(1)));
+}
+
+#[test]
+fn case_083_files_of_the_agent_are_its_own() {
+    use std::os::unix::fs::MetadataExt;
+    let mut host = host();
+    host.server.publish(motd("one"));
+    host.turn().unwrap();
+    for path in walk(host.agent.state().path()) {
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600, "{}", path.display());
+    }
+}
+
+#[test]
+fn a_dry_run_writes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let bundle = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("etc")).unwrap();
+    fs::write(dir.path().join("etc/motd"), "drift").unwrap();
+    crate::apply::testing::write(bundle.path(), &motd("one"));
+    let agent = Agent::new(AgentOptions { root: dir.path().to_owned(), ..AgentOptions::default() });
+    let options = |dry_run| RunOptions { dry_run, ..RunOptions::default() };
+    let tree = || {
+        let mut all: Vec<_> = walk(dir.path()).into_iter().map(|p| (fs::read(&p).unwrap(), p)).collect();
+        all.sort();
+        all
+    };
+    let before = tree();
+    let dry = agent.apply(bundle.path(), None, &options(true), &mut Silent).unwrap();
+    assert_eq!((dry.totals.changed, tree()), (1, before));
+    let real = agent.apply(bundle.path(), None, &options(false), &mut Silent).unwrap();
+    assert_eq!(dry.results[0].action, real.results[0].action);
+    assert_eq!(agent.apply(bundle.path(), None, &options(false), &mut Silent).unwrap().totals.ok, 1);
+}
+
+#[test]
+fn back_off_and_jitter_stay_in_their_bounds() {
+    for failures in 0..40 {
+        let wait = back_off(failures);
+        assert!((1000..=300_000).contains(&wait.as_millis()), "{wait:?}");
+        let wait = jittered(Duration::from_secs(300), 20);
+        assert!((240_000..=360_000).contains(&wait.as_millis()), "{wait:?}");
+    }
+}

@@ -1,0 +1,230 @@
+//! What is believed: keys, bundles, leases, clocks and a store that is not what it was.
+
+use super::*;
+
+#[test]
+fn case_024_a_restarted_server_is_followed_without_a_hand() {
+    let mut host = host();
+    host.server.publish(motd("one"));
+    host.turn().unwrap();
+    host.server.restart();
+    let cycle = host.turn().unwrap();
+    assert_eq!(news(&cycle), News::Renewed);
+    assert_eq!(host.store().marks().unwrap().epoch, 2);
+    host.server.down = true;
+    assert_eq!(host.turn().unwrap().summary.totals.ok, 1);
+}
+
+#[test]
+fn case_025_026_a_key_that_nobody_vouches_for_is_not_followed() {
+    let mut host = host();
+    host.server.publish(motd("one"));
+    host.turn().unwrap();
+    host.server.restart();
+    let (_, forged) = ed25519();
+    host.server.signer = forged;
+    let cycle = host.turn().unwrap();
+    assert!(matches!(
+        cycle.check_in,
+        Err(CheckInError::Key(key_statement::KeyStatementError::SignerSignature))
+    ));
+    assert_eq!(cycle.summary.totals.ok, 1, "the cache is still good");
+    assert_eq!(host.store().marks().unwrap().epoch, 1);
+}
+
+#[test]
+fn case_028_an_older_epoch_is_not_followed() {
+    let mut host = host();
+    host.server.publish(motd("one"));
+    host.server.restart();
+    host.turn().unwrap();
+    (host.server.epoch, host.server.key) = (1, SigningKey::from_bytes(&[1; 32]));
+    let cycle = host.turn().unwrap();
+    assert!(matches!(cycle.check_in, Err(CheckInError::Verify(VerifyError::RetiredKey { have: 2, got: 1 }))));
+}
+
+#[test]
+fn case_001_020_a_rollback_is_refused_and_changes_nothing() {
+    let mut host = host();
+    host.server.publish(motd("one"));
+    host.server.publish(motd("two"));
+    host.turn().unwrap();
+    let before = host.store().marks().unwrap();
+    host.server.seq = 1;
+    host.server.modules = motd("one");
+    let session = host.agent.session().unwrap();
+    let refused = session.check_in(&mut host.server).unwrap();
+    assert!(matches!(refused, Err(CheckInError::Verify(VerifyError::Rollback { have: 2, got: 1 }))));
+    drop(session);
+    assert_eq!(Marks { counter: 0, ..host.store().marks().unwrap() }, Marks { counter: 0, ..before });
+    host.turn().unwrap();
+    assert_eq!(host.motd(), "two");
+}
+
+#[test]
+fn case_019_an_old_lease_does_not_renew() {
+    let mut host = host();
+    host.server.publish(motd("one"));
+    host.turn().unwrap();
+    host.pass(DAY * 8 / 10);
+    host.server.tamper = |answer| {
+        if let Answer::NoChange(pb::NoChange { lease: Some(lease), .. }) = answer {
+            // An envelope of an earlier answer, kept by somebody in between.
+            let seen = SEEN.with(|s| s.borrow().clone());
+            *lease = seen;
+        }
+    };
+    SEEN.with(|s| *s.borrow_mut() = host.server.last_lease.clone());
+    let cycle = host.turn().unwrap();
+    assert!(matches!(cycle.check_in, Err(CheckInError::Verify(VerifyError::NonceMismatch))));
+    host.server.tamper = |_| {};
+    assert_eq!(news(&host.turn().unwrap()), News::Renewed);
+}
+
+thread_local! {
+    static SEEN: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+#[test]
+fn case_014_015_offline_until_the_promise_runs_out_whatever_the_clock_says() {
+    let mut host = host();
+    host.server.publish(motd("one"));
+    host.turn().unwrap();
+    let start = host.clock.now();
+    host.server.down = true;
+    fs::write(host.dir.path().join("etc/motd"), "drift").unwrap();
+    host.pass(DAY - 1000);
+    let cycle = host.turn().unwrap();
+    assert!(cycle.summary.offline);
+    assert_eq!((host.motd().as_str(), cycle.summary.totals.changed), ("one", 1));
+    host.pass(1000);
+    let error = host.turn().unwrap_err();
+    assert!(matches!(
+        error,
+        AgentError::NothingValid { bundle: VerifyError::Expired { .. }, server: Some(_) }
+    ));
+    assert_eq!(error.exit_code(), 69);
+    host.clock.set(start);
+    assert!(host.turn().is_err(), "a clock set back does not revive");
+
+    host.clock.set(start + 2 * DAY);
+    host.server.down = false;
+    let cycle = host.turn().unwrap();
+    assert_eq!(news(&cycle), News::Renewed);
+    let order: Vec<u64> = host.server.reports.iter().map(|r| r.result_seq).collect();
+    assert_eq!(order, [1, 2, 3], "what waited is delivered in order");
+    assert!(host.server.reports[1].offline);
+}
+
+#[test]
+fn case_018_without_expiry_the_cache_is_good_for_ever() {
+    let mut host = host();
+    host.server.max_age = 0;
+    host.server.publish(motd("one"));
+    host.turn().unwrap();
+    host.server.down = true;
+    host.pass(400 * DAY);
+    assert_eq!(host.turn().unwrap().summary.totals.ok, 1);
+}
+
+#[test]
+fn case_011_052_a_rotten_module_is_fetched_again() {
+    let mut host = host();
+    let mut modules = motd("one");
+    modules.push(Module { name: "other".into(), depends_on: vec![], resources: vec![] });
+    host.server.publish(modules);
+    host.turn().unwrap();
+    let store = host.store();
+    let good = store.cached().unwrap().unwrap().blobs;
+    let rotten = good.keys().next().copied().unwrap();
+    store.rot(rotten);
+    host.server.down = true;
+    assert!(matches!(
+        host.turn().unwrap_err(),
+        AgentError::NothingValid {
+            bundle: VerifyError::MissingModule(_) | VerifyError::DamagedModule(_),
+            ..
+        }
+    ));
+    host.server.down = false;
+    assert_eq!(news(&host.turn().unwrap()), News::Bundle);
+    let request = host.server.requests.last().unwrap();
+    assert_eq!((request.held_modules.len(), request.policy_version.as_str()), (1, ""));
+    assert_eq!(host.store().cached().unwrap().unwrap().blobs, good);
+}
+
+#[test]
+fn case_032_a_lost_store_is_noticed() {
+    let mut host = host();
+    host.server.publish(motd("one"));
+    host.server.publish(motd("two"));
+    host.turn().unwrap();
+    fs::remove_file(host.agent.state().store()).unwrap();
+    // The second copy of the marks still knows bundle 2.
+    assert_eq!(host.agent.session().unwrap().store.marks().unwrap().seq, 2);
+    fs::remove_file(host.agent.state().store()).unwrap();
+    fs::remove_file(host.agent.state().marks()).unwrap();
+    let error = host.agent.session().err().unwrap();
+    assert!(matches!(error, AgentError::Store(StoreError::TrustStateDamaged(_))), "{error}");
+}
+
+#[test]
+fn case_061_a_damaged_store_is_set_aside_and_the_loss_is_reported() {
+    let mut host = host();
+    host.server.publish(motd("one"));
+    host.turn().unwrap();
+    host.server.down = true;
+    host.turn().unwrap();
+    let path = host.agent.state().store();
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, vec![0xA5; bytes.len()]).unwrap();
+    host.server.down = false;
+    let cycle = host.turn().unwrap();
+    assert_eq!(news(&cycle), News::Bundle);
+    let lost: Vec<_> = host.server.reports.iter().filter_map(|r| r.dropped).collect();
+    assert_eq!(lost.iter().map(|d| (d.from_seq, d.to_seq)).collect::<Vec<_>>(), [(2, 2)]);
+    let kept = fs::read_dir(host.agent.state().path()).unwrap();
+    assert!(kept.into_iter().any(|e| e.unwrap().file_name().to_string_lossy().contains("damaged")));
+}
+
+#[test]
+fn case_016_a_clock_that_was_ahead_does_not_stop_the_host_once_it_is_right() {
+    let mut host = host();
+    host.server.publish(motd("one"));
+    host.turn().unwrap();
+    let now = host.server.clock.now();
+    // The server is out of reach while the clock of the host is a year ahead, and its floor with it.
+    host.server.down = true;
+    host.pass(365 * DAY);
+    assert!(matches!(host.turn(), Err(AgentError::NothingValid { bundle: VerifyError::Expired { .. }, .. })));
+    assert!(host.store().marks().unwrap().time_floor > now + 364 * DAY);
+    // Both are right again, at a time at which no renewal is due.
+    host.server.clock.set(now + HOUR);
+    host.server.down = false;
+    let cycle = host.turn().unwrap();
+    assert_eq!(news(&cycle), News::Renewed);
+    assert!(host.store().marks().unwrap().time_floor < now + DAY, "the server's word lowers the floor");
+}
+
+#[test]
+fn case_032_a_store_cut_to_nothing_is_no_store() {
+    let mut host = host();
+    host.server.publish(motd("one"));
+    host.turn().unwrap();
+    host.server.down = true;
+    host.turn().unwrap();
+    let (store, marks) = (host.agent.state().store(), host.agent.state().marks());
+    // With the second copy: what was lost is on record, and tasks of before are not begun again.
+    fs::write(&store, b"").unwrap();
+    let session = host.agent.session().unwrap();
+    assert_eq!(session.store.queue().unwrap().waiting, 1, "the run that was not delivered");
+    assert!(session.store.journal_begun().unwrap() > 0);
+    drop(session);
+    // Without it nobody knows what this host has seen; and a second try finds the same.
+    fs::write(&store, b"").unwrap();
+    fs::remove_file(marks).unwrap();
+    for _ in 0..2 {
+        let error = host.agent.session().err().unwrap();
+        assert!(matches!(error, AgentError::Store(StoreError::TrustStateDamaged(_))), "{error}");
+    }
+}
