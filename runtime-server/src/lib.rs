@@ -23,6 +23,7 @@ pub mod dispatch;
 pub mod enrol;
 pub mod files;
 pub mod fleet;
+pub mod grpc;
 pub mod hostname;
 pub mod http;
 pub mod init;

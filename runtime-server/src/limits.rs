@@ -11,10 +11,12 @@ pub struct Limits {
     pub first_request: Duration,
     /// From one request to the next on an open connection.
     pub idle: Duration,
-    /// From the head of a request to its answer, the time to send it included.
+    /// From the head of a request to that of its answer; reading the answer may take as long again.
     pub request: Duration,
     /// Requests at the same time on one connection.
     pub streams: u32,
+    /// The same on a connection without a certificate.
+    pub streams_of_stranger: u32,
     /// Bytes of the headers of a request.
     pub header_bytes: u32,
     /// Requests that were reset before they were looked at; one more and the connection is closed.
@@ -36,6 +38,7 @@ impl Default for Limits {
             idle: Duration::from_secs(900),
             request: Duration::from_secs(30),
             streams: 100,
+            streams_of_stranger: 4,
             header_bytes: 16 << 10,
             pending_resets: 50,
             per_envoy: 4,
@@ -48,19 +51,33 @@ impl Default for Limits {
 /// File descriptors that are kept for the database, the policy and the HTTP API.
 const RESERVED: u64 = 512;
 
+/// Connections of people and programs at the same time.
+const HTTPS_CONNECTIONS: usize = 2048;
+
 impl Limits {
-    /// Connections in all. Lifts the process's own limit on file descriptors as far as the system lets it.
-    pub fn all_connections(&self) -> usize {
-        self.connections.unwrap_or_else(|| {
-            use nix::sys::resource::{Resource, getrlimit, setrlimit};
-            let allowed = getrlimit(Resource::RLIMIT_NOFILE).map(|(soft, hard)| {
-                match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
-                    Ok(()) => hard,
-                    Err(_) => soft,
-                }
-            });
-            let files = allowed.unwrap_or(1024);
-            usize::try_from(files.saturating_sub(RESERVED).max(files / 2)).unwrap_or(usize::MAX)
-        })
+    /// The same for people and programs, none of whom shows a certificate. Browsers keep a connection for the next
+    /// page, so they are strangers with patience, but less of it than agents get.
+    pub fn of_https(&self) -> Limits {
+        Limits {
+            idle: self.idle.min(Duration::from_secs(60)),
+            strangers: HTTPS_CONNECTIONS,
+            streams_of_stranger: 16,
+            connections: Some(HTTPS_CONNECTIONS),
+            ..self.clone()
+        }
     }
+}
+
+/// Lifts the process's limit on file descriptors as far as the system lets it, and says for how many connections that is
+/// enough.
+pub fn lift_file_limit() -> usize {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let allowed = getrlimit(Resource::RLIMIT_NOFILE).map(|(soft, hard)| {
+        match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+            Ok(()) => hard,
+            Err(_) => soft,
+        }
+    });
+    let files = allowed.unwrap_or(1024);
+    usize::try_from(files.saturating_sub(RESERVED).max(files / 2)).unwrap_or(usize::MAX)
 }

@@ -9,7 +9,8 @@ use crate::context::{Context, ReloadError, Reloaded};
 use crate::dispatch::{self, Dispatch};
 use crate::files::{self, FileError};
 use crate::fleet::FleetIndex;
-use crate::http::{Listening, Site};
+use crate::grpc::Grpc;
+use crate::http::{Https, Site};
 use crate::live_key::{KeyError, KeyRing, SignerIdentity};
 use crate::metrics::Metrics;
 use crate::pace::Pace;
@@ -97,11 +98,11 @@ pub struct Server {
     context: Arc<Context>,
     address: SocketAddr,
     stop: watch::Sender<bool>,
-    serving: JoinHandle<()>,
+    grpc: JoinHandle<()>,
+    https: Option<(SocketAddr, JoinHandle<()>)>,
     watching: JoinHandle<()>,
     chores: JoinHandle<()>,
     dispatching: JoinHandle<()>,
-    http: Option<Listening>,
     looking_after: JoinHandle<()>,
 }
 
@@ -120,21 +121,31 @@ impl Server {
         let key = zeroize::Zeroizing::new(files::read_text(&config.tls.key)?);
         let tls = tls::config(&chain, &key, &context.ca.der)?;
 
-        let listen = |cause| StartError::Listen { address: config.listen_grpc, cause };
         let listener = match listener {
             Some(listener) => listener,
-            None => TcpListener::bind(config.listen_grpc).await.map_err(listen)?,
+            None => bind(config.listen_grpc).await?,
         };
+        let listen = |cause| StartError::Listen { address: config.listen_grpc, cause };
         let address = listener.local_addr().map_err(listen)?;
         let (stop, stopped) = watch::channel(false);
+        let limits = &config.limits;
         let site = Arc::new(Site::new(context.clone(), address.port()));
-        let http = match config.listen_http {
-            Some(at) => Some(listen_http(at, tls::http_config(&chain, &key)?, &site, &stopped).await?),
+        let https = match config.listen_http {
+            Some(at) => {
+                let listener = bind(at).await?;
+                let address =
+                    listener.local_addr().map_err(|cause| StartError::Listen { address: at, cause })?;
+                let tls = tls::http_config(&chain, &key)?;
+                let https = Listener::new(Https::new(site.clone()), tls, limits.of_https(), stopped.clone());
+                tracing::info!(%address, "serving HTTPS");
+                Some((address, tokio::spawn(https.serve(listener))))
+            }
             None => None,
         };
         let looking_after = tokio::spawn(site.look_after(stopped.clone()));
-        let listening = Arc::new(Listener::new(context.clone(), tls, config.limits.clone(), stopped.clone()));
-        let serving = tokio::spawn(listening.serve(listener));
+        let grpc = Grpc::new(context.clone(), limits.request);
+        let grpc = Listener::new(grpc, tls, limits.clone(), stopped.clone());
+        let grpc = tokio::spawn(grpc.serve(listener));
         let dispatching = tokio::spawn(dispatch::look_after(context.clone(), stopped.clone()));
         let chores = tokio::spawn(chores(context.clone(), stopped, config.runs_keep));
         let pace = context.clone();
@@ -144,7 +155,7 @@ impl Server {
             %address, cluster = config.cluster_id, key = live.id.short(), epoch = live.epoch,
             envoys = context.fleet.len(), "serving"
         );
-        Ok(Server { context, address, stop, serving, watching, chores, dispatching, http, looking_after })
+        Ok(Server { context, address, stop, grpc, https, watching, chores, dispatching, looking_after })
     }
 
     /// Where agents reach it.
@@ -154,7 +165,7 @@ impl Server {
 
     /// Where people and programs reach it, unless HTTP is turned off.
     pub fn http_address(&self) -> Option<SocketAddr> {
-        self.http.as_ref().map(|http| http.address)
+        self.https.as_ref().map(|(address, _)| *address)
     }
 
     /// What agents recognise the CA by.
@@ -206,18 +217,10 @@ impl Server {
     pub async fn stop(self) {
         self.stop.send_replace(true);
         self.watching.abort();
-        let aborter = self.serving.abort_handle();
-        match tokio::time::timeout(DRAIN, self.serving).await {
-            Ok(Ok(())) => {}
-            Ok(Err(e)) => tracing::error!(error = %e, "serving crashed"),
-            Err(_) => {
-                tracing::warn!("requests were still under way; they are cut off");
-                aborter.abort();
-            }
-        }
+        ended("gRPC", self.grpc).await;
         let _ = self.dispatching.await;
-        if let Some(http) = self.http {
-            http.ended().await;
+        if let Some((_, https)) = self.https {
+            ended("HTTPS", https).await;
         }
         let _ = self.looking_after.await;
         let _ = self.chores.await;
@@ -230,17 +233,21 @@ impl Server {
     }
 }
 
-async fn listen_http(
-    at: SocketAddr,
-    tls: Arc<rustls::ServerConfig>,
-    site: &Arc<Site>,
-    stop: &watch::Receiver<bool>,
-) -> Result<Listening, StartError> {
-    let listen = |cause| StartError::Listen { address: at, cause };
-    let listener = TcpListener::bind(at).await.map_err(listen)?;
-    let address = listener.local_addr().map_err(listen)?;
-    tracing::info!(%address, "serving HTTPS");
-    Ok(Listening::start(listener, address, tls, site.clone(), stop.clone()))
+/// Waits for connections that were told to close.
+async fn ended(what: &str, serving: JoinHandle<()>) {
+    let aborter = serving.abort_handle();
+    match tokio::time::timeout(DRAIN, serving).await {
+        Ok(Ok(())) => {}
+        Ok(Err(e)) => tracing::error!(error = %e, "serving {what} crashed"),
+        Err(_) => {
+            tracing::warn!("{what} requests were still under way; they are cut off");
+            aborter.abort();
+        }
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|cause| StartError::Listen { address, cause })
 }
 
 async fn context(

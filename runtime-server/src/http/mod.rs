@@ -6,16 +6,16 @@
 pub mod api;
 pub mod auth;
 mod call;
-mod listen;
 pub mod openapi;
 pub mod page;
 pub mod probes;
 pub mod problem;
 pub mod route;
+mod serve;
 pub mod survey;
 mod web;
 
-pub use listen::Listening;
+pub use serve::Https;
 
 use crate::context::Context;
 use crate::store::{StoreError, audit, samples};

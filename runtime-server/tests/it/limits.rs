@@ -325,3 +325,113 @@ async fn a_session_is_resumed_and_the_envoy_is_still_known_by_it() {
     assert_eq!(kinds, [Some(rustls::HandshakeKind::Full), Some(rustls::HandshakeKind::Resumed)]);
     cluster.stop().await;
 }
+
+#[tokio::test]
+async fn case_068_a_stranger_is_answered_before_a_byte_of_its_message_is_read() {
+    let cluster = Cluster::start().await;
+    let mut honest = cluster.agent("honest").await;
+    let stream = dial(&cluster, &client(&cluster, None)).await.unwrap();
+    let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    // The body never comes.
+    let (answer, _body) = send.send_request(request(), false).unwrap();
+    let answer = tokio::time::timeout(PATIENCE, answer).await.expect("an answer").unwrap();
+    assert_eq!(answer.headers().get("grpc-status").unwrap(), "16", "{answer:?}");
+    assert_eq!(answer.headers().get("vigo-reason").unwrap(), "no-client-certificate");
+    still_serves(&cluster, &mut honest).await;
+    cluster.stop().await;
+}
+
+/// A check-in whose answer is long, on a connection that takes `window` bytes of it.
+async fn check_in_with_window(
+    cluster: &Cluster,
+    agent: &mut Agent,
+    window: u32,
+) -> (Result<h2::RecvStream, h2::Error>, tokio::task::JoinHandle<Result<(), h2::Error>>) {
+    let stream = dial_as(cluster, agent).await;
+    let mut builder = h2::client::Builder::new();
+    let (mut send, connection) =
+        builder.initial_window_size(window).handshake::<_, bytes::Bytes>(stream).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let signed = prost::Message::encode_to_vec(&agent.signed(cluster));
+    let length = u32::try_from(signed.len()).unwrap().to_be_bytes();
+    let (answer, mut body) = send.send_request(request(), false).unwrap();
+    body.send_data([&[0], length.as_slice(), &signed].concat().into(), true).unwrap();
+    let answer = tokio::time::timeout(PATIENCE, answer).await.expect("an answer");
+    (answer.map(http::Response::into_body), connection)
+}
+
+#[tokio::test]
+async fn case_077_an_answer_that_nobody_reads_is_not_kept() {
+    let cluster = Cluster::with(|c| c.limits.request = SHORT).await;
+    cluster.policy.edit(|c| c.modules = vec![runtime_server::testing::module("long", &"x".repeat(1 << 20))]);
+    cluster.server().reload().await.unwrap();
+    let (mut reader, mut staller) = (cluster.agent("reader").await, cluster.agent("staller").await);
+
+    // Who reads gets all of it.
+    let (body, _connection) = check_in_with_window(&cluster, &mut reader, 1 << 20).await;
+    let (mut body, mut read) = (body.unwrap(), 0);
+    while let Some(data) = body.data().await {
+        let data = data.unwrap();
+        read += data.len();
+        body.flow_control().release_capacity(data.len()).unwrap();
+    }
+    assert!(read > 1 << 20);
+
+    let (body, connection) = check_in_with_window(&cluster, &mut staller, 0).await;
+    let _held = body.unwrap();
+    tokio::time::timeout(PATIENCE, connection).await.expect("the server closes the connection").unwrap().ok();
+    still_serves(&cluster, &mut reader).await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn case_074_a_stranger_with_many_requests_is_held_to_few() {
+    let cluster = Cluster::start().await;
+    let mut stream = let_in(&cluster, &client(&cluster, None)).await;
+    // `let_in` has read the head of the server's settings.
+    let mut payload = [0; 256];
+    let n = stream.read(&mut payload).await.unwrap();
+    let streams = payload[..n].chunks_exact(6).find(|s| s[..2] == [0, 3]).expect("a limit on streams");
+    assert_eq!(streams[2..], 4u32.to_be_bytes());
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn case_074_https_lets_go_of_who_says_nothing_and_stops_with_browsers_still_there() {
+    let cluster = Cluster::with(|c| {
+        (c.limits.handshake, c.limits.first_request, c.limits.idle) = (SHORT, SHORT, SHORT);
+    })
+    .await;
+    let address = cluster.server().http_address().unwrap();
+    let mut silent = TcpStream::connect(address).await.unwrap();
+    let connect = async |protocol: &[u8]| {
+        let mut config = rustls::ClientConfig::clone(client(&cluster, None).config());
+        config.alpn_protocols = vec![protocol.to_vec()];
+        let stream = TcpStream::connect(address).await.unwrap();
+        let connector = TlsConnector::from(Arc::new(config));
+        connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap()
+    };
+    let mut mute = connect(b"http/1.1").await;
+    let mut mute2 = connect(b"h2").await;
+    let mut dripping = connect(b"http/1.1").await;
+    dripping.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-slow: ").await.unwrap();
+    // Asked once, and then kept for the next page.
+    let mut idle = connect(b"http/1.1").await;
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let said = until_closed(&mut idle).await;
+    assert!(said.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&said));
+    until_closed(&mut silent).await;
+    until_closed(&mut mute).await;
+    until_closed(&mut mute2).await;
+    until_closed(&mut dripping).await;
+    cluster.stop().await;
+
+    let cluster = Cluster::start().await;
+    let address = cluster.server().http_address().unwrap();
+    let config = client(&cluster, None);
+    let stream = TcpStream::connect(address).await.unwrap();
+    let mut open = config.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap();
+    open.write_all(&[PREFACE, EMPTY_SETTINGS].concat()).await.unwrap();
+    tokio::time::timeout(PATIENCE, cluster.stop()).await.expect("the server stops");
+}
