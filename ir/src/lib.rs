@@ -17,6 +17,7 @@ pub mod hash;
 pub mod manifest;
 pub mod merkle;
 pub mod module;
+pub mod shown;
 pub mod signing;
 pub mod unparse;
 pub mod value;
@@ -29,6 +30,7 @@ pub use facts::{Fact, Facts};
 pub use hash::Hash;
 pub use manifest::{Lease, Manifest};
 pub use module::{Module, Resource, Target};
+pub use shown::is_unseen;
 pub use value::{Finite, Value};
 
 /// Version of the encoding and of the meaning of every node. An agent refuses

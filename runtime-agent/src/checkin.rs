@@ -428,7 +428,12 @@ impl Conversation<'_> {
             }
             match acknowledged {
                 Some(up_to) if up_to >= seq => {
-                    self.store.acknowledge(up_to)?;
+                    if self.store.acknowledge(seq, up_to)? {
+                        tracing::warn!(
+                            "the server has results of this host up to number {up_to}, later than any here: was the \
+                             host set back to an earlier state? new results are numbered after those"
+                        );
+                    }
                     delivered += 1;
                 }
                 _ => return Err(CheckInError::Protocol("it does not acknowledge a result")),

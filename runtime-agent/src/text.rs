@@ -1,16 +1,13 @@
 //! Text for people: escaped, bounded, right-sized.
 
-use ir::Value;
 use std::time::Duration;
 
-/// Control characters made visible, so that a name or an error from outside can neither forge a
-/// log line nor drive a terminal. Bidirectional controls count as control characters here.
+/// What does something else than being seen made visible, so that a name or an error from outside can neither forge a
+/// log line nor drive a terminal.
 pub fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-        {
+        if ir::is_unseen(c) {
             out.extend(c.escape_default());
         } else {
             out.push(c);
@@ -31,21 +28,6 @@ pub fn bounded(text: &str, limit: usize) -> &str {
         end -= 1;
     }
     &text[..end]
-}
-
-/// A value as JSON; bytes and secrets, which traits never hold, as null.
-pub fn json_of(value: &Value) -> serde_json::Value {
-    match value {
-        Value::Null | Value::Bytes(_) | Value::Secret(_) => serde_json::Value::Null,
-        Value::Bool(b) => (*b).into(),
-        Value::Int(i) => (*i).into(),
-        Value::Float(f) => f.get().into(),
-        Value::Str(text) => (**text).into(),
-        Value::List(list) => list.iter().map(json_of).collect(),
-        Value::Map(map) => {
-            map.iter().map(|(k, v)| (k.to_string(), json_of(v))).collect::<serde_json::Map<_, _>>().into()
-        }
-    }
 }
 
 /// `41 s`, `2 min`, `23 h 12 m`, `1 d 11 h`.
@@ -114,6 +96,7 @@ mod tests {
     #[test]
     fn nothing_can_drive_the_terminal() {
         assert_eq!(printable("a\u{1b}[31mb\nc\u{202e}"), "a\\u{1b}[31mb\\nc\\u{202e}");
+        assert_eq!(printable("a\u{61c}\u{2028}\u{200b}\u{e0041}"), "a\\u{61c}\\u{2028}\\u{200b}\\u{e0041}");
         assert_eq!(bounded("aé", 2), "a");
     }
 }

@@ -6,13 +6,13 @@
 use crate::context::Context;
 use crate::live_key::MAX_JUMP;
 use crate::reject::Reject;
-use crate::store::envoys::{self, Assigned, Wanted};
+use crate::store::envoys::{self, Assigned, Unassigned, Wanted};
 use crate::store::lock;
 use std::sync::{Arc, Mutex};
 use tokio::sync::oneshot;
 
-/// The number, or the stored one that the envoy is too far ahead of; `None` when nothing could be stored.
-type Answer = Option<Result<Assigned, u64>>;
+/// The number, or why this envoy gets none; `None` when nothing could be stored.
+type Answer = Option<Result<Assigned, Unassigned>>;
 
 /// Those that wait; see the module.
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ struct Queue {
 }
 
 /// Returns when it is stored, with the number; see [`envoys::assign`] for the error inside.
-pub async fn store(context: &Arc<Context>, wanted: Wanted) -> Result<Result<Assigned, u64>, Reject> {
+pub async fn store(context: &Arc<Context>, wanted: Wanted) -> Result<Result<Assigned, Unassigned>, Reject> {
     let (done, stored) = oneshot::channel();
     let idle = {
         let mut queue = lock(&context.assignments.0);

@@ -17,6 +17,9 @@ use tonic::Request;
 /// How far apart the clocks of agent and server may be.
 pub const SKEW_MS: u64 = 300_000;
 
+/// The highest counter of a request that is taken; the database's numbers are signed.
+pub const MAX_COUNTER: u64 = i64::MAX as u64;
+
 /// What a method requires of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Requirement {
@@ -47,11 +50,12 @@ pub struct Authorised {
 }
 
 /// Looks into the database for an envoy that is not known: another server may have enrolled it. Only for callers with a
-/// certificate of the CA, so that nobody else makes the server look.
+/// certificate of the CA for a key that is not known either, so that nobody else makes the server look.
 pub async fn meet(context: &Context, peer: Option<Peer>, signed: &SignedRequest) -> Result<(), Reject> {
     let Ok(claimed) = request::peek(signed) else { return Ok(()) };
     let id = claimed.envoy_id;
-    if context.fleet.get(&id).is_some() || !matches!(peer, Some(Peer::Key(_))) {
+    let Some(Peer::Key(key)) = peer else { return Ok(()) };
+    if context.fleet.get(&id).is_some() || context.fleet.has_key(&key) {
         return Ok(());
     }
     if let Some(row) = context.store.read(move |conn| envoys::by_id(conn, &id)).await? {
@@ -96,6 +100,10 @@ pub fn envoy(
     }
     if !(16..=64).contains(&header.nonce.len()) {
         return Err(Reject::Malformed("the nonce has 16 bytes"));
+    }
+    // Before it is used up: a counter that the database cannot hold would never be stored.
+    if header.counter > MAX_COUNTER {
+        return Err(Reject::Malformed("the counter is out of range"));
     }
     let now = context.clock.now();
     if now.abs_diff(header.timestamp) > SKEW_MS {

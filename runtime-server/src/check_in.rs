@@ -7,12 +7,13 @@
 use crate::assign;
 use crate::catalog::{NoVariant, Plan, content_of};
 use crate::context::Context;
-use crate::fleet::{Envoy, State};
+use crate::fleet::Envoy;
 use crate::live_key::{KeyError, LiveKey};
 use crate::policy::Variant;
 use crate::reject::Reject;
 use crate::secrets::{Secret, SecretError};
-use crate::store::envoys::{Assigned, Wanted};
+use crate::store::envoys::{Assigned, Unassigned, Wanted};
+use crate::trait_changes;
 use ir::manifest::{ModuleRow, SecretRef};
 use ir::{Hash, Lease, Manifest, wire};
 use protocol::pb::check_in_reply::Answer;
@@ -20,6 +21,7 @@ use protocol::pb::{self, CheckInReply, CheckInRequest, RequestHeader};
 use protocol::secrets::SecretContext;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Bytes of encoded traits.
 pub const MAX_TRAITS_BYTES: usize = 1 << 20;
@@ -61,18 +63,22 @@ pub async fn answer(
     if request.held_modules.len() > ir::manifest::MAX_MODULES {
         return Err(Reject::Malformed("too many modules held"));
     }
-    let mut state = envoy.state.lock().await;
-    state.last_seen = context.clock.now();
-    state.interval_ms = context.pace.asked(context.checkin.interval, 0).0.into();
-    if *state.agent_version != *request.agent_version {
-        let version: String =
-            request.agent_version.chars().filter(|c| c.is_ascii_graphic()).take(64).collect();
-        state.agent_version = version.into();
+    let _turn = envoy.turn.lock().await;
+    {
+        let mut state = envoy.state();
+        state.last_seen = context.clock.now();
+        state.interval_ms = context.pace.asked(context.checkin.interval, 0).0.into();
+        if *state.agent_version != *request.agent_version {
+            let version: String =
+                request.agent_version.chars().filter(|c| c.is_ascii_graphic()).take(64).collect();
+            state.agent_version = version.into();
+        }
+        state.asked = true;
     }
     context.fleet.touch(envoy);
 
     // Taken in even when the answer is a refusal: the agent will not send them again.
-    let known = take_traits(context, envoy, &mut state, &request)?;
+    let traits = take_traits(context, envoy, &request)?;
     let live = context.keys.current();
     // The epoch of another server is as good as ours.
     if request.epoch > live.epoch && !context.keys.is_ours(request.epoch, &context.store).await? {
@@ -83,8 +89,10 @@ pub async fn answer(
             format!("the agent reads format {}, this server writes {}", request.ir_format, ir::IR_FORMAT);
         return Ok(refusal("ir-format", message));
     }
-    if !known {
-        return Ok(Answer::NeedTraits(pb::Unit {}));
+    match traits {
+        Traits::Known => {}
+        Traits::Wanted => return Ok(Answer::NeedTraits(pb::Unit {})),
+        Traits::Unsteady => return Ok(unsteady(envoy)),
     }
     let plan = match plan(context, envoy).await? {
         Ok(plan) => plan,
@@ -102,47 +110,41 @@ pub async fn answer(
         content_of(&plan.variant, &versions)
     });
     let version = plan.policy_version(live.epoch, &content);
-    if let Some(refused) = sequence(context, envoy, &mut state, &request, &content, &version).await? {
-        return Ok(refused);
-    }
-    state.policy_version.clone_from(&version);
-
-    let bundle = Bundle {
-        context,
-        envoy,
-        header,
-        plan: &plan,
-        secrets: &secrets,
-        live: &live,
-        version,
-        seq: state.seq,
+    let seq = match sequence(context, envoy, &request, &content).await? {
+        Ok(seq) => seq,
+        Err(refused) => return Ok(refused),
     };
-    let forced = std::mem::take(&mut state.forced);
-    let whole = !forced && request.state_fingerprint == plan.variant.merkle_root.0;
-    if whole && *request.policy_version == *bundle.version {
-        let lease = request.renew.then(|| bundle.lease());
-        let policy_version = request.policy_version;
-        return Ok(Answer::NoChange(pb::NoChange { policy_version, manifest: None, lease }));
+
+    let bundle = Bundle { context, envoy, header, plan: &plan, secrets: &secrets, live: &live, version, seq };
+    let forced = std::mem::take(&mut envoy.state().forced);
+    let answer = bundle.answer(request, !forced, &content);
+    if !matches!(answer, Answer::Refusal(_)) {
+        let mut state = envoy.state();
+        state.policy_version = bundle.version;
+        state.told = true;
+        drop(state);
+        // Once more: what was touched at the beginning may have been stored meanwhile.
+        context.fleet.touch(envoy);
     }
-    if whole && request.policy_version.rsplit('.').next() == Some(&content) {
-        let (manifest, lease) = (Some(bundle.manifest()), Some(bundle.lease()));
-        let policy_version = bundle.version.to_string();
-        return Ok(Answer::NoChange(pb::NoChange { policy_version, manifest, lease }));
-    }
-    Ok(bundle.answer(&request.held_modules))
+    Ok(answer)
 }
 
-/// False when they have to be asked for.
-fn take_traits(
-    context: &Context,
-    envoy: &Envoy,
-    state: &mut State,
-    request: &CheckInRequest,
-) -> Result<bool, Reject> {
+/// What became of the traits of a request.
+enum Traits {
+    /// They are known.
+    Known,
+    /// They have to be asked for.
+    Wanted,
+    /// Those that others share change too often; they were not taken.
+    Unsteady,
+}
+
+fn take_traits(context: &Context, envoy: &Envoy, request: &CheckInRequest) -> Result<Traits, Reject> {
     let digest = Hash::from_slice(&request.traits_digest)
         .ok_or(Reject::Malformed("the digest of the traits has 32 bytes"))?;
+    let known = envoy.state().traits_digest == digest && envoy.has_facts();
     let Some(traits) = &request.traits else {
-        return Ok(state.traits_digest == digest && envoy.has_facts());
+        return Ok(if known { Traits::Known } else { Traits::Wanted });
     };
     if traits.len() > MAX_TRAITS_BYTES {
         return Err(Reject::Malformed("the traits are too large"));
@@ -150,15 +152,31 @@ fn take_traits(
     if Hash::of(traits) != digest {
         return Err(Reject::Malformed("the traits do not fit their digest"));
     }
-    if state.traits_digest != digest || !envoy.has_facts() {
+    if !known {
         let Ok(value @ ir::Value::Map(_)) = wire::decode_value(traits) else {
             return Err(Reject::Malformed("the traits are not an encoded map"));
         };
-        envoy.set_facts(context.fleet.facts(&value));
+        if !context.fleet.take_facts(envoy, &value, Instant::now()) {
+            return Ok(Traits::Unsteady);
+        }
+        let mut state = envoy.state();
         state.unsaved = Some(traits.as_slice().into());
         state.traits_digest = digest;
     }
-    Ok(true)
+    Ok(Traits::Known)
+}
+
+/// Every new set of shared traits is compiled for, so one host must not make the server compile all day.
+fn unsteady(envoy: &Envoy) -> Answer {
+    tracing::warn!(
+        envoy = %envoy.id, host = envoy.hostname,
+        "the traits that an envoy shares with others change all the time; it gets nothing until they are steady"
+    );
+    let message = format!(
+        "traits such as `os.version` changed more than {} times within an hour; see what `vigo traits` shows",
+        trait_changes::MOST
+    );
+    refusal("traits-unsteady", message)
 }
 
 /// From memory, unless nobody like this envoy was here since the release.
@@ -216,31 +234,35 @@ async fn secrets(
 async fn sequence(
     context: &Arc<Context>,
     envoy: &Envoy,
-    state: &mut State,
     request: &CheckInRequest,
     content: &Arc<str>,
-    version: &Arc<str>,
-) -> Result<Option<Answer>, Reject> {
-    if request.seq <= state.seq && state.content == *content {
-        return Ok(None);
+) -> Result<Result<u64, Answer>, Reject> {
+    {
+        let state = envoy.state();
+        if request.seq <= state.seq && state.content == *content {
+            return Ok(Ok(state.seq));
+        }
     }
     let wanted = Wanted {
         id: envoy.id.to_string(),
         content: content.to_string(),
-        policy_version: version.to_string(),
         reported: request.seq,
         held: request.policy_version.rsplit('.').next() == Some(&**content),
     };
     let assigned = assign::store(context, wanted).await?;
     let Assigned { seq, known } = match assigned {
         Ok(assigned) => assigned,
-        Err(known) => {
+        Err(Unassigned::UnknownEnvoy) => {
+            context.fleet.remove(&envoy.id);
+            return Err(Reject::UnknownEnvoy);
+        }
+        Err(Unassigned::TooFarAhead { known }) => {
             tracing::error!(
                 envoy = %envoy.id, host = envoy.hostname, known, reported = request.seq,
                 "an envoy reports a sequence number far ahead; it gets nothing until it is enrolled again"
             );
             let message = format!("sequence number {} is too far ahead of {known}", request.seq);
-            return Ok(Some(refusal("seq-ahead", message)));
+            return Ok(Err(refusal("seq-ahead", message)));
         }
     };
     if request.seq > known {
@@ -249,9 +271,10 @@ async fn sequence(
             "an envoy knows a later bundle than this database: was a backup restored?"
         );
     }
+    let mut state = envoy.state();
     state.seq = seq;
     state.content = content.clone();
-    Ok(None)
+    Ok(Ok(seq))
 }
 
 /// What is signed for one envoy now.
@@ -314,7 +337,25 @@ impl Bundle<'_> {
         .seal(&self.live.key)
     }
 
-    fn answer(&self, held: &[Vec<u8>]) -> Answer {
+    /// As little as brings the envoy here; `whole` is false when it must get everything it lacks, whatever it says.
+    fn answer(&self, request: CheckInRequest, whole: bool, content: &str) -> Answer {
+        let whole = whole && request.state_fingerprint == self.plan.variant.merkle_root.0;
+        // The same version under another number is a bundle whose answer was lost on the way to another one and back:
+        // a lease for the number that is assigned now would not fit the manifest that the envoy holds.
+        if whole && *request.policy_version == *self.version && request.seq == self.seq {
+            let lease = request.renew.then(|| self.lease());
+            let policy_version = request.policy_version;
+            return Answer::NoChange(pb::NoChange { policy_version, manifest: None, lease });
+        }
+        if whole && request.policy_version.rsplit('.').next() == Some(content) {
+            let (manifest, lease) = (Some(self.manifest()), Some(self.lease()));
+            let policy_version = self.version.to_string();
+            return Answer::NoChange(pb::NoChange { policy_version, manifest, lease });
+        }
+        self.whole(&request.held_modules)
+    }
+
+    fn whole(&self, held: &[Vec<u8>]) -> Answer {
         let mut held: HashSet<&[u8]> = held.iter().map(Vec::as_slice).collect();
         // Inserting as we go: a blob that two modules share is sent once.
         let modules: Vec<Vec<u8>> = self

@@ -3,14 +3,17 @@
 //! Rebuilt from the store at the start; what changes with every request goes back in batches.
 
 use crate::catalog::Placed;
+use crate::counter_window::Window;
 use crate::policy;
-use crate::store::envoys::{EnvoyRow, Seen};
+use crate::store::envoys::{Asked, EnvoyRow, Seen};
 use crate::store::lock;
+use crate::trait_changes::TraitChanges;
 use ed25519_dalek::VerifyingKey;
 use ir::{Hash, Value};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Instant;
 
 /// An envoy at work.
 #[derive(Debug)]
@@ -27,10 +30,12 @@ pub struct Envoy {
     /// Whether it is in the list of those with something to store.
     waits: AtomicBool,
     window: Mutex<Window>,
+    trait_changes: Mutex<TraitChanges>,
     /// Decides what it gets. Held for moments only.
     kind: Mutex<Kind>,
-    /// Locked for the whole of a check-in, so that two of one envoy do not cross.
-    pub state: tokio::sync::Mutex<State>,
+    /// Held for the whole of a check-in, so that two of one envoy do not cross.
+    pub turn: tokio::sync::Mutex<()>,
+    state: Mutex<State>,
 }
 
 /// What decides which variant an envoy gets.
@@ -72,44 +77,10 @@ pub struct State {
     pub interval_ms: u64,
     /// What it said it was.
     pub agent_version: Arc<str>,
-}
-
-/// Counters that were used: the highest and the 64 below it. Requests of one agent may overtake each
-/// other, but none is taken twice.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Window {
-    highest: u64,
-    below: u64,
-}
-
-impl Window {
-    /// After a restart: nothing up to `highest` is taken again.
-    pub fn after(highest: u64) -> Self {
-        Window { highest, below: u64::MAX }
-    }
-
-    /// Whether a counter is new; then it is used from now on. 0 never is.
-    pub fn take(&mut self, counter: u64) -> bool {
-        if counter > self.highest {
-            let shift = counter - self.highest;
-            // The old highest becomes a bit below the new one.
-            self.below = match shift {
-                1..=63 => (self.below << shift) | (1 << (shift - 1)),
-                64 => 1 << 63,
-                _ => 0,
-            };
-            self.highest = counter;
-            return true;
-        }
-        let distance = self.highest - counter;
-        if distance == 0 || distance > 64 || counter == 0 {
-            return false;
-        }
-        let bit = 1 << (distance - 1);
-        let new = self.below & bit == 0;
-        self.below |= bit;
-        new
-    }
+    /// The two above are of a check-in here and not stored yet; otherwise the store may know better.
+    pub asked: bool,
+    /// The same of `policy_version`.
+    pub told: bool,
 }
 
 impl Envoy {
@@ -123,8 +94,10 @@ impl Envoy {
             revoked: AtomicBool::new(row.revoked_at.is_some()),
             waits: AtomicBool::new(false),
             window: Mutex::new(Window::after(row.counter)),
+            trait_changes: Mutex::default(),
             kind: Mutex::new(Kind { facts, class: None }),
-            state: tokio::sync::Mutex::new(State {
+            turn: tokio::sync::Mutex::default(),
+            state: Mutex::new(State {
                 traits_digest: row.traits.as_deref().map(Hash::of).unwrap_or_default(),
                 unsaved: None,
                 forced: false,
@@ -134,8 +107,16 @@ impl Envoy {
                 last_seen: row.last_seen.unwrap_or(0),
                 interval_ms: row.interval_ms,
                 agent_version: names.one(&row.agent_version),
+                asked: false,
+                told: false,
             }),
         })
+    }
+
+    /// What the server knows of it. To be held for moments only, by nobody who waits for anything: batches are
+    /// stored, revocations noticed and the fleet counted by threads that come here for every envoy.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
     }
 
     /// What decides which variant it gets.
@@ -170,7 +151,7 @@ impl Envoy {
 
     /// The highest counter used.
     pub fn counter(&self) -> u64 {
-        lock(&self.window).highest
+        lock(&self.window).highest()
     }
 }
 
@@ -221,10 +202,20 @@ impl KnownFacts {
     }
 }
 
+/// The envoys, and the keys that are theirs.
+#[derive(Debug, Default)]
+struct Envoys {
+    by_id: HashMap<Arc<str>, Arc<Envoy>>,
+    keys: HashSet<[u8; 32]>,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct FleetIndex {
-    envoys: RwLock<HashMap<Arc<str>, Arc<Envoy>>>,
+    envoys: RwLock<Envoys>,
+    /// Ids that were revoked and are not in `envoys`: one may be on its way there, read before it was revoked. Locked
+    /// before `envoys`.
+    revoked: Mutex<HashSet<String>>,
     facts: Mutex<KnownFacts>,
     names: Mutex<Names>,
     dirty: Mutex<Vec<Arc<Envoy>>>,
@@ -236,16 +227,22 @@ impl FleetIndex {
         rows.into_iter().for_each(|row| self.add(row));
     }
 
-    /// One that was not known. One that is stays as it is: it knows which counters were used.
+    /// One that was not known. One that is stays as it is: it knows which counters were used. One that was revoked
+    /// after its row was read comes in as revoked.
     pub fn add(&self, row: EnvoyRow) {
-        let id = row.id.clone();
+        let (id, public_key) = (row.id.clone(), row.public_key);
         let traits = row.traits.as_deref().and_then(|traits| ir::wire::decode_value(traits).ok());
         let facts = traits.map(|traits| self.facts(&traits));
         let envoy = Envoy::new(row, facts, &mut lock(&self.names));
         match envoy {
             Some(envoy) => {
+                let mut revoked = lock(&self.revoked);
+                if revoked.remove(&*envoy.id) {
+                    envoy.revoked.store(true, Ordering::SeqCst);
+                }
                 let mut envoys = self.envoys.write().unwrap_or_else(PoisonError::into_inner);
-                envoys.entry(envoy.id.clone()).or_insert_with(|| Arc::new(envoy));
+                envoys.keys.insert(public_key);
+                envoys.by_id.entry(envoy.id.clone()).or_insert_with(|| Arc::new(envoy));
             }
             None => tracing::error!(envoy = id, "the stored key of an envoy is not a key; it was left out"),
         }
@@ -257,20 +254,57 @@ impl FleetIndex {
         lock(&self.facts).one(shared)
     }
 
+    /// Takes in what an envoy says of itself now; false, and nothing is taken, when what it shares with others changes
+    /// too often.
+    pub fn take_facts(&self, envoy: &Envoy, traits: &Value, now: Instant) -> bool {
+        let shared = policy::shared(traits);
+        if let Some(known) = envoy.kind().facts {
+            if known.traits == shared {
+                return true;
+            }
+            if !lock(&envoy.trait_changes).allow(now) {
+                return false;
+            }
+        }
+        envoy.set_facts(lock(&self.facts).one(shared));
+        true
+    }
+
     /// By id.
     pub fn get(&self, id: &str) -> Option<Arc<Envoy>> {
-        self.envoys.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+        self.read().by_id.get(id).cloned()
+    }
+
+    /// Whether a key is that of an envoy here, active or not.
+    pub fn has_key(&self, key: &VerifyingKey) -> bool {
+        self.read().keys.contains(key.as_bytes())
     }
 
     /// Those that were not revoked, in no order.
     pub fn active(&self) -> Vec<Arc<Envoy>> {
-        let envoys = self.envoys.read().unwrap_or_else(PoisonError::into_inner);
-        envoys.values().filter(|e| !e.is_revoked()).cloned().collect()
+        self.read().by_id.values().filter(|e| !e.is_revoked()).cloned().collect()
     }
 
     /// How many there are, revoked ones included.
     pub fn len(&self) -> usize {
-        self.envoys.read().unwrap_or_else(PoisonError::into_inner).len()
+        self.read().by_id.len()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Envoys> {
+        self.envoys.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets one that the store does not know any more; whatever it has open here ends.
+    pub fn remove(&self, id: &str) {
+        let mut envoys = self.envoys.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(envoy) = envoys.by_id.remove(id) {
+            envoys.keys.remove(envoy.key.as_bytes());
+            envoy.revoked.store(true, Ordering::SeqCst);
+            tracing::error!(
+                envoy = %envoy.id, host = envoy.hostname,
+                "an envoy is not in the database any more: was a backup restored? it has to be enrolled again"
+            );
+        }
     }
 
     /// Whether there is none.
@@ -280,10 +314,16 @@ impl FleetIndex {
 
     /// Takes places away; the ids that had one.
     pub fn revoke(&self, ids: &[String]) -> Vec<String> {
-        ids.iter()
-            .filter(|id| self.get(id).is_some_and(|e| !e.revoked.swap(true, Ordering::SeqCst)))
-            .cloned()
-            .collect()
+        let mut revoked = lock(&self.revoked);
+        let mut took = Vec::new();
+        for id in ids {
+            match self.get(id) {
+                Some(envoy) if !envoy.revoked.swap(true, Ordering::SeqCst) => took.push(id.clone()),
+                Some(_) => {}
+                None => drop(revoked.insert(id.clone())),
+            }
+        }
+        took
     }
 
     /// Remembers that there is something to store.
@@ -294,20 +334,22 @@ impl FleetIndex {
     }
 
     /// What is to be stored since the last time, by id: rows that lie together are written together.
-    pub async fn drain(&self) -> Vec<Seen> {
+    pub fn drain(&self) -> Vec<Seen> {
         let envoys = std::mem::take(&mut *lock(&self.dirty));
         let mut batch = Vec::with_capacity(envoys.len());
         for envoy in envoys {
             // Before the look: what changes from here on is stored the next time.
             envoy.waits.store(false, Ordering::Release);
-            let mut state = envoy.state.lock().await;
+            let mut state = envoy.state();
             batch.push(Seen {
                 id: envoy.id.to_string(),
                 counter: envoy.counter(),
                 last_seen: state.last_seen,
-                interval_ms: state.interval_ms,
-                agent_version: state.agent_version.to_string(),
-                policy_version: state.policy_version.to_string(),
+                asked: std::mem::take(&mut state.asked).then(|| Asked {
+                    interval_ms: state.interval_ms,
+                    agent_version: state.agent_version.to_string(),
+                }),
+                policy_version: std::mem::take(&mut state.told).then(|| state.policy_version.to_string()),
                 traits: state.unsaved.take().map(|traits| traits.to_vec()),
             });
         }
@@ -316,15 +358,17 @@ impl FleetIndex {
     }
 
     /// Takes back what could not be stored.
-    pub async fn put_back(&self, batch: Vec<Seen>) {
+    pub fn put_back(&self, batch: Vec<Seen>) {
         for seen in batch {
             let Some(envoy) = self.get(&seen.id) else { continue };
-            let mut state = envoy.state.lock().await;
+            let mut state = envoy.state();
             if state.unsaved.is_none()
                 && let Some(traits) = seen.traits
             {
                 state.unsaved = Some(traits.into());
             }
+            state.asked |= seen.asked.is_some();
+            state.told |= seen.policy_version.is_some();
             drop(state);
             self.touch(&envoy);
         }
@@ -334,7 +378,6 @@ impl FleetIndex {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::HashSet;
 
     fn row(n: u8, family: &str) -> EnvoyRow {
         let key = ed25519_dalek::SigningKey::from_bytes(&[n; 32]).verifying_key();
@@ -372,57 +415,75 @@ mod tests {
         assert!(lock(&index.facts).by_traits.len() < 2100, "traits of nobody are dropped");
     }
 
-    #[tokio::test]
-    async fn what_could_not_be_stored_is_kept_and_nothing_newer_is_overwritten() {
+    #[test]
+    fn what_could_not_be_stored_is_kept_and_nothing_newer_is_overwritten() {
         let index = FleetIndex::default();
         index.extend(vec![row(1, "debian"), row(2, "debian")]);
         for id in ["e2", "e1", "e1"] {
             let envoy = index.get(id).unwrap();
-            envoy.state.lock().await.unsaved = Some(id.as_bytes().into());
+            envoy.state().unsaved = Some(id.as_bytes().into());
             index.touch(&envoy);
         }
-        let batch = index.drain().await;
+        let batch = index.drain();
         let ids: Vec<&str> = batch.iter().map(|seen| seen.id.as_str()).collect();
         assert_eq!(ids, ["e1", "e2"]);
-        assert!(index.drain().await.is_empty());
-        index.get("e2").unwrap().state.lock().await.unsaved = Some(b"newer".as_slice().into());
-        index.put_back(batch).await;
-        let traits: Vec<_> = index.drain().await.into_iter().map(|seen| seen.traits.unwrap()).collect();
+        assert!(index.drain().is_empty());
+        index.get("e2").unwrap().state().unsaved = Some(b"newer".as_slice().into());
+        index.put_back(batch);
+        let traits: Vec<_> = index.drain().into_iter().map(|seen| seen.traits.unwrap()).collect();
         assert_eq!(traits, [b"e1".to_vec(), b"newer".to_vec()]);
     }
 
     #[test]
-    fn case_036_a_counter_is_taken_once() {
-        let mut window = Window::default();
-        assert!(!window.take(0));
-        for counter in [1, 2, 5, 4, 3, 70, 69, 7, 6, 1000, 936, 10_000_000, u64::MAX] {
-            assert!(window.take(counter), "{counter}");
-            assert!(!window.take(counter), "{counter} again");
-        }
-        assert!(!window.take(5), "too old to know");
+    fn only_what_a_check_in_said_here_is_stored_and_again_when_it_could_not_be() {
+        let index = FleetIndex::default();
+        index.extend(vec![row(1, "debian")]);
+        let envoy = index.get("e1").unwrap();
+        let drain = || {
+            index.touch(&envoy);
+            index.drain()
+        };
+        let said = |seen: &[Seen]| (seen[0].asked.is_some(), seen[0].policy_version.is_some());
+        assert_eq!(said(&drain()), (false, false), "a report, or a heartbeat");
+        envoy.state().asked = true;
+        let batch = drain();
+        assert_eq!(said(&batch), (true, false), "it was refused");
+        index.put_back(batch);
+        envoy.state().told = true;
+        assert_eq!(said(&drain()), (true, true));
+        assert_eq!(said(&drain()), (false, false));
     }
 
     #[test]
-    fn the_window_agrees_with_a_set() {
-        let (mut window, mut used, mut highest) = (Window::default(), HashSet::new(), 0u64);
-        let mut random = 1u64;
-        for _ in 0..20_000 {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            let counter = (highest + (random >> 33) % 100).saturating_sub(60);
-            let known = counter > highest || highest - counter <= 64;
-            let expected = counter != 0 && known && !used.contains(&counter);
-            assert_eq!(window.take(counter), expected, "{counter} after {highest}");
-            used.insert(counter);
-            highest = highest.max(counter);
-        }
+    fn case_034_an_envoy_that_was_revoked_while_its_row_was_read_comes_in_revoked() {
+        let index = FleetIndex::default();
+        assert!(index.revoke(&["e1".to_owned()]).is_empty());
+        index.extend(vec![row(1, "debian"), row(2, "debian")]);
+        assert!(index.get("e1").unwrap().is_revoked() && !index.get("e2").unwrap().is_revoked());
+        assert_eq!(index.revoke(&["e1".to_owned(), "e2".to_owned()]), ["e2"]);
     }
 
     #[test]
-    fn after_a_restart_nothing_old_is_taken() {
-        let mut window = Window::after(500);
-        for counter in 430..=500 {
-            assert!(!window.take(counter));
-        }
-        assert!(window.take(502) && window.take(501));
+    fn who_is_gone_from_the_store_is_gone_from_here() {
+        let index = FleetIndex::default();
+        index.extend(vec![row(1, "debian")]);
+        let envoy = index.get("e1").unwrap();
+        assert!(index.has_key(&envoy.key));
+        index.remove("e1");
+        assert!(index.get("e1").is_none() && !index.has_key(&envoy.key) && envoy.is_revoked());
+        index.extend(vec![row(1, "debian")]);
+        assert!(!index.get("e1").unwrap().is_revoked(), "it is back, with the database it was in");
+    }
+
+    #[test]
+    fn shared_traits_that_change_all_the_time_are_not_taken() {
+        let index = FleetIndex::default();
+        index.extend(vec![row(1, "debian")]);
+        let (envoy, now) = (index.get("e1").unwrap(), Instant::now());
+        let take = |family: &str| index.take_facts(&envoy, &crate::testing::traits(family), now);
+        let taken = (0..100).filter(|n| take(&n.to_string())).count();
+        assert_eq!(taken, crate::trait_changes::MOST as usize);
+        assert!(take("9"), "what it has stays");
+        assert_eq!(lock(&index.facts).by_traits.len(), 11);
     }
 }

@@ -63,6 +63,9 @@ pub enum Reject {
     /// The token, or a name or key that is taken.
     #[error(transparent)]
     Enrol(#[from] EnrolError),
+    /// Too much is going on.
+    #[error("the server is too busy; try again later")]
+    Busy,
     /// The server's fault; the log has the details.
     #[error("the server cannot answer now; its log says why")]
     Internal,
@@ -92,6 +95,7 @@ impl Reject {
             Reject::Enrol(EnrolError::Token(TokenError::Expired)) => "token-expired",
             Reject::Enrol(EnrolError::Token(TokenError::Revoked)) => "token-revoked",
             Reject::Enrol(EnrolError::Token(TokenError::Hostname)) => "token-hostname",
+            Reject::Busy => "busy",
             Reject::Internal => "internal",
         }
     }
@@ -109,6 +113,7 @@ impl Reject {
             Reject::Malformed(_) | Reject::Hostname | Reject::Csr(_) => Code::InvalidArgument,
             Reject::Enrol(EnrolError::Token(_)) => Code::PermissionDenied,
             Reject::Enrol(EnrolError::HostnameTaken | EnrolError::KeyTaken) => Code::AlreadyExists,
+            Reject::Busy => Code::Unavailable,
             Reject::Internal => Code::Internal,
         }
     }
@@ -118,6 +123,10 @@ impl From<StoreError> for Reject {
     fn from(e: StoreError) -> Self {
         match e {
             StoreError::Range(_) => Reject::Malformed("a number is out of range"),
+            StoreError::Busy | StoreError::Overloaded => {
+                tracing::warn!(error = %e, "a request is turned away");
+                Reject::Busy
+            }
             e => {
                 tracing::error!(error = %e, "the store failed");
                 Reject::Internal

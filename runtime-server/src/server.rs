@@ -16,9 +16,10 @@ use crate::metrics::Metrics;
 use crate::pace::Pace;
 use crate::pki::{self, Ca, PkiError};
 use crate::policy::PolicySource;
+use crate::retention;
 use crate::secrets::{SecretError, Secrets};
 use crate::store::api_tokens::{self, Role};
-use crate::store::{Connection, Store, StoreError, Topic, envoys, meta, runs, tasks, tokens};
+use crate::store::{Connection, Store, StoreError, Topic, envoys, meta, tokens};
 use crate::tls::{self, TlsError};
 use ir::Hash;
 use std::net::SocketAddr;
@@ -35,7 +36,6 @@ const PAGE: u32 = 5000;
 const DRAIN: Duration = Duration::from_secs(10);
 /// How long a batch waits to be stored, and a revocation to be noticed.
 const FLUSH: Duration = Duration::from_secs(1);
-const RETENTION: Duration = Duration::from_secs(3600);
 /// How often the other servers of the cluster are told that this one is up.
 const BEAT: Duration = Duration::from_secs(20);
 
@@ -98,10 +98,13 @@ pub struct Server {
     context: Arc<Context>,
     address: SocketAddr,
     stop: watch::Sender<bool>,
+    /// Said when nothing more comes in: then the last batch is stored.
+    finish: watch::Sender<bool>,
     grpc: JoinHandle<()>,
     https: Option<(SocketAddr, JoinHandle<()>)>,
     watching: JoinHandle<()>,
     chores: JoinHandle<()>,
+    forgetting: JoinHandle<()>,
     dispatching: JoinHandle<()>,
     looking_after: JoinHandle<()>,
 }
@@ -116,25 +119,41 @@ impl Server {
         listener: Option<TcpListener>,
         clock: Clock,
     ) -> Result<Self, StartError> {
+        // First, so that a server that finds its ports taken has not retired the signing key of the one that has them.
+        let (listener, address) = match listener {
+            Some(listener) => bound(config.listen_grpc, Ok(listener))?,
+            None => bound(config.listen_grpc, TcpListener::bind(config.listen_grpc).await)?,
+        };
+        let http = match config.listen_http {
+            Some(at) => Some(bound(at, TcpListener::bind(at).await)?),
+            None => None,
+        };
         let context = Arc::new(context(config, source, clock).await?);
+        let parts = (listener, address, http);
+        let started = Self::begin(config, context.clone(), parts).await;
+        if started.is_err() {
+            leave(&context).await;
+        }
+        started
+    }
+
+    /// Whatever fails from here on leaves the cluster again.
+    async fn begin(
+        config: &Config,
+        context: Arc<Context>,
+        (listener, address, http): (TcpListener, SocketAddr, Option<(TcpListener, SocketAddr)>),
+    ) -> Result<Self, StartError> {
         let chain = files::read_text(&config.tls.certificate)?;
         let key = zeroize::Zeroizing::new(files::read_text(&config.tls.key)?);
         let tls = tls::config(&chain, &key, &context.ca.der)?;
+        let latest = retention::latest(&context.store).await?;
 
-        let listener = match listener {
-            Some(listener) => listener,
-            None => bind(config.listen_grpc).await?,
-        };
-        let listen = |cause| StartError::Listen { address: config.listen_grpc, cause };
-        let address = listener.local_addr().map_err(listen)?;
         let (stop, stopped) = watch::channel(false);
+        let (finish, finished) = watch::channel(false);
         let limits = &config.limits;
         let site = Arc::new(Site::new(context.clone(), address.port()));
-        let https = match config.listen_http {
-            Some(at) => {
-                let listener = bind(at).await?;
-                let address =
-                    listener.local_addr().map_err(|cause| StartError::Listen { address: at, cause })?;
+        let https = match http {
+            Some((listener, address)) => {
                 let tls = tls::http_config(&chain, &key)?;
                 let https = Listener::new(Https::new(site.clone()), tls, limits.of_https(), stopped.clone());
                 tracing::info!(%address, "serving HTTPS");
@@ -147,7 +166,9 @@ impl Server {
         let grpc = Listener::new(grpc, tls, limits.clone(), stopped.clone());
         let grpc = tokio::spawn(grpc.serve(listener));
         let dispatching = tokio::spawn(dispatch::look_after(context.clone(), stopped.clone()));
-        let chores = tokio::spawn(chores(context.clone(), stopped, config.runs_keep));
+        let forgetting = retention::look_after(context.clone(), stopped, config.runs_keep, latest);
+        let forgetting = tokio::spawn(forgetting);
+        let chores = tokio::spawn(chores(context.clone(), finished));
         let pace = context.clone();
         let watching = tokio::spawn(async move { pace.pace.watch().await });
         let live = context.keys.current();
@@ -155,7 +176,19 @@ impl Server {
             %address, cluster = config.cluster_id, key = live.id.short(), epoch = live.epoch,
             envoys = context.fleet.len(), "serving"
         );
-        Ok(Server { context, address, stop, grpc, https, watching, chores, dispatching, looking_after })
+        Ok(Server {
+            context,
+            address,
+            stop,
+            finish,
+            grpc,
+            https,
+            watching,
+            chores,
+            forgetting,
+            dispatching,
+            looking_after,
+        })
     }
 
     /// Where agents reach it.
@@ -223,6 +256,9 @@ impl Server {
             ended("HTTPS", https).await;
         }
         let _ = self.looking_after.await;
+        let _ = self.forgetting.await;
+        // What came in until here is in the last batch.
+        self.finish.send_replace(true);
         let _ = self.chores.await;
         let context = self.context;
         let closed = tokio::task::spawn_blocking(move || context.store.close()).await;
@@ -246,8 +282,19 @@ async fn ended(what: &str, serving: JoinHandle<()>) {
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|cause| StartError::Listen { address, cause })
+fn bound(
+    address: SocketAddr,
+    listener: std::io::Result<TcpListener>,
+) -> Result<(TcpListener, SocketAddr), StartError> {
+    let bound = listener.and_then(|listener| listener.local_addr().map(|at| (listener, at)));
+    bound.map_err(|cause| StartError::Listen { address, cause })
+}
+
+/// Takes this server off the list of those that are up.
+async fn leave(context: &Context) {
+    if let Err(e) = context.keys.leave(&context.store).await {
+        tracing::warn!(error = %e, "the other servers were not told that this one stops");
+    }
 }
 
 async fn context(
@@ -292,11 +339,16 @@ async fn context(
         }
         fleet.extend(page);
     }
+    let metrics = Metrics::new()?;
+    // Last, because it takes a higher epoch and retires the key of the server that was here before.
     let keys = KeyRing::start(&config.cluster_id, signer, fixed, &store, clock.clone()).await?;
     // What agents would say to it; better said now.
     let statement = &keys.current().statement;
-    protocol::key_statement::verify(statement, &ca.der, &config.cluster_id, clock.now())
-        .map_err(|e| StartError::Signer { cluster_id: config.cluster_id.clone(), why: e.to_string() })?;
+    let good = protocol::key_statement::verify(statement, &ca.der, &config.cluster_id, clock.now());
+    if let Err(e) = good {
+        let _ = keys.leave(&store).await;
+        return Err(StartError::Signer { cluster_id: config.cluster_id.clone(), why: e.to_string() });
+    }
     Ok(Context {
         cluster_id: config.cluster_id.clone(),
         checkin: config.checkin,
@@ -310,23 +362,22 @@ async fn context(
         secrets,
         store,
         dispatch: Dispatch::default(),
-        metrics: Metrics::new()?,
+        metrics,
         refused: AtomicBool::new(false),
     })
 }
 
-/// What is done beside answering: storing batches, noticing revocations, forgetting old runs.
-async fn chores(context: Arc<Context>, mut stop: watch::Receiver<bool>, keep: Option<Duration>) {
+/// What is done beside answering: storing batches, noticing revocations, saying that this server is up.
+async fn chores(context: Arc<Context>, mut stop: watch::Receiver<bool>) {
     let mut envoys_changed = context.store.watch(Topic::Envoys);
-    let mut last_retention = 0;
+    // Somebody may have been revoked after the fleet was read.
+    envoys_changed.mark_changed();
     let mut beat = Instant::now();
     loop {
         let stopping = tokio::time::timeout(FLUSH, stop.wait_for(|stop| *stop)).await.is_ok();
         flush(&context).await;
         if stopping {
-            if let Err(e) = context.keys.leave(&context.store).await {
-                tracing::warn!(error = %e, "the other servers were not told that this one stops");
-            }
+            leave(&context).await;
             return;
         }
         if beat.elapsed() > BEAT {
@@ -342,32 +393,18 @@ async fn chores(context: Arc<Context>, mut stop: watch::Receiver<bool>, keep: Op
                 tracing::error!(error = %e, "cannot look for revocations; will try again");
             }
         }
-        let now = context.clock.now();
-        if let Some(keep) = keep
-            && now.saturating_sub(last_retention) > RETENTION.as_millis() as u64
-        {
-            last_retention = now;
-            let before = now.saturating_sub(keep.as_millis() as u64);
-            let forget = move |conn: &mut Connection| {
-                tasks::forget_before(conn, before)?;
-                runs::forget_before(conn, before)
-            };
-            if let Err(e) = context.store.call(forget).await {
-                tracing::error!(error = %e, "cannot forget old runs and tasks");
-            }
-        }
     }
 }
 
 async fn flush(context: &Context) {
-    let batch = context.fleet.drain().await;
+    let batch = context.fleet.drain();
     if batch.is_empty() {
         return;
     }
     let again = batch.clone();
     if let Err(e) = context.store.call(move |conn| envoys::flush(conn, &batch)).await {
         tracing::error!(error = %e, envoys = again.len(), "cannot store what envoys sent; will try again");
-        context.fleet.put_back(again).await;
+        context.fleet.put_back(again);
     }
 }
 

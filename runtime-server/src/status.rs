@@ -17,7 +17,7 @@
 //!
 //! | reachability | silent for |
 //! | --- | --- |
-//! | online, late, offline | up to 1.5, up to 2.5, more than 2.5 of its own intervals (or for ever) |
+//! | online, late, offline | up to 1.5, up to 2.5, more than 2.5 of its own intervals (or for ever, or seen in the future) |
 //!
 //! An envoy is *compliant* when it is converged, nothing drifts, and both its last request and its latest run are at most
 //! 2.5 intervals old. Without such fresh data it is *unknown*, whatever it said before; the rest is *non-compliant*.
@@ -27,6 +27,8 @@ use crate::store::runs::RunRow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// How far ahead of the clock what was seen may lie, in milliseconds.
+const AHEAD_MS: u64 = 300_000;
 /// How many runs [`Status::of`] looks at.
 pub const RUNS: u32 = 3;
 
@@ -149,7 +151,11 @@ fn drift(runs: &[RunRow]) -> Drift {
 }
 
 fn reachability(last_seen: Option<u64>, interval_ms: u64, now: u64) -> Reachability {
-    let Some(seen) = last_seen else { return Reachability::Offline };
+    // A moment that has not come yet, by more than two servers' clocks may be apart, is of a clock that was wrong, and
+    // says nothing.
+    let Some(seen) = last_seen.filter(|seen| *seen <= now.saturating_add(AHEAD_MS)) else {
+        return Reachability::Offline;
+    };
     let silent = now.saturating_sub(seen).saturating_mul(2);
     if silent <= interval_ms.saturating_mul(3) {
         Reachability::Online
@@ -241,6 +247,8 @@ mod tests {
         assert_eq!(at(Some(1000), 1250), Reachability::Late);
         assert_eq!(at(Some(1000), 1251), Reachability::Offline);
         assert_eq!(at(Some(1000), 0), Reachability::Online, "a clock that went back");
+        assert_eq!(at(Some(300_000), 0), Reachability::Online);
+        assert_eq!(at(Some(300_001), 0), Reachability::Offline, "a clock that was in the future");
     }
 
     #[test]

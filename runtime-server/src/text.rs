@@ -4,17 +4,9 @@
 //! cursor, forge a line or turn the reading direction around, in a terminal, a log or a browser. Escaping for HTML is
 //! not done here but by the templates.
 
-/// Whether a character does something else than being seen.
-pub fn is_unseen(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            // Reading direction.
-            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-            // Line and paragraph separators, and what has no width and joins nothing.
-            | '\u{2028}' | '\u{2029}' | '\u{200b}' | '\u{2060}' | '\u{feff}'
-            // Tags.
-            | '\u{e0000}'..='\u{e007f}')
-}
+use ir::is_unseen;
+use jiff::Timestamp;
+use serde_json::Value;
 
 /// At most `limit` characters; what was cut off leaves an ellipsis, what cannot be seen a replacement character.
 pub fn plain(text: &str, limit: usize) -> String {
@@ -40,6 +32,32 @@ pub fn json(document: &serde_json::Value) -> String {
         }
     }
     out
+}
+
+/// Every value in a document that is no map, with its path, in the order of the paths.
+pub fn leaves(document: &Value) -> Vec<(String, &Value)> {
+    fn collect<'a>(path: &str, value: &'a Value, out: &mut Vec<(String, &'a Value)>) {
+        let Value::Object(fields) = value else { return out.push((path.to_owned(), value)) };
+        for (key, value) in fields {
+            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            collect(&path, value, out);
+        }
+    }
+    let mut out = Vec::new();
+    collect("", document, &mut out);
+    out.sort_by(|(a, _), (b, _)| a.cmp(b));
+    out
+}
+
+/// A value as people write it: a text without quotes, everything else as JSON.
+pub fn unquoted(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// A moment in full, from milliseconds since 1970-01-01 UTC.
+pub fn moment(ms: u64) -> String {
+    let time = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    time.map_or("at no time there is".to_owned(), |t| t.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
 }
 
 /// A time span in the two largest units that matter.
@@ -105,6 +123,22 @@ mod tests {
         ] {
             assert_eq!(span(ms), text);
         }
+    }
+
+    #[test]
+    fn a_document_is_told_leaf_by_leaf() {
+        let document =
+            serde_json::json!({ "os": { "name": "debian", "id": 13 }, "all": [1, "b"], "no": null });
+        let told: Vec<String> =
+            leaves(&document).into_iter().map(|(path, leaf)| format!("{path}={}", unquoted(leaf))).collect();
+        assert_eq!(told, ["all=[1,\"b\"]", "no=null", "os.id=13", "os.name=debian"]);
+        assert_eq!(leaves(&"x".into()), [(String::new(), &"x".into())]);
+    }
+
+    #[test]
+    fn moments_in_full() {
+        assert_eq!(moment(0), "1970-01-01 00:00:00 UTC");
+        assert_eq!(moment(u64::MAX), "at no time there is");
     }
 
     #[test]

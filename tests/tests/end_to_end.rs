@@ -113,6 +113,102 @@ fn case_029_two_servers_on_one_postgresql_and_one_of_them_is_killed() {
     two.stop();
 }
 
+/// As an agent tells that results are gone: one report in their place, which has the number of the last of them.
+#[test]
+fn case_060_results_that_are_gone_are_told_in_one_report_and_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Server::init(dir.path(), &policy());
+    server.start();
+    let host = Host::new(dir.path(), "web-1.test");
+    assert!(host.enroll(&server.address, &server.token(), &server.ca_hash).status.success());
+    assert_eq!(host.run().0, 0);
+    server.kill();
+    for _ in 0..2 {
+        assert_eq!(host.run().0, 0);
+    }
+    std::fs::remove_file(host.root.join("var/lib/vigo/store.redb")).unwrap();
+    server.start();
+    let (code, out) = host.run();
+    assert_eq!(code, 0, "{out}");
+    assert_eq!(host.status()["results"]["waiting"], 0, "{out}");
+    let runs = server.runs("web-1.test");
+    let numbers: Vec<u64> = runs.iter().map(|r| r["result_seq"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, [1, 3, 4]);
+    assert!(!server.log().iter().any(|l| l.contains("results were lost")), "{:#?}", server.log());
+    server.stop();
+}
+
+/// A snapshot of a virtual machine, put back: its results have numbers that the server knows for others.
+#[test]
+fn case_057_a_host_that_was_set_back_loses_no_result() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Server::init(dir.path(), &policy());
+    server.start();
+    let host = Host::new(dir.path(), "web-1.test");
+    assert!(host.enroll(&server.address, &server.token(), &server.ca_hash).status.success());
+    let run = || {
+        let (code, out) = host.run();
+        assert_eq!(code, 0, "{out}");
+        out
+    };
+    (0..2).for_each(|_| drop(run()));
+    let snapshot = dir.path().join("snapshot");
+    let copy = |from: &Path, to: &Path| {
+        let copied = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+        assert!(copied.success());
+    };
+    copy(&host.root, &snapshot);
+    (0..4).for_each(|_| drop(run()));
+    std::fs::remove_dir_all(&host.root).unwrap();
+    copy(&snapshot, &host.root);
+    server.kill();
+    (0..2).for_each(|_| drop(run()));
+    server.start();
+    let out = run();
+    assert!(out.contains("set back to an earlier state"), "{out}");
+    assert_eq!(host.status()["results"]["waiting"], 0);
+    run();
+    let mut numbers: Vec<u64> =
+        server.runs("web-1.test").iter().map(|r| r["result_seq"].as_u64().unwrap()).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, [1, 2, 3, 3, 4, 4, 5, 5, 6, 7], "every run of either life, and then on from there");
+    server.stop();
+}
+
+/// A second server on the same file, by mistake, changes nothing for the first.
+#[test]
+fn case_028_a_second_server_on_one_file_is_refused_and_retires_no_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Server::init(dir.path(), &policy());
+    server.start();
+    let host = Host::new(dir.path(), "web-1.test");
+    assert!(host.enroll(&server.address, &server.token(), &server.ca_hash).status.success());
+    assert_eq!(host.run().0, 0);
+    let version = host.status()["bundle"]["policy_version"].clone();
+    let second = |config: &Path| {
+        let started =
+            std::process::Command::new(binary("vigosrv")).args(["run", "--config"]).arg(config).output();
+        let started = started.unwrap();
+        assert!(!started.status.success());
+        text(&started.stderr)
+    };
+    // Its ports are taken, or there are other ports in its configuration.
+    let config = server.dir.join("server.yaml");
+    let said = second(&config);
+    assert!(said.contains("cannot listen on"), "{said}");
+    let other = server.dir.join("other.yaml");
+    let yaml = std::fs::read_to_string(&config).unwrap();
+    let http = server.url.trim_start_matches("https://");
+    std::fs::write(&other, yaml.replace(&server.address, "127.0.0.1:0").replace(http, "127.0.0.1:0"))
+        .unwrap();
+    let said = second(&other);
+    assert!(said.contains("is used by another vigosrv"), "{said}");
+    host.write("/etc/motd", "drift\n");
+    assert_eq!(host.run().0, 0);
+    assert_eq!(host.status()["bundle"]["policy_version"], version, "its epoch is in it");
+    server.stop();
+}
+
 fn whole_path(dir: &Path, mut server: Server) {
     server.start();
     let host = Host::new(dir, "web-1.test");

@@ -345,7 +345,7 @@ fn traits(agent: &Agent, path: Option<&str>, format: Format) -> u8 {
     match format {
         Format::Json => say(&serde_json::json!({
             "format_version": "1.0", "command": "traits", "tool_version": env!("CARGO_PKG_VERSION"),
-            "path": path, "traits": output::json_of(value),
+            "path": path, "traits": serde_json::Value::from(value),
         })
         .to_string()),
         Format::Human => say(output::flat(path.unwrap_or_default(), value).trim_end()),

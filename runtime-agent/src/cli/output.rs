@@ -1,7 +1,6 @@
 //! Lines for people on stdout, documents for programs.
 
 use crate::observe::{Outcome, ResourceReport, RunObserver, RunSummary};
-pub use crate::text::json_of;
 use crate::text::{printable, printable_lines, took};
 use anstyle::{AnsiColor, Style};
 use ir::Value;
@@ -175,7 +174,7 @@ pub fn flat(path: &str, value: &Value) -> String {
             .map(|(k, v)| if path.is_empty() { flat(k, v) } else { flat(&format!("{path}.{k}"), v) })
             .collect(),
         Value::Str(text) => format!("{path} = {}\n", printable(text)),
-        other => format!("{path} = {}\n", json_of(other)),
+        other => format!("{path} = {}\n", serde_json::Value::from(other)),
     }
 }
 

@@ -10,6 +10,8 @@ use redb::{ReadableTable, ReadableTableMetadata, WriteTransaction};
 
 /// Runs that wait at most.
 pub const MAX_QUEUE_RUNS: u64 = 10_000;
+/// How far the server's word may lift the numbers of results at once.
+const MAX_JUMP: u64 = 1 << 20;
 /// Bytes that wait at most.
 pub const MAX_QUEUE_BYTES: u64 = 64 << 20;
 
@@ -123,26 +125,31 @@ impl Store {
         })
     }
 
-    /// The server has everything up to `seq`.
-    pub fn acknowledge(&self, seq: u64) -> Result<(), StoreError> {
-        let marks = self.write(|t| {
-            {
+    /// The server has the result that was sent, number `sent`, and all up to `up_to`. Only what was sent is forgotten: on
+    /// a host that was set back to an earlier state, other results have the numbers up to `up_to` here. Its next results
+    /// are numbered after those that the server has; whether they have to jump for it.
+    pub fn acknowledge(&self, sent: u64, up_to: u64) -> Result<bool, StoreError> {
+        let (marks, jumps) = self.write(|t| {
+            let empty = {
                 let mut table = t.open_table(QUEUE)?;
-                let freed: u64 = {
-                    let mut freed = 0;
-                    for row in table.range(..=seq)? {
-                        freed += row?.1.value().len() as u64;
-                    }
-                    freed
-                };
-                table.retain_in(..=seq, |_, _| false)?;
+                let freed = table.remove(sent)?.map_or(0, |row| row.value().len() as u64);
                 let bytes: u64 = take_json(t, "queue.bytes")?;
                 put_json(t, "queue.bytes", &bytes.saturating_sub(freed))?;
-            }
-            change_marks(t, |marks| marks.acknowledged = marks.acknowledged.max(seq.min(marks.result_seq)))
+                table.is_empty()?
+            };
+            let mut jumps = false;
+            let marks = change_marks(t, |marks| {
+                jumps = up_to > marks.result_seq && up_to - marks.result_seq <= MAX_JUMP;
+                if jumps {
+                    marks.result_seq = up_to;
+                }
+                let reached = if empty { up_to.min(marks.result_seq) } else { sent };
+                marks.acknowledged = marks.acknowledged.max(reached);
+            })?;
+            Ok((marks, jumps))
         })?;
         self.copy_marks(&marks);
-        Ok(())
+        Ok(jumps)
     }
 
     /// What waits.

@@ -40,7 +40,7 @@ fn run(store: &Store, id: u64) {
 fn drain(store: &Store) -> Vec<RunReport> {
     let mut all = Vec::new();
     while let Some(report) = store.oldest_result().unwrap() {
-        store.acknowledge(report.result_seq).unwrap();
+        store.acknowledge(report.result_seq, report.result_seq).unwrap();
         all.push(report);
     }
     all
@@ -74,6 +74,28 @@ fn case_060_what_does_not_fit_is_folded_and_counted() {
     assert_eq!((dropped.from_seq, dropped.to_seq), (6, 20));
     run(&store, 21);
     assert_eq!(drain(&store)[0].dropped, None, "there is room again");
+}
+
+#[test]
+fn case_057_a_host_that_was_set_back_loses_none_of_its_results() {
+    let (_dir, store) = store();
+    (1..=4).for_each(|id| run(&store, id));
+    // The server has 20 results of this host, from before it was set back.
+    assert!(store.acknowledge(1, 20).unwrap());
+    assert_eq!(store.queue().unwrap().waiting, 3, "none of them was sent");
+    assert!(!store.acknowledge(2, 20).unwrap());
+    assert_eq!(store.marks().unwrap().acknowledged, 2);
+    let left: Vec<u64> = drain(&store).iter().map(|r| r.result_seq).collect();
+    assert_eq!(left, [3, 4]);
+    run(&store, 5);
+    let next = store.oldest_result().unwrap().unwrap();
+    assert_eq!(next.result_seq, 21);
+    store.acknowledge(21, 21).unwrap();
+    assert_eq!(store.marks().unwrap().acknowledged, 21);
+    // A server that makes numbers up does not make the host run out of them.
+    run(&store, 6);
+    assert!(!store.acknowledge(22, u64::MAX).unwrap());
+    assert_eq!(store.marks().unwrap().result_seq, 22);
 }
 
 #[test]

@@ -78,11 +78,11 @@ fn command(asked: &TaskCommand, root: &Path, stop: &AtomicBool, take: Take<'_>) 
 fn query(asked: &TaskQuery, root: &Path, clock: &dyn Clock, take: Take<'_>) -> Result {
     let all = traits::merge(&traits::collect(root, clock.now(), Vec::new()));
     let answer = if asked.traits.is_empty() {
-        crate::text::json_of(&all)
+        serde_json::Value::from(&all)
     } else {
         let value = |path: &String| {
             let segments: Vec<Arc<str>> = path.split('.').map(Into::into).collect();
-            (path.clone(), all.at(&segments).map_or(serde_json::Value::Null, crate::text::json_of))
+            (path.clone(), all.at(&segments).map_or(serde_json::Value::Null, serde_json::Value::from))
         };
         // By path, whatever order the maps of serde_json keep in this build.
         let sorted: BTreeMap<String, serde_json::Value> = asked.traits.iter().map(value).collect();

@@ -282,7 +282,7 @@ impl From<ConfigError> for Failure {
 impl From<StoreError> for Failure {
     fn from(e: StoreError) -> Self {
         match e {
-            StoreError::Closed | StoreError::Column(_) => Failure::new(INTERNAL, e),
+            StoreError::Closed | StoreError::Crashed | StoreError::Column(_) => Failure::new(INTERNAL, e),
             StoreError::SqliteOnly(_) => Failure::new(FINDING, e),
             e => Failure::new(INPUT, e),
         }

@@ -168,7 +168,7 @@ pub(super) fn audit(server: &Connection, limit: usize) -> Result<Shown, Failure>
     let rows: Vec<[String; 6]> = rows
         .iter()
         .map(|e| {
-            let at = super::fleet::moment(e.at);
+            let at = crate::text::moment(e.at);
             let (actor, action) = (plain(&e.actor, 100), plain(&e.action, 40));
             [e.seq.to_string(), at, actor, action, plain(&e.subject, 253), plain(&e.details, 200)]
         })

@@ -7,10 +7,9 @@ use crate::http::api::envoys::{Detail, Envoy, Pushed};
 use crate::http::api::releases::Release;
 use crate::http::api::runs::{Detail as RunDetail, Outcome, Run};
 use crate::http::survey::Count;
-use crate::text::{plain, span, table};
+use crate::text::{leaves, moment, plain, span, table, unquoted};
 use clap::{Args, Subcommand};
-use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fmt::Write;
 use std::time::SystemTime;
 
@@ -111,12 +110,6 @@ fn now() -> u64 {
 
 fn ago(at: u64) -> String {
     format!("{} ago", span(now().saturating_sub(at)))
-}
-
-/// A moment in full.
-pub(super) fn moment(ms: u64) -> String {
-    let time = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    time.map_or("?".to_owned(), |t| t.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
 }
 
 fn totals(run: &Run) -> String {
@@ -255,27 +248,14 @@ fn one(d: &Detail) -> String {
         out.push('\n');
         out += &run_table(&d.runs, false);
     }
-    let mut traits = Vec::new();
-    flatten("", &d.traits, &mut traits);
+    let traits = leaves(&d.traits).into_iter().filter(|(_, value)| !value.is_null());
+    let traits: Vec<[String; 2]> =
+        traits.map(|(path, value)| [plain(&path, 200), plain(&unquoted(value), 500)]).collect();
     if !traits.is_empty() {
         out.push('\n');
         out += &table(["TRAIT", "VALUE"], &traits);
     }
     out
-}
-
-fn flatten(path: &str, value: &Value, out: &mut Vec<[String; 2]>) {
-    match value {
-        Value::Object(fields) => {
-            for (key, value) in fields {
-                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                flatten(&path, value, out);
-            }
-        }
-        Value::Null => {}
-        Value::String(text) => out.push([plain(path, 200), plain(text, 500)]),
-        other => out.push([plain(path, 200), plain(&other.to_string(), 500)]),
-    }
 }
 
 fn outcomes(results: &[&Outcome]) -> String {

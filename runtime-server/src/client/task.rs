@@ -5,7 +5,7 @@ use super::{Failure, Format, Shown, USAGE};
 use crate::dispatch::target::Targets;
 use crate::dispatch::task::Job;
 use crate::http::api::tasks::{Create, Created, Detail, Output, Piece, Target, Task};
-use crate::text::{is_unseen, plain, span, table};
+use crate::text::{leaves, plain, span, table, unquoted};
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
@@ -287,7 +287,7 @@ fn lines(pieces: &[Piece]) -> Vec<String> {
     for source in sources {
         let text: String = pieces.iter().filter(|p| p.source == source).map(|p| p.text.as_str()).collect();
         match (source, serde_json::from_str::<Value>(&text)) {
-            ("answer", Ok(answer)) => flatten("", &answer, &mut out),
+            ("answer", Ok(answer)) => out.extend(told(&answer)),
             _ => out.extend(text.lines().map(shown)),
         }
     }
@@ -295,21 +295,12 @@ fn lines(pieces: &[Piece]) -> Vec<String> {
 }
 
 fn shown(line: &str) -> String {
-    let visible = |c: char| if is_unseen(c) && c != '\t' { '\u{fffd}' } else { c };
+    let visible = |c: char| if ir::is_unseen(c) && c != '\t' { '\u{fffd}' } else { c };
     line.chars().map(visible).collect()
 }
 
-fn flatten(path: &str, value: &Value, out: &mut Vec<String>) {
-    match value {
-        Value::Object(fields) => {
-            let sorted: BTreeMap<&String, &Value> = fields.iter().collect();
-            for (key, value) in sorted {
-                flatten(&if path.is_empty() { key.clone() } else { format!("{path}.{key}") }, value, out);
-            }
-        }
-        Value::String(text) => out.push(format!("{} = {}", shown(path), shown(text))),
-        other => out.push(format!("{} = {}", shown(path), shown(&other.to_string()))),
-    }
+fn told(answer: &Value) -> impl Iterator<Item = String> {
+    leaves(answer).into_iter().map(|(path, value)| format!("{} = {}", shown(&path), shown(&unquoted(value))))
 }
 
 /// Shows results as they come.
@@ -407,9 +398,7 @@ impl Printer {
                     let rest = self.rest.remove(&key).unwrap_or_default();
                     match (key.1.as_str(), serde_json::from_str::<Value>(&rest)) {
                         ("answer", Ok(answer)) => {
-                            let mut out = Vec::new();
-                            flatten("", &answer, &mut out);
-                            out.iter().for_each(|line| self.line(target, line));
+                            told(&answer).for_each(|line| self.line(target, &line));
                         }
                         _ if rest.is_empty() => {}
                         _ => self.line(target, &shown(&rest)),

@@ -373,7 +373,7 @@ impl Stream {
         match frame.what {
             Some(Said::Heartbeat(number)) => {
                 self.heard_beats = self.heard_beats.max(number.min(self.sent_beats));
-                self.envoy.state.lock().await.last_seen = self.context.clock.now();
+                self.envoy.state().last_seen = self.context.clock.now();
                 self.context.fleet.touch(&self.envoy);
             }
             Some(Said::Started(started)) => {

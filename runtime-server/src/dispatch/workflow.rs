@@ -317,7 +317,7 @@ impl Driver {
                 continue;
             };
             let (seen, interval) = {
-                let state = envoy.state.lock().await;
+                let state = envoy.state();
                 (Some(state.last_seen).filter(|at| *at > 0), state.interval_ms)
             };
             let id = id.clone();

@@ -23,15 +23,13 @@ use problem::Problem;
 use serde_json::Value;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use survey::{Survey, Surveyor};
 use tokio::sync::watch;
 
 /// The least and the most time between two samples of the fleet's compliance; in between, it is the check-in interval.
 const SAMPLING: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
-/// How long samples are kept.
-const SAMPLES_KEPT: Duration = Duration::from_secs(400 * 86_400);
-/// How often the audit log is checked and old samples are forgotten.
+/// How often the audit log is checked.
 const CARE: Duration = Duration::from_secs(3600);
 
 /// What requests share.
@@ -86,10 +84,9 @@ impl Site {
             if let Err(e) = self.sample(every).await {
                 tracing::error!(error = %e, "cannot store how compliant the fleet is");
             }
-            let now = self.context.clock.now();
-            if cared.is_none_or(|at| now.saturating_sub(at) >= CARE.as_millis() as u64) {
-                cared = Some(now);
-                if let Err(e) = self.care(now).await {
+            if cared.is_none_or(|at: Instant| at.elapsed() >= CARE) {
+                cared = Some(Instant::now());
+                if let Err(e) = self.care().await {
                     tracing::error!(error = %e, "cannot check the audit log");
                 }
             }
@@ -117,9 +114,7 @@ impl Site {
         Ok(())
     }
 
-    async fn care(&self, now: u64) -> Result<(), StoreError> {
-        let before = now.saturating_sub(SAMPLES_KEPT.as_millis() as u64);
-        self.context.store.call(move |conn| samples::forget_before(conn, before)).await?;
+    async fn care(&self) -> Result<(), StoreError> {
         let verified = self.context.store.read(audit::verify).await?;
         if let Some(seq) = verified.broken_at {
             tracing::error!(

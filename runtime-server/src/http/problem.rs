@@ -117,6 +117,11 @@ impl From<StoreError> for Problem {
         if let StoreError::Range(what) = e {
             return Self::invalid(format!("{what} is out of range"));
         }
+        if let StoreError::Busy | StoreError::Overloaded = e {
+            tracing::warn!(error = %e, "a request is turned away");
+            let detail = "too much waits for the database; try again later";
+            return Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "the server is too busy", detail);
+        }
         tracing::error!(error = %e, "the store failed");
         Self::internal()
     }

@@ -148,10 +148,12 @@ impl Surveyor {
         // What came in since the last batch was written.
         for row in &mut rows {
             let Some(envoy) = context.fleet.get(&row.id) else { continue };
-            let state = envoy.state.lock().await;
+            let state = envoy.state();
             if state.last_seen > row.last_seen.unwrap_or(0) {
                 row.last_seen = Some(state.last_seen);
-                row.interval_ms = state.interval_ms;
+                if state.interval_ms > 0 && (state.asked || row.interval_ms == 0) {
+                    row.interval_ms = state.interval_ms;
+                }
             }
         }
         let at = context.clock.now();
@@ -206,7 +208,7 @@ pub fn place_of(context: &Context, id: &str) -> Option<Arc<Place>> {
 
 fn place(context: &Context, envoy: &Envoy, known: Option<Known>) -> Option<Known> {
     let generation = context.catalog.release()?.generation;
-    let digest = envoy.state.blocking_lock().traits_digest;
+    let digest = envoy.state().traits_digest;
     if let Some(known) = known.filter(|k| k.0 == generation && k.1 == digest) {
         return Some(known);
     }

@@ -73,7 +73,7 @@ fn fingerprint(token: &str) -> Hash {
 
 /// Whether a name can be shown in a line of a list and of the audit log.
 pub fn check_name(name: &str) -> Result<(), &'static str> {
-    let seen = |c: char| !crate::text::is_unseen(c);
+    let seen = |c: char| !ir::is_unseen(c);
     if name.trim().is_empty() || name.chars().count() > 64 || !name.chars().all(seen) {
         return Err("`name` says what the token is for, in 1 to 64 characters on one line");
     }

@@ -119,6 +119,11 @@ pub fn page(conn: &mut Connection, before: Option<u64>, limit: u32) -> Result<Ve
     conn.rows(&format!("{SELECT} where seq < $1 order by seq desc limit $2"), params![before, limit], row)
 }
 
+/// When the latest entry was made.
+pub fn latest(conn: &mut Connection) -> Result<Option<u64>, StoreError> {
+    conn.value("select at from audit order by seq desc limit 1", &[])
+}
+
 /// Goes through all entries.
 pub fn verify(conn: &mut Connection) -> Result<Verified, StoreError> {
     let (mut last, mut seq) = (START, 0u64);

@@ -46,6 +46,14 @@ impl Connection {
         self.topics = Some(topics);
     }
 
+    /// Lets the rest of the transaction take as long as it takes.
+    pub(super) fn patient(&mut self) -> Result<(), StoreError> {
+        match &mut self.backend {
+            Backend::Sqlite(_) => Ok(()),
+            Backend::Postgres(session) => session.patient(),
+        }
+    }
+
     /// Whether several servers can use this database.
     pub fn is_shared(&self) -> bool {
         matches!(self.backend, Backend::Postgres(_))

@@ -103,9 +103,12 @@ impl Postgres {
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(wrong("it names no host; it looks like postgres://user@host:5432/vigo".into()));
         }
-        // What nobody decided: encrypted, unless it does not leave this machine.
-        if !self.url.contains("sslmode=") {
-            let encrypted = self.ca.is_some() || !config.get_hosts().iter().all(is_local);
+        // What nobody decided: encrypted, unless it does not leave this machine. Where an address is given beside a name,
+        // the address is what is dialled.
+        if !decides_sslmode(&self.url, &config) {
+            let leaves = !config.get_hosts().iter().all(is_local)
+                || !config.get_hostaddrs().iter().all(IpAddr::is_loopback);
+            let encrypted = self.ca.is_some() || leaves;
             config.ssl_mode(if encrypted { SslMode::Require } else { SslMode::Disable });
         }
         if config.get_connect_timeout().is_none() {
@@ -135,6 +138,14 @@ impl Postgres {
     }
 }
 
+/// Whether the URL has the option `sslmode`; a password or a name with that text in it decides nothing.
+fn decides_sslmode(url: &str, config: &postgres::Config) -> bool {
+    let behind_credentials = url.split_once('@').map_or(url, |(_, rest)| rest);
+    let options = behind_credentials.split_once('?').map_or("", |(_, options)| options);
+    // What the library takes when nobody says anything else.
+    config.get_ssl_mode() != SslMode::Prefer || options.split('&').any(|o| o.starts_with("sslmode="))
+}
+
 fn is_local(host: &Host) -> bool {
     match host {
         Host::Unix(_) => true,
@@ -158,6 +169,17 @@ mod tests {
             ("postgres://vigo@127.0.0.1:6543/vigo", SslMode::Disable),
             ("postgres://vigo@localhost/vigo?sslmode=require", SslMode::Require),
             ("postgres://vigo@%2Frun%2Fpostgresql/vigo", SslMode::Disable),
+            ("postgres://vigo@/vigo?hostaddr=10.0.0.5", SslMode::Require),
+            ("postgres://vigo@/vigo?hostaddr=127.0.0.1", SslMode::Disable),
+            ("postgres://vigo@localhost/vigo?hostaddr=10.0.0.5", SslMode::Require),
+            ("postgres://vigo@db.example.com/vigo?hostaddr=127.0.0.1", SslMode::Require),
+            ("postgres://vigo@127.0.0.1,10.0.0.5/vigo", SslMode::Require),
+            ("postgres://vigo:sslmode=prefer@db.example.com/vigo", SslMode::Require),
+            ("postgres://vigo:a?sslmode=b@db.example.com/vigo", SslMode::Require),
+            ("postgres://vigo@db.example.com/sslmode=x?application_name=sslmode=y", SslMode::Require),
+            ("postgres://vigo@db.example.com/vigo?application_name=a&sslmode=prefer", SslMode::Prefer),
+            ("postgres://vigo@db.example.com/vigo?ssl%6dode=prefer", SslMode::Require),
+            ("postgres://vigo@db.example.com/vigo?ssl%6dode=disable", SslMode::Disable),
         ] {
             assert_eq!(parse(url).unwrap().get_ssl_mode(), mode, "{url}");
         }

@@ -216,8 +216,6 @@ pub struct Wanted {
     pub id: String,
     /// The content.
     pub content: String,
-    /// Told to it.
-    pub policy_version: String,
     /// The number of the content that the envoy has.
     pub reported: u64,
     /// It has this very content.
@@ -233,14 +231,25 @@ pub struct Assigned {
     pub known: u64,
 }
 
+/// Why an envoy gets no number; the others of a batch do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unassigned {
+    /// It is not stored any more: a backup from before its enrolment was restored.
+    UnknownEnvoy,
+    /// It reports a number further ahead than it is followed.
+    TooFarAhead {
+        /// The stored number.
+        known: u64,
+    },
+}
+
 /// Gives content a number and stores it; before it is sent. No number stands for two contents, whichever servers
-/// assign them. An envoy that is ahead is followed, by `max_jump` at most; further ahead, the stored number is the
-/// error.
+/// assign them. An envoy that is ahead is followed, by `max_jump` at most.
 pub fn assign(
     conn: &mut Connection,
     wanted: &Wanted,
     max_jump: u64,
-) -> Result<Result<Assigned, u64>, StoreError> {
+) -> Result<Result<Assigned, Unassigned>, StoreError> {
     conn.attempt(|conn| {
         // Also a lock.
         let stored = conn.row(
@@ -248,9 +257,9 @@ pub fn assign(
             params![wanted.id],
             |r| Ok((r.get::<u64>(0)?, r.get::<String>(1)?)),
         )?;
-        let (known, content) = stored.ok_or(StoreError::Column(0))?;
+        let Some((known, content)) = stored else { return Ok(Err(Unassigned::UnknownEnvoy)) };
         if wanted.reported.saturating_sub(known) > max_jump {
-            return Ok(Err(known));
+            return Ok(Err(Unassigned::TooFarAhead { known }));
         }
         let seq = match (wanted.reported > known, content == wanted.content) {
             (false, true) => known,
@@ -258,8 +267,8 @@ pub fn assign(
             _ => known.max(wanted.reported).saturating_add(1),
         };
         conn.execute(
-            "update envoys set seq = $2, content = $3, policy_version = $4 where id = $1",
-            params![wanted.id, int("the sequence number", seq)?, wanted.content, wanted.policy_version],
+            "update envoys set seq = $2, content = $3 where id = $1",
+            params![wanted.id, int("the sequence number", seq)?, wanted.content],
         )?;
         Ok(Ok(Assigned { seq, known }))
     })
@@ -274,45 +283,61 @@ pub struct Seen {
     pub counter: u64,
     /// Last request.
     pub last_seen: u64,
-    /// When it was told to come back.
-    pub interval_ms: u64,
-    /// What it said it was.
-    pub agent_version: String,
-    /// Last told to it.
-    pub policy_version: String,
+    /// What it asked for; `None` when it did not ask this server since the last batch.
+    pub asked: Option<Asked>,
+    /// Last told to it; `None` when it was told nothing by this server since the last batch.
+    pub policy_version: Option<String>,
     /// Its traits, when they changed.
     pub traits: Option<Vec<u8>>,
 }
 
-/// Writes a batch. Numbers never fall: another server may have heard from the same envoy since.
+/// A check-in.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// When it was told to come back.
+    pub interval_ms: u64,
+    /// What it said it was.
+    pub agent_version: String,
+}
+
+/// A stored time that is further ahead than this, in milliseconds, is of a clock that was wrong.
+const AHEAD_MS: u64 = 300_000;
+
+/// Writes a batch. Counters never fall, and neither do times but for those that have not come yet: another server
+/// may have heard from the same envoy since. A revoked envoy stays as it is.
 pub fn flush(conn: &mut Connection, batch: &[Seen]) -> Result<(), StoreError> {
     // In one order for all servers, so that two of them wait for each other and do not cross.
     let mut batch: Vec<&Seen> = batch.iter().collect();
     batch.sort_by(|a, b| a.id.cmp(&b.id));
     let mut values = Vec::with_capacity(batch.len() * SEEN);
-    for seen in &batch {
-        values.extend([
-            seen.id.to_param(),
-            Param::Int(int("the counter", seen.counter)?),
-            Param::Int(int("the time", seen.last_seen)?),
-            Param::Int(int("the interval", seen.interval_ms)?),
-            seen.agent_version.to_param(),
-            seen.policy_version.to_param(),
-        ]);
-    }
+    batch.retain(|seen| match row_of(seen) {
+        Ok(row) => {
+            values.extend(row);
+            true
+        }
+        // One of them must not keep all the others from being stored, now and for ever.
+        Err(e) => {
+            tracing::error!(envoy = seen.id, error = %e, "what is known of an envoy cannot be stored; it is left out");
+            false
+        }
+    });
     conn.transaction(|conn| {
         conn.update_from(
             "update envoys set
              counter = case when v.column2 > counter then v.column2 else counter end,
-             last_seen = case when last_seen > v.column3 then last_seen else v.column3 end,
-             interval_ms = v.column4, agent_version = v.column5, policy_version = v.column6",
-            &["text", "bigint", "bigint", "bigint", "text", "text"],
-            "where envoys.id = v.column1",
+             last_seen = case when last_seen > v.column3 and last_seen <= v.column4 then last_seen else v.column3 end,
+             interval_ms = coalesce(v.column5, interval_ms), agent_version = coalesce(v.column6, agent_version),
+             policy_version = coalesce(v.column7, policy_version)",
+            &["text", "bigint", "bigint", "bigint", "bigint", "text", "text"],
+            "where envoys.id = v.column1 and revoked_at is null",
             &values,
         )?;
         for seen in &batch {
             if let Some(traits) = &seen.traits {
-                conn.execute("update envoys set traits = $2 where id = $1", params![seen.id, traits])?;
+                conn.execute(
+                    "update envoys set traits = $2 where id = $1 and revoked_at is null",
+                    params![seen.id, traits],
+                )?;
             }
         }
         Ok(())
@@ -320,7 +345,22 @@ pub fn flush(conn: &mut Connection, batch: &[Seen]) -> Result<(), StoreError> {
 }
 
 /// Values of one [`Seen`] in [`flush`].
-const SEEN: usize = 6;
+const SEEN: usize = 7;
+
+fn row_of(seen: &Seen) -> Result<[Param<'_>; SEEN], StoreError> {
+    Ok([
+        seen.id.to_param(),
+        Param::Int(int("the counter", seen.counter)?),
+        Param::Int(int("the time", seen.last_seen)?),
+        Param::Int(int("the time", seen.last_seen.saturating_add(AHEAD_MS))?),
+        match &seen.asked {
+            Some(asked) => Param::Int(int("the interval", asked.interval_ms)?),
+            None => Param::Null,
+        },
+        seen.asked.as_ref().map_or(Param::Null, |asked| asked.agent_version.to_param()),
+        seen.policy_version.to_param(),
+    ])
+}
 
 const SELECT: &str =
     "select id, hostname, public_key, seal_key, enrolled_at, revoked_at, counter, seq, content,
@@ -382,8 +422,7 @@ pub(crate) mod tests {
     }
 
     fn wanted(content: &str, reported: u64) -> Wanted {
-        let (content, policy_version) = (content.to_owned(), "v4".to_owned());
-        Wanted { id: "e1".into(), content, policy_version, reported, held: false }
+        Wanted { id: "e1".into(), content: content.into(), reported, held: false }
     }
 
     #[test]
@@ -399,7 +438,10 @@ pub(crate) mod tests {
             assert_eq!(assign(&wanted("a", 2)), is(3, 2), "back again, with a number of its own");
             assert_eq!(assign(&Wanted { held: true, ..wanted("z", 50) }), is(50, 3), "a database restored");
             assert_eq!(assign(&wanted("z", 60)), is(61, 50));
-            assert_eq!(assign(&wanted("z", 162)), Err(61), "too far ahead");
+            let ahead = Err(Unassigned::TooFarAhead { known: 61 });
+            assert_eq!(assign(&wanted("z", 162)), ahead);
+            let nobody = Wanted { id: "e9".into(), ..wanted("a", 0) };
+            assert_eq!(assign(&nobody), Err(Unassigned::UnknownEnvoy));
         });
     }
 
@@ -425,20 +467,72 @@ pub(crate) mod tests {
             let first = candidate(conn, 1, "web-01");
             enrol(conn, &first, 5).unwrap().unwrap();
             assert_eq!(assign(conn, &wanted("c4", 3), 9).unwrap(), Ok(Assigned { seq: 4, known: 0 }));
-            let seen = |counter, last_seen| Seen {
-                id: "e1".into(),
-                counter,
-                last_seen,
-                interval_ms: 1,
-                agent_version: "a".into(),
-                policy_version: "v4".into(),
-                traits: None,
-            };
             flush(conn, &[Seen { traits: Some(vec![1]), ..seen(9, 90) }]).unwrap();
             flush(conn, &[seen(8, 80)]).unwrap();
             let row = find(conn, "e1").unwrap().unwrap();
             assert_eq!((row.seq, row.content.as_str()), (4, "c4"));
             assert_eq!((row.counter, row.last_seen, row.traits), (9, Some(90), Some(vec![1])));
+        });
+    }
+
+    fn seen(counter: u64, last_seen: u64) -> Seen {
+        Seen { id: "e1".into(), counter, last_seen, asked: None, policy_version: None, traits: None }
+    }
+
+    #[test]
+    fn a_time_that_has_not_come_yet_falls() {
+        on_each(|conn| {
+            let first = candidate(conn, 1, "web-01");
+            enrol(conn, &first, 5).unwrap().unwrap();
+            let mut last = |time| {
+                flush(conn, &[seen(1, time)]).unwrap();
+                find(conn, "e1").unwrap().unwrap().last_seen
+            };
+            let year = 365 * 86_400_000;
+            assert_eq!(last(year), Some(year), "the clock was wrong");
+            assert_eq!(last(90), Some(90), "and was set right");
+            assert_eq!(last(90 + AHEAD_MS), Some(90 + AHEAD_MS));
+            assert_eq!(last(90), Some(90 + AHEAD_MS), "another server heard from it since");
+        });
+    }
+
+    #[test]
+    fn case_036_a_number_that_does_not_fit_keeps_nobody_else_from_being_stored() {
+        on_each(|conn| {
+            for n in 1..=2 {
+                let one = candidate(conn, n, &format!("h{n}"));
+                enrol(conn, &one, 5).unwrap().unwrap();
+            }
+            let other = Seen { id: "e2".into(), ..seen(7, 70) };
+            flush(conn, &[seen(u64::MAX, 70), other]).unwrap();
+            let counter = |conn: &mut Connection, id| find(conn, id).unwrap().unwrap().counter;
+            assert_eq!((counter(conn, "e1"), counter(conn, "e2")), (0, 7));
+        });
+    }
+
+    #[test]
+    fn what_a_server_does_not_know_it_does_not_overwrite() {
+        on_each(|conn| {
+            let first = candidate(conn, 1, "web-01");
+            enrol(conn, &first, 5).unwrap().unwrap();
+            let asked = Some(Asked { interval_ms: 300, agent_version: "1.2".into() });
+            flush(conn, &[Seen { asked, policy_version: Some("7.1.c".into()), ..seen(9, 90) }]).unwrap();
+            flush(conn, &[seen(10, 100)]).unwrap();
+            let row = find(conn, "e1").unwrap().unwrap();
+            assert_eq!((row.counter, row.interval_ms), (10, 300));
+            assert_eq!((row.agent_version.as_str(), row.policy_version.as_str()), ("1.2", "7.1.c"));
+        });
+    }
+
+    #[test]
+    fn case_034_nothing_of_a_revoked_envoy_comes_back() {
+        on_each(|conn| {
+            let first = candidate(conn, 1, "web-01");
+            enrol(conn, &first, 5).unwrap().unwrap();
+            assert!(revoke(conn, "e1", 6).unwrap());
+            flush(conn, &[Seen { traits: Some(vec![1]), ..seen(9, 90) }]).unwrap();
+            let row = by_id(conn, "e1").unwrap().unwrap();
+            assert_eq!((row.traits, row.last_seen, row.counter), (None, None, 0));
         });
     }
 }

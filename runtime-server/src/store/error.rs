@@ -50,6 +50,9 @@ pub enum StoreError {
     /// Others held what was needed for too long.
     #[error("the database is busy; try again")]
     Busy,
+    /// More waits for the database than it can keep up with; nothing was begun.
+    #[error("the database does not keep up; try again later")]
+    Overloaded,
     /// Two transactions crossed; [`Connection::transaction`](super::Connection::transaction) tries again.
     #[error("the database gave way to another transaction")]
     Crossed,
@@ -73,6 +76,15 @@ pub enum StoreError {
     /// What only SQLite does.
     #[error("{0}")]
     SqliteOnly(&'static str),
+    /// Another server has it.
+    #[error(
+        "the database {0} is used by another vigosrv; stop that one first (several servers can share a PostgreSQL \
+         database)"
+    )]
+    InUse(Database),
+    /// A bug: the work panicked, and was taken back. The log has the panic.
+    #[error("the work on the database crashed")]
+    Crashed,
     /// The server is on its way down.
     #[error("the database is closed")]
     Closed,
@@ -107,12 +119,13 @@ impl From<postgres::Error> for StoreError {
             SqlState::CANNOT_CONNECT_NOW,
             SqlState::TOO_MANY_CONNECTIONS,
             SqlState::READ_ONLY_SQL_TRANSACTION,
+            SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
         ];
         // Never its detail: that quotes rows.
         let said = refused.message().to_owned();
         if *code == SqlState::T_R_SERIALIZATION_FAILURE || *code == SqlState::T_R_DEADLOCK_DETECTED {
             StoreError::Crossed
-        } else if *code == SqlState::LOCK_NOT_AVAILABLE {
+        } else if *code == SqlState::LOCK_NOT_AVAILABLE || *code == SqlState::QUERY_CANCELED {
             StoreError::Busy
         } else if gone.contains(code) || code.code().starts_with("08") || code.code().starts_with("28") {
             StoreError::Unreachable(said)

@@ -37,10 +37,11 @@ pub(super) fn lock(conn: &mut Connection, name: &str) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// A number as text, because `value` is a blob for the keys too.
+/// A number as text, 0 before it is set; as text because `value` is a blob for the keys too.
 fn number(conn: &mut Connection, key: &str) -> Result<u64, StoreError> {
-    let text: Option<Vec<u8>> = get(conn, key)?;
-    Ok(text.and_then(|t| String::from_utf8(t).ok()?.parse().ok()).unwrap_or(0))
+    let Some(text) = get::<Vec<u8>>(conn, key)? else { return Ok(0) };
+    // Not 0: an epoch that starts again would be a rollback to every agent.
+    String::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or(StoreError::Column(0))
 }
 
 /// The highest epoch that was given out.
@@ -77,6 +78,16 @@ pub fn cluster(conn: &mut Connection, cluster_id: &str) -> Result<String, StoreE
 mod tests {
     use super::*;
     use crate::testing::on_each;
+
+    #[test]
+    fn case_028_an_epoch_that_cannot_be_read_does_not_start_again() {
+        on_each(|conn| {
+            assert_eq!(next_epoch(conn, Hash([1; 32]), 0).unwrap(), 1);
+            set(conn, "epoch", b"1\xff".to_vec()).unwrap();
+            assert!(matches!(next_epoch(conn, Hash([2; 32]), 0), Err(StoreError::Column(0))));
+            assert!(matches!(epoch(conn), Err(StoreError::Column(0))));
+        });
+    }
 
     #[test]
     fn keys_and_cluster_stay() {

@@ -31,10 +31,11 @@ pub use topics::Topic;
 
 use connection::Backend;
 use std::fmt;
+use std::fs::File;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -45,6 +46,9 @@ use topics::Topics;
 const SQLITE_READERS: usize = 2;
 /// Sessions with a PostgreSQL server, and a thread for each.
 const POSTGRES_SESSIONS: usize = 8;
+/// Jobs that wait for a thread. More of them come only when the database does not keep up, and then it is better to say
+/// so than to answer everybody too late.
+const WAITING: usize = 1024;
 /// How often a SQLite file is asked whether another process has written.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -93,13 +97,13 @@ type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
 /// A queue, and the threads that work on it.
 struct Lane {
-    jobs: Mutex<Option<Sender<Job>>>,
+    jobs: Mutex<Option<SyncSender<Job>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Lane {
     fn start(workers: Vec<Worker>) -> Lane {
-        let (jobs, queue) = channel::<Job>();
+        let (jobs, queue) = sync_channel::<Job>(WAITING);
         let queue = Arc::new(Mutex::new(queue));
         let threads = workers.into_iter().map(|worker| {
             let queue = queue.clone();
@@ -110,7 +114,11 @@ impl Lane {
 
     fn put(&self, job: Job) -> Result<(), StoreError> {
         let jobs = lock(&self.jobs);
-        jobs.as_ref().and_then(|jobs| jobs.send(job).ok()).ok_or(StoreError::Closed)
+        let jobs = jobs.as_ref().ok_or(StoreError::Closed)?;
+        jobs.try_send(job).map_err(|e| match e {
+            TrySendError::Full(_) => StoreError::Overloaded,
+            TrySendError::Disconnected(_) => StoreError::Closed,
+        })
     }
 
     fn close(&self) {
@@ -173,6 +181,8 @@ pub struct Store {
     read: Option<Lane>,
     topics: Arc<Topics>,
     deaf: Arc<AtomicBool>,
+    /// Keeps other servers off a SQLite file.
+    claim: Mutex<Option<File>>,
 }
 
 impl fmt::Debug for Store {
@@ -182,7 +192,8 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
-    /// Opens the database as [`open`] does.
+    /// Opens the database as [`open`] does. A SQLite file is this server's alone until [`close`](Self::close): two
+    /// would retire each other's signing keys, and each would miss what the other one knows in memory.
     pub async fn open(database: &Database) -> Result<Self, StoreError> {
         let (done, opened) = oneshot::channel();
         let database = database.clone();
@@ -190,10 +201,11 @@ impl Store {
         std::thread::spawn(move || {
             let _ = done.send(Self::start(&database));
         });
-        opened.await.map_err(|_| StoreError::Closed)?
+        opened.await.map_err(|_| StoreError::Crashed)?
     }
 
     fn start(database: &Database) -> Result<Self, StoreError> {
+        let claim = database.file().map(|path| sqlite::claim(path)).transpose()?;
         let mut first = open(database, false)?;
         let topics = Arc::new(Topics::default());
         let deaf = Arc::new(AtomicBool::new(false));
@@ -214,10 +226,11 @@ impl Store {
                 (Lane::start(workers.collect()), None)
             }
         };
-        Ok(Store { write, read, topics, deaf })
+        Ok(Store { write, read, topics, deaf, claim: Mutex::new(claim) })
     }
 
-    /// Runs `work`. On SQLite all that writes is done one after the other, in the order in which it was handed over.
+    /// Runs `work`, unless its caller has given up before its turn came. On SQLite all that writes is done one after
+    /// the other, in the order in which it was handed over.
     pub async fn call<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -242,10 +255,13 @@ impl Store {
     {
         let (done, answer) = oneshot::channel();
         lane.put(Box::new(move |conn| {
-            // The caller may have gone away; the work is done all the same.
-            let _ = done.send(work(conn));
+            // Nobody was told that it is done; and whoever asked again has another job in the queue.
+            if !done.is_closed() {
+                let _ = done.send(work(conn));
+            }
         }))?;
-        answer.await.map_err(|_| StoreError::Closed)?
+        // The lane finishes what it took on, so an answer that never comes is that of a panic.
+        answer.await.map_err(|_| StoreError::Crashed)?
     }
 
     /// Counts changes that this server or another process has made; see [`Topic`]. Something may have changed
@@ -261,6 +277,7 @@ impl Store {
         if let Some(read) = &self.read {
             read.close();
         }
+        lock(&self.claim).take();
     }
 }
 

@@ -34,11 +34,27 @@ pub fn add(conn: &mut Connection, sample: &Sample) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Those of a time and after, the oldest first.
-pub fn since(conn: &mut Connection, time: u64) -> Result<Vec<Sample>, StoreError> {
+/// When the latest one was taken.
+pub fn latest(conn: &mut Connection) -> Result<Option<u64>, StoreError> {
+    Ok(conn.value::<Option<u64>>("select max(at) from compliance_samples", &[])?.flatten())
+}
+
+/// Those of a time and after, the oldest first; no more than `most` of them, evenly spread over the time there is, the
+/// latest one always among them.
+pub fn since(conn: &mut Connection, time: u64, most: u32) -> Result<Vec<Sample>, StoreError> {
+    let time = int("the time", time)?;
+    let span =
+        conn.row("select min(at), max(at) from compliance_samples where at >= $1", params![time], |r| {
+            Ok(r.get::<Option<i64>>(0)?.zip(r.get::<Option<i64>>(1)?))
+        })?;
+    let Some((first, last)) = span.flatten() else { return Ok(Vec::new()) };
+    // Counted from the end, so that the parts are `most` at most and the last one has the latest.
+    let step = (last - first) / i64::from(most.max(1)) + 1;
     conn.rows(
-        "select at, active, compliant, non_compliant, unknown from compliance_samples where at >= $1 order by at",
-        params![int("the time", time)?],
+        "select at, active, compliant, non_compliant, unknown from compliance_samples where at in
+           (select max(at) from compliance_samples where at >= $1 group by ($2 - at) / $3)
+         order by at",
+        params![time, last, step],
         |r| {
             Ok(Sample {
                 at: r.get(0)?,
@@ -62,6 +78,27 @@ mod tests {
     use crate::testing::on_each;
 
     #[test]
+    fn a_long_time_is_told_in_few_samples() {
+        on_each(|conn| {
+            assert_eq!((since(conn, 0, 5).unwrap(), latest(conn).unwrap()), (vec![], None));
+            for at in 1..=1000 {
+                add(conn, &Sample { at: at * 10, ..Sample::default() }).unwrap();
+            }
+            for (time, most) in [(0, 1), (0, 7), (4321, 7), (0, 100), (9000, 100), (9500, 1000)] {
+                let at: Vec<u64> = since(conn, time, most).unwrap().iter().map(|s| s.at).collect();
+                let all = at.iter().all(|at| *at >= time) && at.is_sorted();
+                assert!(all && at.last() == Some(&10_000), "{at:?}");
+                let there = 1000 - time.saturating_sub(1) / 10;
+                let enough = (u64::from(most) / 2).min(there)..=u64::from(most);
+                assert!(enough.contains(&(at.len() as u64)), "{} of {most} since {time}", at.len());
+                let gaps: Vec<u64> = at.windows(2).map(|w| w[1] - w[0]).collect();
+                let even = gaps.iter().max().zip(gaps.iter().min()).is_none_or(|(a, b)| a - b <= 20);
+                assert!(even, "{gaps:?}");
+            }
+        });
+    }
+
+    #[test]
     fn samples_stay_until_they_are_old() {
         let sample = |at, active| Sample { at, active, compliant: active, ..Sample::default() };
         on_each(|conn| {
@@ -69,9 +106,10 @@ mod tests {
                 add(conn, &sample(at, 3)).unwrap();
             }
             add(conn, &sample(20, 9)).unwrap();
-            assert_eq!(since(conn, 11).unwrap(), [sample(20, 3), sample(30, 3)]);
+            assert_eq!(since(conn, 11, 9).unwrap(), [sample(20, 3), sample(30, 3)]);
+            assert_eq!(latest(conn).unwrap(), Some(30));
             assert_eq!(forget_before(conn, 30).unwrap(), 2);
-            assert_eq!(since(conn, 0).unwrap().len(), 1);
+            assert_eq!(since(conn, 0, 9).unwrap().len(), 1);
         });
     }
 }

@@ -27,6 +27,7 @@ pub(super) fn migrate(conn: &mut Connection, database: &Database, create: bool) 
         return Ok(());
     }
     let newer = conn.attempt(|conn| {
+        conn.patient()?;
         // Also a lock: servers that start together do each step once.
         let found =
             conn.value("update vigo_schema set version = version returning version", &[])?.unwrap_or(0);

@@ -21,6 +21,16 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 /// A session that rested this long is asked whether it is still there before it is relied on.
 const RESTED: Duration = Duration::from_secs(1);
 const ANSWER: Duration = Duration::from_secs(5);
+/// A server that could not be reached is not dialled again for this long: whoever waits is told at once, and the queue
+/// does not fill up with those who ask again.
+const PAUSE: Duration = Duration::from_secs(1);
+/// What a server may spend on one statement and on waiting for others, and how long it keeps a transaction open that
+/// nobody goes on with: nothing of ours takes nearly as long, but for [`Session::patient`] work.
+const LIMITS: [&str; 3] = [
+    "set lock_timeout = '10s'",
+    "set statement_timeout = '60s'",
+    "set idle_in_transaction_session_timeout = '60s'",
+];
 /// Prepared statements that a session keeps; the server has fewer texts than that.
 const STATEMENTS: usize = 512;
 
@@ -30,6 +40,8 @@ pub struct Session {
     client: Option<Client>,
     statements: HashMap<String, Statement>,
     used: Instant,
+    /// When the server was last dialled in vain, and what came of it.
+    failed: Option<(Instant, String)>,
 }
 
 impl fmt::Debug for Session {
@@ -41,7 +53,8 @@ impl fmt::Debug for Session {
 impl Session {
     /// Not opened yet.
     pub(super) fn new(settings: Postgres) -> Self {
-        Session { settings, client: None, statements: HashMap::new(), used: Instant::now() }
+        let (statements, used) = (HashMap::new(), Instant::now());
+        Session { settings, client: None, statements, used, failed: None }
     }
 
     /// Makes sure that there is a session. To be called where nothing is under way.
@@ -52,12 +65,41 @@ impl Session {
             None => false,
         };
         if !well {
-            self.statements.clear();
-            self.client = None;
-            self.client = Some(connect(&self.settings)?);
+            self.drop_client();
+            if let Some((at, why)) = &self.failed
+                && at.elapsed() < PAUSE
+            {
+                return Err(StoreError::Unreachable(why.clone()));
+            }
+            let client = connect(&self.settings);
+            self.failed = match &client {
+                Err(StoreError::Unreachable(why)) => Some((Instant::now(), why.clone())),
+                _ => None,
+            };
+            self.client = Some(client?);
         }
         self.used = Instant::now();
         Ok(())
+    }
+
+    fn drop_client(&mut self) {
+        self.statements.clear();
+        self.client = None;
+    }
+
+    /// Lifts the limits on time until the transaction ends: for changes of the schema, which wait for everybody and
+    /// may go through every row.
+    pub(super) fn patient(&mut self) -> Result<(), StoreError> {
+        self.batch("set local lock_timeout = 0; set local statement_timeout = 0")
+    }
+
+    /// A server that says it cannot be used, such as one that became a standby, says the same to the next one who asks
+    /// on this connection: another connection may lead to another server.
+    fn checked<T>(&mut self, done: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Err(StoreError::Unreachable(_)) = &done {
+            self.drop_client();
+        }
+        done
     }
 
     fn client(&mut self) -> Result<&mut Client, StoreError> {
@@ -77,16 +119,32 @@ impl Session {
     }
 
     pub(super) fn batch(&mut self, sql: &str) -> Result<(), StoreError> {
-        Ok(self.client()?.batch_execute(sql)?)
+        let done = self.client().and_then(|client| Ok(client.batch_execute(sql)?));
+        self.checked(done)
     }
 
     pub(super) fn execute(&mut self, sql: &str, params: &[Param<'_>]) -> Result<u64, StoreError> {
+        let done = self.execute_once(sql, params);
+        self.checked(done)
+    }
+
+    fn execute_once(&mut self, sql: &str, params: &[Param<'_>]) -> Result<u64, StoreError> {
         let statement = self.prepared(sql)?;
         let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|p| p as _).collect();
         Ok(self.client()?.execute(&statement, &params)?)
     }
 
     pub(super) fn rows<T>(
+        &mut self,
+        sql: &str,
+        params: &[Param<'_>],
+        read: &impl Fn(Row<'_>) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        let done = self.rows_once(sql, params, read);
+        self.checked(done)
+    }
+
+    fn rows_once<T>(
         &mut self,
         sql: &str,
         params: &[Param<'_>],
@@ -105,11 +163,18 @@ impl Session {
 
 fn connect(settings: &Postgres) -> Result<Client, StoreError> {
     let config = settings.config()?;
-    let client = match config.get_ssl_mode() {
+    let mut client = match config.get_ssl_mode() {
         SslMode::Disable => config.connect(NoTls),
         _ => config.connect(MakeRustlsConnect::new(tls(settings)?)),
-    };
-    Ok(client?)
+    }?;
+    for limit in LIMITS {
+        match client.batch_execute(limit).map_err(StoreError::from) {
+            // Not everything that speaks the protocol knows all of them.
+            Err(StoreError::Refused(why)) => tracing::debug!(why, "the database does not take `{limit}`"),
+            done => done?,
+        }
+    }
+    Ok(client)
 }
 
 fn tls(settings: &Postgres) -> Result<ClientConfig, StoreError> {
@@ -146,7 +211,7 @@ const DEAF: Duration = Duration::from_secs(2);
 pub(super) fn listen(settings: &Postgres, topics: &Topics, stop: &AtomicBool) {
     let mut warned = false;
     while !stop.load(Ordering::Relaxed) {
-        match listen_once(settings, topics, stop) {
+        match listen_once(settings, topics, stop, &mut warned) {
             Ok(()) => return,
             Err(e) if !warned => {
                 warned = true;
@@ -160,13 +225,22 @@ pub(super) fn listen(settings: &Postgres, topics: &Topics, stop: &AtomicBool) {
     }
 }
 
-fn listen_once(settings: &Postgres, topics: &Topics, stop: &AtomicBool) -> Result<(), StoreError> {
+/// `warned` is put back when there is somebody to listen to.
+fn listen_once(
+    settings: &Postgres,
+    topics: &Topics,
+    stop: &AtomicBool,
+    warned: &mut bool,
+) -> Result<(), StoreError> {
     let mut session = Session::new(settings.clone());
     session.awake()?;
     session.batch("listen vigo")?;
     let schema = session.rows("select current_schema()::text", &[], &|row| row.get::<String>(0))?;
     let prefix = format!("{}.", schema.first().map_or("", String::as_str));
     let client = session.client()?;
+    if std::mem::take(warned) {
+        tracing::info!("told again what other servers change");
+    }
     topics.say_all();
     while !stop.load(Ordering::Relaxed) {
         {

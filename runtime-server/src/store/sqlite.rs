@@ -3,15 +3,42 @@
 use super::connection::{Backend, Connection};
 use super::{Database, StoreError};
 use rusqlite::{ErrorCode, OpenFlags};
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Statements that a connection keeps prepared.
 const STATEMENTS: usize = 128;
 const BUSY: Duration = Duration::from_secs(10);
+
+/// Claims a database for one server, until the file that is returned is closed. Beside the database, because SQLite has
+/// locks of its own on that one; by its real path, whatever links lead to it.
+pub(super) fn claim(path: &Path) -> Result<File, StoreError> {
+    let unreadable = |cause: io::Error| match cause.kind() {
+        io::ErrorKind::NotFound => StoreError::Missing(Database::Sqlite(path.to_owned())),
+        _ => StoreError::Unreadable { path: path.to_owned(), cause },
+    };
+    let mut beside = std::fs::canonicalize(path).map_err(unreadable)?.into_os_string();
+    beside.push(".lock");
+    let beside = PathBuf::from(beside);
+    let unusable = |cause| StoreError::Unreadable { path: beside.clone(), cause };
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&beside)
+        .map_err(unusable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse(Database::Sqlite(path.to_owned()))),
+        // Some network file systems have none; whoever puts a database there is on their own.
+        Err(TryLockError::Error(cause)) if cause.kind() == io::ErrorKind::Unsupported => Ok(file),
+        Err(TryLockError::Error(cause)) => Err(unusable(cause)),
+    }
+}
 
 /// Opens the file and looks at every page of it. Creates it only when `create` is set.
 pub(super) fn open(path: &Path, create: bool) -> Result<Connection, StoreError> {

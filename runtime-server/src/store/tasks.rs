@@ -396,16 +396,21 @@ pub fn output(
     })
 }
 
-/// Forgets tasks and workflows that were made before a time, but for those that still run.
-pub fn forget_before(conn: &mut Connection, before: u64) -> Result<u64, StoreError> {
+/// Forgets tasks and workflows that were made before a time, but for those that still run; `most` of each at most. How
+/// many are gone.
+pub fn forget_before(conn: &mut Connection, before: u64, most: u32) -> Result<u64, StoreError> {
     let before = int("the time", before)?;
     conn.transaction(|conn| {
         let tasks = conn.execute(
-            "delete from tasks where created_at < $1 and workflow_id is null and deadline < $1",
-            params![before],
+            "delete from tasks where id in (select id from tasks where created_at < $1 and workflow_id is null
+               and deadline < $1 order by created_at limit $2)",
+            params![before, most],
         )?;
-        let workflows = conn
-            .execute("delete from workflows where created_at < $1 and state <> 'running'", params![before])?;
+        let workflows = conn.execute(
+            "delete from workflows where id in (select id from workflows where created_at < $1 and state <> 'running'
+               order by created_at limit $2)",
+            params![before, most],
+        )?;
         Ok(tasks + workflows)
     })
 }

@@ -215,7 +215,7 @@ async fn what_was_handed_over_is_finished_before_closing() {
     let answer = store.call(|conn| conn.value::<i64>("select 41 + $1", params![1i64])).await;
     assert_eq!(answer.unwrap(), Some(42));
     let crashed = store.call(|conn| conn.transaction(|_| -> Result<(), _> { panic!("on purpose") })).await;
-    assert!(matches!(crashed, Err(StoreError::Closed)));
+    assert!(matches!(crashed, Err(StoreError::Crashed)));
     for _ in 0..20 {
         let stored =
             store.call(|conn| conn.transaction(|conn| conn.execute("update meta set key = key", &[])));
@@ -223,6 +223,139 @@ async fn what_was_handed_over_is_finished_before_closing() {
     }
     std::thread::scope(|scope| scope.spawn(|| store.close()).join()).unwrap();
     assert!(matches!(store.call(|_| Ok(())).await, Err(StoreError::Closed)));
+}
+
+#[tokio::test]
+async fn case_028_a_file_has_one_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, one) = store(&dir).await;
+    let Database::Sqlite(path) = &db else { return one.close_elsewhere().await };
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(path, &link).unwrap();
+    for path in [path, &link] {
+        let refused = Store::open(&Database::Sqlite(path.clone())).await;
+        assert!(matches!(refused, Err(StoreError::InUse(_))), "{refused:?}");
+    }
+    crate::testing::with(&db, |conn| ping(conn).unwrap());
+    one.close_elsewhere().await;
+    Store::open(&db).await.unwrap().close_elsewhere().await;
+}
+
+#[tokio::test]
+async fn a_database_that_does_not_keep_up_says_so_and_work_of_nobody_is_not_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, store) = store(&dir).await;
+    let store = Arc::new(store);
+    let lanes = if db.file().is_some() { 1 } else { POSTGRES_SESSIONS };
+    let gates: Vec<_> = (0..lanes)
+        .map(|_| {
+            let (begun, begins) = oneshot::channel::<()>();
+            let (open, gate) = std::sync::mpsc::channel::<()>();
+            let store = store.clone();
+            let work = move |_: &mut Connection| {
+                begun.send(()).unwrap();
+                gate.recv().unwrap();
+                Ok(())
+            };
+            let held = tokio::spawn(async move { store.call(work).await });
+            (begins, open, held)
+        })
+        .collect();
+    let mut opens = Vec::new();
+    for (begins, open, held) in gates {
+        begins.await.unwrap();
+        opens.push((open, held));
+    }
+    let done = Arc::new(AtomicBool::new(false));
+    let mut given_up = Vec::new();
+    loop {
+        let done = done.clone();
+        let mut asked = Box::pin(store.call(move |_| {
+            done.store(true, Ordering::SeqCst);
+            Ok(())
+        }));
+        // Handed over, and then given up.
+        match at_once(&mut asked) {
+            None => given_up.push(asked),
+            Some(refused) => break assert!(matches!(refused, Err(StoreError::Overloaded)), "{refused:?}"),
+        }
+    }
+    assert_eq!(given_up.len(), WAITING);
+    drop(given_up);
+    for (open, held) in opens {
+        open.send(()).unwrap();
+        held.await.unwrap().unwrap();
+    }
+    // All that waited is through when there is room, and something behind it was done.
+    while let Err(StoreError::Overloaded) = store.call(|_| Ok(())).await {
+        tokio::task::yield_now().await;
+    }
+    assert!(!done.load(Ordering::SeqCst));
+    let store = Arc::into_inner(store).unwrap();
+    store.close_elsewhere().await;
+}
+
+/// What a future has to say at once.
+fn at_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match std::pin::Pin::new(future).poll(&mut context) {
+        std::task::Poll::Ready(output) => Some(output),
+        std::task::Poll::Pending => None,
+    }
+}
+
+impl Store {
+    async fn close_elsewhere(self) {
+        tokio::task::spawn_blocking(move || self.close()).await.unwrap();
+    }
+}
+
+#[test]
+fn a_session_that_cannot_be_used_is_left_for_another_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = database(dir.path());
+    let mut conn = open(&db, true).unwrap();
+    if db.file().is_some() {
+        return;
+    }
+    let limits = ["lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"];
+    let limits = limits.map(|limit| conn.value::<String>(&format!("show {limit}"), &[]).unwrap().unwrap());
+    assert_eq!(limits, ["10s", "1min", "1min"]);
+    // As on a server that became a standby.
+    conn.execute("set session characteristics as transaction read only", &[]).unwrap();
+    let write = |conn: &mut Connection| {
+        conn.transaction(|conn| conn.execute("insert into meta (key, value) values ('k', 'v')", &[]))
+    };
+    assert!(matches!(write(&mut conn), Err(StoreError::Unreachable(_))));
+    assert_eq!(write(&mut conn).unwrap(), 1, "on a new connection");
+    // Whoever waits for the lock of somebody who does not go on is told so.
+    conn.execute("set lock_timeout = '50ms'", &[]).unwrap();
+    let mut other = open(&db, false).unwrap();
+    other
+        .transaction(|other| {
+            other.execute("update meta set value = 'w' where key = 'k'", &[])?;
+            let waits = conn.execute("update meta set value = 'x' where key = 'k'", &[]);
+            assert!(matches!(waits, Err(StoreError::Busy)), "{waits:?}");
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_server_that_is_not_there_is_not_dialled_for_everybody_who_asks() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let url = format!("postgres://vigo@{address}/vigo?connect_timeout=1");
+    let Some(Database::Postgres(settings)) = Database::postgres(&url) else { panic!() };
+    let mut conn = session::connection(&settings);
+    let first = ping(&mut conn).unwrap_err().to_string();
+    // Somebody would answer now, and is not asked.
+    let there = std::net::TcpListener::bind(address).unwrap();
+    there.set_nonblocking(true).unwrap();
+    assert_eq!(ping(&mut conn).unwrap_err().to_string(), first);
+    let dialled = there.accept().map(|_| ());
+    assert_eq!(dialled.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
 }
 
 #[tokio::test]

@@ -2,9 +2,12 @@ use crate::harness::*;
 use protocol::pb::check_in_reply::Answer;
 use protocol::secrets::SecretContext;
 use runtime_server::secrets::Backend;
+use runtime_server::store::envoys;
 use runtime_server::testing::everything_in;
 use runtime_server::testing::{module, traits};
+use runtime_server::trait_changes;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 fn no_change(answer: Answer) -> protocol::pb::NoChange {
@@ -180,6 +183,136 @@ async fn secrets_are_sealed_and_a_rotation_is_a_new_bundle() {
     let stored = everything_in(&cluster.config.database);
     assert!(stored.windows(6).any(|w| w == b"web-01"), "this is not where it would be");
     assert!(!stored.windows(7).any(|w| w == b"hunter2" || w == b"correct"));
+    cluster.stop().await;
+}
+
+/// A cluster whose one secret, of one host, is given out when the gate is opened; until then its asker waits.
+async fn behind_a_gate() -> (Cluster, PathBuf) {
+    let cluster = Cluster::with(|c| {
+        let gate = c.tls.ca.with_file_name("gate");
+        let program = "touch \"$0.asked\"; while [ ! -e \"$0\" ]; do sleep 0.02; done; echo hunter2";
+        let command = ["sh", "-c", program, gate.to_str().unwrap()].map(str::to_owned).to_vec();
+        c.secrets = Backend::Command { command, refresh: Duration::ZERO };
+    })
+    .await;
+    let gate = cluster.config.tls.ca.with_file_name("gate");
+    (cluster, gate)
+}
+
+#[tokio::test]
+async fn case_034_a_slow_secret_holds_up_nobody_but_its_asker() {
+    let (cluster, gate) = behind_a_gate().await;
+    let (mut slow, mut other) = (cluster.agent("web-01").await, cluster.agent("web-02").await);
+    other.bundle(&cluster).await;
+    cluster.policy.edit(|p| p.secrets = vec!["db/password".into()]);
+    cluster.server().reload().await.unwrap();
+    let signed = slow.signed(&cluster);
+    let mut client = slow.client(&cluster).await.max_decoding_message_size(protocol::MAX_MESSAGE_BYTES);
+    let asked = tokio::spawn(async move { client.check_in(signed).await });
+    eventually(|| gate.with_extension("asked").exists()).await;
+
+    // What others sent is stored, and so is what is known of this one.
+    let counter = |name: &str| cluster.db(|conn| envoys::find(conn, name)).unwrap().unwrap().counter;
+    other.report(&cluster, &report()).await.unwrap();
+    eventually(|| counter("web-01") == 1 && counter("web-02") == 2).await;
+    // A revocation is noticed, even of this one.
+    assert!(cluster.db(|conn| envoys::revoke(conn, "web-02", 1)).unwrap());
+    let gone = cluster.server().context().fleet.get(&other.reply.envoy_id).unwrap();
+    eventually(|| gone.is_revoked()).await;
+    assert!(!asked.is_finished(), "it was still waiting");
+    std::fs::write(&gate, "").unwrap();
+    assert!(matches!(asked.await.unwrap().unwrap().into_inner().answer, Some(Answer::Bundle(_))));
+    cluster.stop().await;
+}
+
+fn report() -> protocol::pb::RunReport {
+    protocol::pb::RunReport { run_id: uuid::Uuid::now_v7().to_string(), result_seq: 1, ..Default::default() }
+}
+
+#[tokio::test]
+async fn what_a_request_under_way_at_the_end_is_told_is_stored() {
+    let (cluster, gate) = behind_a_gate().await;
+    cluster.policy.edit(|p| p.secrets = vec!["db/password".into()]);
+    cluster.server().reload().await.unwrap();
+    std::fs::write(&gate, "").unwrap();
+    let mut agent = cluster.agent("web-01").await;
+    let first = agent.bundle(&cluster).await.manifest;
+    // The same content under another version: nothing of it needs a number.
+    for vars in ["other", ""] {
+        cluster.policy.edit(|p| p.vars = vars.into());
+        cluster.server().reload().await.unwrap();
+    }
+    std::fs::remove_file(&gate).unwrap();
+    std::fs::remove_file(gate.with_extension("asked")).unwrap();
+    let signed = agent.signed(&cluster);
+    let mut client = agent.client(&cluster).await;
+    let asked = tokio::spawn(async move { client.check_in(signed).await });
+    eventually(|| gate.with_extension("asked").exists()).await;
+    let (database, address) = (cluster.config.database.clone(), cluster.server().address());
+    let stopping = tokio::spawn(cluster.stop());
+    eventually(|| std::net::TcpStream::connect(address).is_err()).await;
+    std::fs::write(&gate, "").unwrap();
+    let told = no_change(asked.await.unwrap().unwrap().into_inner().answer.unwrap()).policy_version;
+    assert_ne!(told, first.policy_version);
+    stopping.await.unwrap();
+    let row = runtime_server::testing::with(&database, |conn| envoys::find(conn, "web-01")).unwrap().unwrap();
+    assert_eq!(row.policy_version, told);
+}
+
+#[tokio::test]
+async fn content_that_is_back_after_an_answer_was_lost_has_a_manifest_for_its_lease() {
+    let cluster = Cluster::start().await;
+    let mut agent = cluster.agent("web-01").await;
+    let first = agent.bundle(&cluster).await.manifest;
+    // Another one was sent and never came; then its traits were as before.
+    agent.traits = traits("redhat");
+    let Answer::Bundle(lost) = agent.check_in(&cluster).await.unwrap() else { panic!() };
+    assert_eq!(ir::Manifest::open(&agent.trusted.key, &lost.manifest).unwrap().seq, 2);
+    agent.traits = traits("debian");
+    agent.asked.renew = true;
+    let back = no_change(agent.check_in(&cluster).await.unwrap());
+    assert_eq!(back.policy_version, first.policy_version);
+    let manifest = ir::Manifest::open(&agent.trusted.key, &back.manifest.expect("a manifest")).unwrap();
+    let lease = ir::Lease::open(&agent.trusted.key, &back.lease.unwrap()).unwrap();
+    assert_eq!((manifest.seq, lease.seq, manifest.merkle_root), (3, 3, first.merkle_root));
+    agent.asked.seq = 3;
+    let renewed = no_change(agent.check_in(&cluster).await.unwrap());
+    assert_eq!(renewed.manifest, None, "and then it is quiet again");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn traits_that_others_share_do_not_change_all_the_time() {
+    let cluster = Cluster::start().await;
+    let mut agent = cluster.agent("web-01").await;
+    agent.bundle(&cluster).await;
+    for n in 0..trait_changes::MOST {
+        agent.traits = traits(&n.to_string());
+        agent.bundle(&cluster).await;
+    }
+    let compiled = cluster.policy.compiled();
+    for n in 100..110 {
+        agent.traits = traits(&n.to_string());
+        assert_eq!(refusal(&agent.check_in(&cluster).await.unwrap()), "traits-unsteady");
+    }
+    assert_eq!(cluster.policy.compiled(), compiled);
+    agent.traits = traits("9");
+    no_change(agent.check_in(&cluster).await.unwrap());
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn an_envoy_that_the_database_lost_is_told_so_and_the_others_go_on() {
+    let cluster = Cluster::start().await;
+    let (mut lost, mut other) = (cluster.agent("web-01").await, cluster.agent("web-02").await);
+    // As a restored backup from before its enrolment.
+    let gone = cluster.db(|conn| conn.execute("delete from envoys where hostname = 'web-01'", &[]));
+    assert_eq!(gone.unwrap(), 1);
+    let (from_lost, from_other) = (lost.signed(&cluster), other.signed(&cluster));
+    let (one, two) = tokio::join!(lost.send(&cluster, from_lost), other.send(&cluster, from_other));
+    refused(one, tonic::Code::PermissionDenied, "unknown-envoy");
+    assert!(matches!(two.unwrap().answer, Some(Answer::Bundle(_))));
+    refused(lost.report(&cluster, &report()).await, tonic::Code::PermissionDenied, "unknown-envoy");
     cluster.stop().await;
 }
 

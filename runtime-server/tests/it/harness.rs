@@ -295,6 +295,15 @@ pub fn trust(cluster: &Cluster, statement: &pb::KeyStatement) -> TrustedKey {
     key_statement::verify(statement, &ca, &cluster.config.cluster_id, cluster.now()).unwrap()
 }
 
+/// Waits until something is so.
+pub async fn eventually(mut is: impl FnMut() -> bool) {
+    let limit = std::time::Instant::now() + Duration::from_secs(30);
+    while !is() {
+        assert!(std::time::Instant::now() < limit, "it does not come to be");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// The reason a program reads, with the code.
 pub fn reason(status: &Status) -> (Code, &str) {
     (status.code(), status.metadata().get("vigo-reason").map_or("", |r| r.to_str().unwrap()))

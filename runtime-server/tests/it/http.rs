@@ -649,8 +649,7 @@ async fn case_079_what_agents_wrote_stays_text_on_pages() {
         assert!([200, 404].contains(&said.status), "{path} {said:?}");
         assert_eq!(said.headers["content-type"], "text/html; charset=utf-8");
         assert!(!said.body.contains("<script"), "{path}: {}", said.body);
-        let unseen: Vec<char> =
-            said.body.chars().filter(|c| *c != '\n' && runtime_server::text::is_unseen(*c)).collect();
+        let unseen: Vec<char> = said.body.chars().filter(|c| *c != '\n' && ir::is_unseen(*c)).collect();
         assert!(unseen.is_empty(), "{path}: {unseen:?}");
         assert_eq!(said.headers["cache-control"], "no-store");
     }

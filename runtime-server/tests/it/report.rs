@@ -101,6 +101,8 @@ async fn reports_that_are_none() {
         RunReport { run_id: "../x".into(), ..report(1, 0, 0) },
         report(0, 0, 0),
         report(u64::MAX, 0, 0),
+        report((1 << 53) + 1, 0, 0),
+        RunReport { dropped: Some(protocol::pb::Dropped { from_seq: 1, to_seq: 3 }), ..report(2, 0, 0) },
         RunReport { started_at: u64::MAX, ..report(1, 0, 0) },
         RunReport { dropped: Some(protocol::pb::Dropped { from_seq: 3, to_seq: 1 }), ..report(1, 0, 0) },
     ];
@@ -108,6 +110,22 @@ async fn reports_that_are_none() {
         refused(agent.report(&cluster, &report).await, Code::InvalidArgument, "malformed");
     }
     assert_eq!(agent.report(&cluster, &report(1, 0, 0)).await.unwrap(), 1);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_run_is_one_run_however_its_id_is_written() {
+    let cluster = Cluster::start().await;
+    let mut agent = cluster.agent("a").await;
+    let first = report(1, 0, 0);
+    let id = uuid::Uuid::parse_str(&first.run_id).unwrap();
+    for run_id in
+        [id.to_string(), id.to_string().to_uppercase(), id.simple().to_string(), id.urn().to_string()]
+    {
+        agent.report(&cluster, &RunReport { run_id, ..first.clone() }).await.unwrap();
+    }
+    let stored = cluster.db(|conn| runs::latest(conn, &agent.reply.envoy_id, 9)).unwrap();
+    assert_eq!(stored.iter().map(|r| r.run_id.as_str()).collect::<Vec<_>>(), [first.run_id.as_str()]);
     cluster.stop().await;
 }
 

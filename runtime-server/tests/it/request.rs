@@ -24,6 +24,26 @@ async fn case_036_a_request_is_taken_once() {
     cluster.stop().await;
 }
 
+/// A counter that the database cannot hold would keep the batch that it is in from being stored, again and again.
+#[tokio::test]
+async fn case_036_a_counter_beyond_the_database_is_refused_and_holds_nobody_up() {
+    let cluster = Cluster::start().await;
+    let (mut hostile, mut other) = (cluster.agent("web-01").await, cluster.agent("web-02").await);
+    for counter in [u64::MAX, i64::MAX as u64 + 1] {
+        hostile.counter = counter - 1;
+        refused(hostile.check_in(&cluster).await, Code::InvalidArgument, "malformed");
+    }
+    hostile.counter = i64::MAX as u64 - 1;
+    hostile.bundle(&cluster).await;
+    other.bundle(&cluster).await;
+    let stored = |name: &str| {
+        let find = |conn: &mut store::Connection| store::envoys::find(conn, name);
+        cluster.db(find).unwrap().unwrap().counter
+    };
+    eventually(|| stored("web-01") == i64::MAX as u64 && stored("web-02") == 1).await;
+    cluster.stop().await;
+}
+
 #[tokio::test]
 async fn case_037_a_captured_request_dies_with_the_process() {
     let mut cluster = Cluster::start().await;

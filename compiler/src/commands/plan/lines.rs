@@ -225,12 +225,9 @@ fn text(value: &Expr) -> Option<String> {
     }
 }
 
-/// Control characters made visible: a policy cannot drive the terminal of who reviews it.
+/// What does something else than being seen made visible: a policy cannot drive the terminal of who reviews it.
 fn printable(text: &str) -> String {
-    let odd = |c: char| {
-        (c.is_control() && c != '\t')
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
+    let odd = |c: char| ir::is_unseen(c) && c != '\t';
     if !text.contains(odd) {
         return text.to_owned();
     }

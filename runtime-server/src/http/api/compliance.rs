@@ -59,7 +59,7 @@ pub struct Since {
 
 const DAY: u64 = 86_400_000;
 /// The longest list of samples; a longer time is told with gaps.
-const MOST: usize = 1000;
+const MOST: u32 = 1000;
 
 pub(in crate::http) async fn now(call: Call) -> Result<Response, Problem> {
     let survey = call.site.survey().await?;
@@ -132,10 +132,7 @@ pub(in crate::http) async fn history(call: Call) -> Result<Response, Problem> {
 
 /// Samples since then, thinned out to what can be looked at.
 pub(in crate::http) async fn since_then(call: &Call, since: u64) -> Result<Vec<Sample>, Problem> {
-    let samples = call.site.context.store.read(move |conn| samples::since(conn, since)).await?;
-    let step = samples.len().div_ceil(MOST).max(1);
-    // The latest one is always there.
-    let skip = samples.len().saturating_sub(1) % step;
+    let samples = call.site.context.store.read(move |conn| samples::since(conn, since, MOST)).await?;
     let sample = |s: samples::Sample| {
         let ratio = (s.active > 0).then(|| s.compliant as f64 / s.active as f64);
         let count = Count {
@@ -147,5 +144,5 @@ pub(in crate::http) async fn since_then(call: &Call, since: u64) -> Result<Vec<S
         };
         Sample { at: s.at, count }
     };
-    Ok(samples.into_iter().skip(skip).step_by(step).map(sample).collect())
+    Ok(samples.into_iter().map(sample).collect())
 }

@@ -11,7 +11,7 @@ use crate::store::envoys::{self, Brief, EnvoyRow};
 use crate::store::runs;
 use axum::http::StatusCode;
 use axum::response::Response;
-use ir::{Value, wire};
+use ir::wire;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -204,7 +204,7 @@ pub(in crate::http) async fn detail(call: &Call, latest: u32) -> Result<Detail, 
     });
     // What was sent since the last batch was written.
     let unsaved = match context.fleet.get(&row.id) {
-        Some(envoy) => envoy.state.lock().await.unsaved.clone(),
+        Some(envoy) => envoy.state().unsaved.clone(),
         None => None,
     };
     let traits = unsaved.or_else(|| row.traits.as_deref().map(Arc::from));
@@ -215,7 +215,7 @@ pub(in crate::http) async fn detail(call: &Call, latest: u32) -> Result<Detail, 
     let modules = modules(place.as_deref(), &results);
     Ok(Detail {
         envoy: Envoy::put_together(&brief, status, place.as_deref(), whole.into_iter().next()),
-        traits: plain_json(&traits),
+        traits: (&traits).into(),
         modules,
         results,
         runs: latest.into_iter().map(|run| Run::of(run, &brief.id, &brief.hostname)).collect(),
@@ -242,23 +242,6 @@ fn modules(place: Option<&Place>, results: &[Outcome]) -> Vec<Module> {
     }
     let module = |name: &str| Module { name: name.to_owned(), ..counts.remove(name).unwrap_or_default() };
     names.into_iter().map(module).collect()
-}
-
-/// Traits as JSON. They hold neither bytes nor secrets; an agent that sends some gets them shown as null.
-fn plain_json(value: &Value) -> serde_json::Value {
-    match value {
-        Value::Null | Value::Bytes(_) | Value::Secret(_) => serde_json::Value::Null,
-        Value::Bool(b) => (*b).into(),
-        Value::Int(i) => (*i).into(),
-        Value::Float(f) => f.get().into(),
-        Value::Str(text) => (**text).into(),
-        Value::List(list) => list.iter().map(plain_json).collect(),
-        Value::Map(map) => {
-            let fields: serde_json::Map<_, _> =
-                map.iter().map(|(key, value)| (key.to_string(), plain_json(value))).collect();
-            fields.into()
-        }
-    }
 }
 
 /// An envoy that lost its place.
@@ -314,7 +297,7 @@ pub(in crate::http) async fn push(call: Call) -> Result<Response, Problem> {
     let envoy = context.fleet.get(&row.id).filter(|e| !e.is_revoked());
     let envoy = envoy.ok_or_else(|| Problem::conflict(format!("`{}` was revoked", row.hostname)))?;
     let (last_seen, interval) = {
-        let mut state = envoy.state.lock().await;
+        let mut state = envoy.state();
         state.forced = true;
         (Some(state.last_seen).filter(|at| *at > 0), state.interval_ms)
     };

@@ -1,7 +1,7 @@
 //! Compliance over time as a drawing: three areas on top of each other that fill the height.
 
-use super::show::moment;
 use crate::http::api::compliance::Sample;
+use crate::text::moment;
 use std::fmt::Write;
 
 /// The drawing.

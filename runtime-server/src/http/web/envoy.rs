@@ -7,11 +7,10 @@ use crate::http::api::runs::{self, Run};
 use crate::http::call::Call;
 use crate::http::problem::Problem;
 use crate::status::{Compliance, Drift, Health, Reachability};
-use crate::text::{plain, span};
+use crate::text::{leaves, moment, plain, span, unquoted};
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::Value;
 
 /// Runs on the page.
 const RUNS: u32 = 20;
@@ -62,8 +61,9 @@ pub(in crate::http) async fn page(call: Call) -> Result<Response, Problem> {
     let (mut notable, quiet): (Vec<_>, Vec<_>) =
         results.iter().partition(|r| r.outcome == "changed" || r.outcome == "failed");
     notable.sort_by_key(|r| r.outcome != "failed");
-    let mut flat = Vec::new();
-    flatten("", &traits, &mut flat);
+    let traits = leaves(&traits).into_iter();
+    let flat: Vec<_> =
+        traits.map(|(path, value)| (plain(&path, 200), show::text(&unquoted(value)))).collect();
     let modules = modules.into_iter().map(|m| ModuleLine {
         class: match &m {
             m if m.failed > 0 => "bad",
@@ -79,7 +79,7 @@ pub(in crate::http) async fn page(call: Call) -> Result<Response, Problem> {
     });
     let runs = runs.iter().map(|run| RunLine {
         link: format!("/envoys/{}/runs/{}", part(&envoy.hostname), part(&run.run_id)),
-        at: show::moment(run.received_at),
+        at: moment(run.received_at),
         ago: show::ago(run.received_at, now),
         class: show::run_class(run),
         totals: show::totals(run),
@@ -153,24 +153,10 @@ fn facts(e: &Envoy, now: u64) -> Vec<(&'static str, String)> {
         ("Last check-in", seen),
         ("Interval", span(e.interval_ms)),
         ("Release of its last run", e.last_run.as_ref().map_or_else(none, |run| run.release.to_string())),
-        ("Enrolled", show::moment(e.enrolled_at)),
+        ("Enrolled", moment(e.enrolled_at)),
         ("Agent", plain(&e.agent_version, 64)),
         ("Id", plain(&e.id, 64)),
     ]
-}
-
-/// `path` and value of each trait.
-fn flatten(path: &str, value: &Value, out: &mut Vec<(String, String)>) {
-    match value {
-        Value::Object(fields) => {
-            for (key, value) in fields {
-                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                flatten(&path, value, out);
-            }
-        }
-        Value::String(text) => out.push((plain(path, 200), show::text(text))),
-        other => out.push((plain(path, 200), show::text(&other.to_string()))),
-    }
 }
 
 #[derive(Template)]
@@ -200,8 +186,8 @@ pub(in crate::http) async fn run_page(call: Call) -> Result<Response, Problem> {
 fn run_facts(run: &Run) -> Vec<(&'static str, String)> {
     let mut facts = vec![
         ("Outcome", show::totals(run)),
-        ("Reported", show::moment(run.received_at)),
-        ("Started, by its clock", show::moment(run.started_at)),
+        ("Reported", moment(run.received_at)),
+        ("Started, by its clock", moment(run.started_at)),
         ("Took", span(run.duration_ms)),
         ("Release", run.release.to_string()),
     ];

@@ -10,7 +10,7 @@ use crate::http::page::Page;
 use crate::http::problem::Problem;
 use crate::http::survey::{Survey, Surveyed};
 use crate::status::{Compliance, Drift, Health, Reachability};
-use crate::text::plain;
+use crate::text::{moment, plain};
 use askama::Template;
 use axum::extract::Query;
 use axum::http::{StatusCode, Uri};
@@ -106,7 +106,7 @@ impl Row {
             reachability: show::reachability(e.reachability),
             totals: e.last_run.as_ref().map(show::totals).unwrap_or_default(),
             seen: e.last_seen.map_or("never".to_owned(), |at| show::ago(at, now)),
-            seen_at: e.last_seen.map(show::moment).unwrap_or_default(),
+            seen_at: e.last_seen.map(moment).unwrap_or_default(),
         }
     }
 }

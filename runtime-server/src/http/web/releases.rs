@@ -9,6 +9,7 @@ use crate::http::call::Call;
 use crate::http::page::{self, Page};
 use crate::http::problem::Problem;
 use crate::http::survey::{Count, Surveyed};
+use crate::text::moment;
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -48,7 +49,7 @@ pub(in crate::http) async fn page(call: Call) -> Result<Response, Problem> {
     let next = releases.next.clone().map(|cursor| format!("/releases?cursor={cursor}"));
     let lines = releases.map(|r| ReleaseLine {
         serial: r.serial,
-        at: show::moment(r.published_at),
+        at: moment(r.published_at),
         ago: show::ago(r.published_at, survey.at),
         short: r.digest.chars().take(12).collect(),
         envoys: survey.envoys.iter().filter(|e| follows(e, r.serial)).count(),
@@ -86,7 +87,7 @@ pub(in crate::http) async fn one(call: Call) -> Result<Response, Problem> {
         section: "releases",
         serial,
         served: release.served,
-        at: show::moment(release.published_at),
+        at: moment(release.published_at),
         ago: show::ago(release.published_at, survey.at),
         digest: release.digest,
         count: following.len(),

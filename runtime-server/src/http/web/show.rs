@@ -4,7 +4,6 @@ use crate::http::api::envoys::Envoy;
 use crate::http::api::runs::{Outcome, Run};
 use crate::status::{Compliance, Drift, Health, Reachability};
 use crate::text::{plain, span};
-use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// Characters of one text; longer ones are cut.
@@ -126,12 +125,6 @@ pub fn notes(run: &Run) -> String {
     notes.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-/// A moment in full.
-pub fn moment(ms: u64) -> String {
-    let time = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    time.map_or("at no time there is".to_owned(), |t| t.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
-}
-
 /// A moment by how long ago it was.
 pub fn ago(ms: u64, now: u64) -> String {
     match now.saturating_sub(ms) {
@@ -184,8 +177,6 @@ mod tests {
 
     #[test]
     fn moments_and_links() {
-        assert_eq!(moment(0), "1970-01-01 00:00:00 UTC");
-        assert_eq!(moment(u64::MAX), "at no time there is");
         assert_eq!((ago(500, 1000).as_str(), ago(0, 61_000).as_str()), ("just now", "1 min 1 s ago"));
         assert_eq!(ago(9, 1), "just now", "a clock that went back");
         assert_eq!(part("a/b?c&d=é\""), "a%2Fb%3Fc%26d%3D%C3%A9%22");
