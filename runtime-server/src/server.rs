@@ -5,7 +5,7 @@ use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::connection::Listener;
-use crate::context::{Context, ReloadError, Reloaded};
+use crate::context::Context;
 use crate::dispatch::{self, Dispatch};
 use crate::files::{self, FileError};
 use crate::fleet::FleetIndex;
@@ -16,6 +16,7 @@ use crate::metrics::Metrics;
 use crate::pace::Pace;
 use crate::pki::{self, Ca, PkiError};
 use crate::policy::PolicySource;
+use crate::publish::{self, Look, PublishError, Publishing, Reloaded};
 use crate::retention;
 use crate::secrets::{SecretError, Secrets};
 use crate::store::api_tokens::{self, Role};
@@ -24,7 +25,6 @@ use crate::tls::{self, TlsError};
 use ir::Hash;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -106,11 +106,13 @@ pub struct Server {
     chores: JoinHandle<()>,
     forgetting: JoinHandle<()>,
     dispatching: JoinHandle<()>,
+    publishing: JoinHandle<()>,
     looking_after: JoinHandle<()>,
 }
 
 impl Server {
-    /// Starts to serve. Nothing is published before [`Server::reload`]; until then agents are told so.
+    /// Starts to serve: at once, and what the store has as the latest release as soon as that is compiled; until then agents are
+    /// told so. The policy directory is looked at with [`Server::reload`], and not before.
     ///
     /// `listener` is for those who want a port of the system's choice; otherwise the configuration's address.
     pub async fn start(
@@ -166,6 +168,7 @@ impl Server {
         let grpc = Listener::new(grpc, tls, limits.clone(), stopped.clone());
         let grpc = tokio::spawn(grpc.serve(listener));
         let dispatching = tokio::spawn(dispatch::look_after(context.clone(), stopped.clone()));
+        let publishing = tokio::spawn(publish::keep_up(context.clone(), stopped.clone()));
         let forgetting = retention::look_after(context.clone(), stopped, config.runs_keep, latest);
         let forgetting = tokio::spawn(forgetting);
         let chores = tokio::spawn(chores(context.clone(), finished));
@@ -187,6 +190,7 @@ impl Server {
             chores,
             forgetting,
             dispatching,
+            publishing,
             looking_after,
         })
     }
@@ -217,9 +221,9 @@ impl Server {
         &self.context
     }
 
-    /// Takes in what changed in the policy.
-    pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
-        self.context.reload().await
+    /// Publishes what lies in the policy directory, when it is not what is served.
+    pub async fn reload(&self) -> Result<Reloaded, PublishError> {
+        self.context.reload(Look::Asked).await
     }
 
     /// A token for one host whose name matches.
@@ -252,6 +256,7 @@ impl Server {
         self.watching.abort();
         ended("gRPC", self.grpc).await;
         let _ = self.dispatching.await;
+        let _ = self.publishing.await;
         if let Some((_, https)) = self.https {
             ended("HTTPS", https).await;
         }
@@ -363,7 +368,7 @@ async fn context(
         store,
         dispatch: Dispatch::default(),
         metrics,
-        refused: AtomicBool::new(false),
+        publishing: Publishing::default(),
     })
 }
 

@@ -1,10 +1,9 @@
-//! The fleet: envoys, runs, compliance, releases.
+//! The fleet: envoys, runs, compliance.
 
 use super::connection::{Connection, part, typed};
 use super::{Failure, Shown};
 use crate::http::api::compliance::{Compliance, Group};
 use crate::http::api::envoys::{Detail, Envoy, Pushed};
-use crate::http::api::releases::Release;
 use crate::http::api::runs::{Detail as RunDetail, Outcome, Run};
 use crate::http::survey::Count;
 use crate::text::{leaves, moment, plain, span, table, unquoted};
@@ -90,16 +89,6 @@ pub(super) enum Runs {
         host: String,
         /// The run's id, as `list` shows it
         run: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum Releases {
-    /// List releases, the latest first
-    List {
-        /// How many
-        #[arg(long, default_value_t = 20, value_name = "N")]
-        limit: usize,
     },
 }
 
@@ -332,18 +321,4 @@ fn counted(what: &str, name: &str, count: &Count) -> [String; 7] {
     let [compliant, active, non_compliant, unknown] =
         [count.compliant, count.active, count.non_compliant, count.unknown].map(|n| n.to_string());
     [what.to_owned(), plain(name, 100), compliant, active, non_compliant, unknown, share]
-}
-
-pub(super) fn releases(server: &Connection, limit: usize) -> Result<Shown, Failure> {
-    let json = json!({ "releases": server.list("/api/v1/releases", &[], limit)? });
-    let releases: Vec<Release> = typed(json["releases"].clone())?;
-    let rows: Vec<[String; 4]> = releases
-        .iter()
-        .map(|r| {
-            let served = if r.served { "served" } else { "" };
-            [r.serial.to_string(), moment(r.published_at), plain(&r.digest, 64), served.to_owned()]
-        })
-        .collect();
-    let human = table(["RELEASE", "PUBLISHED", "DIGEST", ""], &rows);
-    Ok(Shown { command: "releases list", json, human, note: None })
 }

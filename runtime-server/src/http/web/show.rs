@@ -6,6 +6,8 @@ use crate::status::{Compliance, Drift, Health, Reachability};
 use crate::text::{plain, span};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+pub use crate::text::moment;
+
 /// Characters of one text; longer ones are cut.
 const TEXT: usize = 2000;
 
