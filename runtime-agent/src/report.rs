@@ -1,6 +1,6 @@
 //! A run as the server is told of it.
 
-use crate::observe::{Outcome, RunSummary};
+use crate::observe::{Outcome, ResourceReport, RunSummary};
 use crate::text::bounded;
 use protocol::pb;
 use std::time::Duration;
@@ -17,24 +17,7 @@ pub fn report_of(summary: &RunSummary) -> pb::RunReport {
         ok += usize::from(r.outcome == Outcome::Ok);
         r.outcome != Outcome::Ok || ok <= MAX_OK
     });
-    let results = told
-        .take(MAX_RESULTS)
-        .map(|r| pb::ResourceResult {
-            module: r.module.clone(),
-            resource: r.resource.clone(),
-            r#type: r.kind.clone(),
-            outcome: match r.outcome {
-                Outcome::Ok => pb::Outcome::Ok,
-                Outcome::Changed => pb::Outcome::Changed,
-                Outcome::Failed => pb::Outcome::Failed,
-                Outcome::Skipped => pb::Outcome::Skipped,
-            }
-            .into(),
-            action: bounded(&r.action, MAX_TEXT).to_owned(),
-            error: bounded(r.error.as_deref().unwrap_or_default(), MAX_TEXT).to_owned(),
-            duration_ms: millis(r.duration),
-        })
-        .collect();
+    let results = told.take(MAX_RESULTS).map(result_of).collect();
     pb::RunReport {
         run_id: summary.run_id.clone(),
         duration_ms: millis(summary.duration),
@@ -46,6 +29,25 @@ pub fn report_of(summary: &RunSummary) -> pb::RunReport {
         }),
         results,
         ..pb::RunReport::default()
+    }
+}
+
+/// One resource of it.
+pub fn result_of(r: &ResourceReport) -> pb::ResourceResult {
+    pb::ResourceResult {
+        module: r.module.clone(),
+        resource: r.resource.clone(),
+        r#type: r.kind.clone(),
+        outcome: match r.outcome {
+            Outcome::Ok => pb::Outcome::Ok,
+            Outcome::Changed => pb::Outcome::Changed,
+            Outcome::Failed => pb::Outcome::Failed,
+            Outcome::Skipped => pb::Outcome::Skipped,
+        }
+        .into(),
+        action: bounded(&r.action, MAX_TEXT).to_owned(),
+        error: bounded(r.error.as_deref().unwrap_or_default(), MAX_TEXT).to_owned(),
+        duration_ms: millis(r.duration),
     }
 }
 

@@ -12,3 +12,4 @@ mod limits;
 mod replicas;
 mod report;
 mod request;
+mod streams;
