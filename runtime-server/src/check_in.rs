@@ -167,13 +167,11 @@ pub async fn answer(
     };
     let forced = std::mem::take(&mut state.forced);
     if forced {
-        let (this, id) = (context.clone(), envoy.id.clone());
-        tokio::spawn(async move {
-            // It gets the bundle once more, then.
-            if let Err(e) = this.store.call(move |conn| pushes::served(conn, &id)).await {
-                tracing::error!(error = %e, "it is not on record that a bundle was sent again");
-            }
-        });
+        let id = envoy.id.clone();
+        // On record before it is sent; if it cannot be, the envoy gets the bundle once more.
+        if let Err(e) = context.store.call(move |conn| pushes::served(conn, &id)).await {
+            tracing::error!(error = %e, "it is not on record that a bundle was sent again");
+        }
     }
     let whole = !forced && request.state_fingerprint == plan.variant.merkle_root.0;
     if whole && *request.policy_version == *bundle.version {

@@ -43,6 +43,10 @@ struct Fake {
     requests: Vec<pb::CheckInRequest>,
     /// Changes an answer on its way.
     tamper: fn(&mut Answer),
+    /// It is spoken to on a stream.
+    stream: bool,
+    /// It does not have the runs that deltas are made from.
+    forgetful: bool,
     last_lease: Vec<u8>,
 }
 
@@ -160,6 +164,9 @@ impl Server for Fake {
         if let Some(traits) = &body.traits {
             self.traits = Some(traits.clone());
         }
+        if let (Some(delta), Some(known)) = (&body.traits_delta, &self.traits) {
+            self.traits = protocol::delta::apply_traits(known, delta);
+        }
         self.requests.push(body.clone());
         let known = self.traits.as_ref().is_some_and(|t| Hash::of(t).0.as_slice() == body.traits_digest);
         let manifest = self.manifest();
@@ -208,12 +215,24 @@ impl Server for Fake {
             None => report_reply::Answer::StaleKey(self.statement()),
             Some(_) => {
                 let report = pb::RunReport::decode(request.payload.as_slice()).unwrap();
+                if self.forgetful && report.delta.is_some() {
+                    let answer = Some(report_reply::Answer::NeedWhole(pb::Unit {}));
+                    return Ok(pb::ReportReply { answer });
+                }
                 let seq = report.result_seq;
                 self.reports.push(report);
                 report_reply::Answer::AcknowledgedSeq(seq)
             }
         };
         Ok(pb::ReportReply { answer: Some(answer) })
+    }
+
+    fn is_stream(&self) -> bool {
+        self.stream
+    }
+
+    fn will_say(&self) -> bool {
+        self.stream
     }
 }
 
@@ -263,6 +282,8 @@ fn host() -> Host {
         reports: vec![],
         requests: vec![],
         tamper: |_| {},
+        stream: false,
+        forgetful: false,
         last_lease: vec![],
     };
     let ca_pem = pem("CERTIFICATE", &server.ca);
@@ -594,6 +615,89 @@ fn case_061_a_damaged_store_is_set_aside_and_the_loss_is_reported() {
     assert_eq!(lost.iter().map(|d| (d.from_seq, d.to_seq)).collect::<Vec<_>>(), [(2, 2)]);
     let kept = fs::read_dir(host.agent.state().path()).unwrap();
     assert!(kept.into_iter().any(|e| e.unwrap().file_name().to_string_lossy().contains("damaged")));
+}
+
+#[test]
+fn case_061_bytes_flipped_in_any_page_lose_nothing_in_silence() {
+    let mut host = host();
+    host.server.publish(motd("one"));
+    host.turn().unwrap();
+    host.server.down = true;
+    host.turn().unwrap();
+    host.server.down = false;
+    let path = host.agent.state().store();
+    let state = host.agent.state().path().to_owned();
+    let files: Vec<_> = fs::read_dir(&state)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
+        .map(|path| (fs::read(&path).unwrap(), path))
+        .collect();
+    let good = fs::read(&path).unwrap();
+    let pages = good.len() / 4096;
+    let (mut whole, mut lost) = (0, 0);
+    // Every page of the first hundred, and then some of those that are not in use yet.
+    for page in (0..pages).filter(|page| *page < 100 || page % 37 == 0) {
+        for entry in fs::read_dir(&state).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                fs::remove_file(path).unwrap();
+            }
+        }
+        files.iter().for_each(|(bytes, path)| fs::write(path, bytes).unwrap());
+        let mut flipped = good.clone();
+        flipped[page * 4096..page * 4096 + 64].iter_mut().for_each(|byte| *byte ^= 0xA5);
+        fs::write(&path, flipped).unwrap();
+        (host.server.counter, host.server.reports) = (0, vec![]);
+        host.turn().unwrap_or_else(|e| panic!("page {page}: {e}"));
+        let second = host.server.reports.iter().find(|r| r.result_seq == 2).unwrap();
+        match second.dropped {
+            Some(dropped) => {
+                assert_eq!((dropped.from_seq, dropped.to_seq), (2, 2), "page {page}");
+                lost += 1;
+            }
+            None => {
+                assert_eq!(second.results[0].resource, "motd", "page {page}");
+                whole += 1;
+            }
+        }
+    }
+    assert!(whole > 0 && lost > 0, "{whole} pages were not in use, {lost} were");
+}
+
+#[test]
+fn on_a_stream_only_what_changed_is_told_and_nothing_is_asked_for_nothing() {
+    let mut host = host();
+    host.server.publish(motd("one"));
+    host.server.stream = true;
+    let agent = host.agent.clone();
+    let mut session = agent.session().unwrap();
+    let mut turn = |server: &mut Fake| {
+        session.cycle(server, &RunOptions::default(), &mut Silent).unwrap().check_in.unwrap()
+    };
+    assert_eq!(turn(&mut host.server), News::Bundle);
+    let asked = host.server.requests.len();
+    // nothing is new: no word but the report, and that is told by what differs from the one before
+    for _ in 0..2 {
+        host.pass(300_000);
+        assert_eq!(turn(&mut host.server), News::Same);
+    }
+    assert_eq!(host.server.requests.len(), asked);
+    assert_eq!(host.store().contact().unwrap().at, host.clock.now(), "it is in touch all the same");
+    let told: Vec<_> = host.server.reports.iter().map(|r| (r.result_seq, r.results.len())).collect();
+    assert_eq!(told, [(1, 1), (2, 1), (3, 0)], "created, then in order, then the same");
+    assert!(host.server.reports[0].delta.is_none() && host.server.reports[2].delta.is_some());
+    // a server that does not have the run before gets the whole
+    host.server.forgetful = true;
+    host.pass(300_000);
+    turn(&mut host.server);
+    let last = host.server.reports.last().unwrap();
+    assert_eq!((last.result_seq, last.results.len(), last.delta.is_none()), (4, 1, true));
+    // half of the lease is over: it has something to ask for
+    host.pass(20 * 3_600_000);
+    assert_eq!(turn(&mut host.server), News::Renewed);
+    let renewal = host.server.requests.last().unwrap();
+    assert!(renewal.renew && renewal.traits.is_none());
 }
 
 #[test]

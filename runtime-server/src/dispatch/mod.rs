@@ -179,8 +179,14 @@ impl Dispatch {
         run.clone()
     }
 
-    /// Tells an envoy whose stream is open here that its bundle is to be sent again.
-    pub fn push(&self, envoy_id: &str) {
+    /// Sends an envoy its bundle again, as it is on record that it is to get it: now when its stream is open here.
+    pub async fn push(&self, envoy: &Envoy) {
+        lock(&self.pushed).insert(envoy.id.to_string());
+        envoy.state.lock().await.forced = true;
+        self.tell_push(&envoy.id);
+    }
+
+    fn tell_push(&self, envoy_id: &str) {
         let open = lock(&self.streams).get(envoy_id).cloned();
         if let Some(open) = open {
             open.tell(&open.push);
@@ -293,7 +299,7 @@ async fn take_pushes(context: &Context) -> Result<(), StoreError> {
         let forced = now.contains(id);
         envoy.state.lock().await.forced = forced;
         if forced {
-            context.dispatch.push(id);
+            context.dispatch.tell_push(id);
         }
     }
     Ok(())

@@ -101,6 +101,7 @@ pub(super) async fn metrics(call: Call) -> Result<Response, Problem> {
         release,
         publish_refused: context.publish_refused(),
         publish_frozen,
+        streams: context.dispatch.streams(),
         audit_valid: site.audit_valid(),
         store_bytes,
     };

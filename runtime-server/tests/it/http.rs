@@ -605,6 +605,7 @@ async fn metrics_pass_promtool_and_name_no_envoy() {
         "vigo_resources_total{outcome=\"ok\"} 2",
         "vigo_compliance_ratio{framework=\"convergence\"} 1",
         "vigo_publish_refused 0",
+        "vigo_streams 0",
         "vigo_store_size_bytes ",
         "vigo_http_requests_total{code=\"200\",route=\"/api/v1/envoys/{envoy}\"}",
         "vigo_build_info{",

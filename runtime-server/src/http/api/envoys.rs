@@ -356,6 +356,7 @@ pub(in crate::http) async fn push(call: Call) -> Result<Response, Problem> {
             })
         })
         .await?;
+    context.dispatch.push(&envoy).await;
     let open = context.dispatch.is_open(&row.id);
     let online = Status::at(last_seen, interval, &[], now).reachability != Reachability::Offline;
     let percent = 100 + u64::from(context.checkin.jitter_percent);
