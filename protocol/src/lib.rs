@@ -2,13 +2,14 @@
 //!
 //! [`enrolment`] is the first request, [`request`] every later one, [`key_statement`] is how the
 //! server's signing key becomes trusted, [`secrets`] how a secret reaches one envoy only, [`stream`] what
-//! follows a request on a stream, [`task`] how work is ordered.
+//! follows a request on a stream, [`delta`] what is left out there, [`task`] how work is ordered.
 #![cfg_attr(
     test,
     allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing test may panic")
 )]
 
 pub mod certificate;
+pub mod delta;
 pub mod enrolment;
 pub mod key_statement;
 pub mod request;

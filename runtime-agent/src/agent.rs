@@ -3,7 +3,7 @@
 //! Everything here blocks; call it from a thread that may.
 
 use crate::apply::{self, BundleDirError};
-use crate::checkin::{CheckInError, Conversation, News};
+use crate::checkin::{CheckInError, Conversation, News, Told};
 use crate::clock::{Clock, Millis, SystemClock};
 use crate::converge::{Converged, Forgetful, RunOptions, Triggers, converge};
 use crate::facts::{HostFacts, NoSecrets, Secrets};
@@ -192,7 +192,7 @@ impl Agent {
         let lock = self.state.lock()?;
         let store = Store::open(&self.state, true, self.clock().now())?;
         let root = Root::open(&self.options.root)?;
-        Ok(Session { agent: self, identity, store, root, _lock: lock })
+        Ok(Session { agent: self, identity, store, told: Told::default(), root, _lock: lock })
     }
 
     /// Traits as they are now; the cache is neither read nor written.
@@ -257,6 +257,7 @@ pub struct Session<'a> {
     pub identity: Identity,
     /// What it keeps.
     pub store: Store,
+    told: Told,
     root: Root,
     _lock: StateLock,
 }
@@ -284,7 +285,7 @@ impl Session<'_> {
     /// Collects traits, keeping what is still good, and asks for news.
     pub fn check_in(&self, server: &mut dyn Server) -> Result<Result<News, CheckInError>, AgentError> {
         let encoded = ir::wire::encode_value(&self.collect()?).map_err(AgentError::Traits)?;
-        Ok(self.conversation().check_in(server, &encoded))
+        Ok(self.conversation().check_in(server, &encoded, &self.told))
     }
 
     fn collect(&self) -> Result<Value, AgentError> {
@@ -344,7 +345,7 @@ impl Session<'_> {
 
     /// Delivers what waits. What cannot be delivered now waits on.
     pub fn deliver(&self, server: &mut dyn Server, observer: &mut dyn RunObserver) {
-        if let Err(error) = self.conversation().drain(server) {
+        if let Err(error) = self.conversation().drain(server, &self.told) {
             observer.note(&format!("results wait for the server: {error}"));
         }
     }
@@ -394,6 +395,7 @@ impl Session<'_> {
             offline,
             only: options.only.clone(),
         })?;
+        observer.begins(&run.run_id, now);
         let mut summary =
             self.agent.converge(&self.root, &work, options, &mut StoreTriggers(&self.store), observer)?;
         summary.run_id.clone_from(&run.run_id);

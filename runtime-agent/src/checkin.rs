@@ -10,6 +10,7 @@ use prost::Message;
 use protocol::key_statement::{self, KeyStatementError, TrustedKey};
 use protocol::pb::{self, check_in_reply::Answer, report_reply};
 use protocol::request::{self, Rpc};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Answers that only ask for another request; a server that goes on asking is broken.
@@ -61,6 +62,15 @@ pub enum News {
     Renewed,
     /// Another bundle.
     Bundle,
+}
+
+/// What the server has taken in of this process: what a delta is made from.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// The last encoded traits.
+    traits: RefCell<Option<Vec<u8>>>,
+    /// The last run.
+    run: RefCell<Option<pb::RunReport>>,
 }
 
 /// One agent's conversation with its server.
@@ -228,20 +238,37 @@ impl Conversation<'_> {
         Some(ir::Lease::open(&key.key, &cached.lease).ok()?.agent_nonce)
     }
 
-    /// Asks for news and takes what is good.
-    pub fn check_in(&self, server: &mut dyn Server, traits: &[u8]) -> Result<News, CheckInError> {
+    /// Asks for news and takes what is good. On a stream on which the server says when there is something new, nothing
+    /// is asked while nothing is to be told: its heartbeats say that it is there.
+    pub fn check_in(
+        &self,
+        server: &mut dyn Server,
+        traits: &[u8],
+        told: &Told,
+    ) -> Result<News, CheckInError> {
         let digest = Hash::of(traits);
         let contact = self.store.contact()?;
         let mut send_traits = contact.traits_digest != digest.to_string();
         let mut record = self.store.current_key()?;
         let mut renew = false;
         let held = self.held()?;
+        if server.will_say()
+            && !send_traits
+            && contact.refusal.is_none()
+            && !held.untimely
+            && held.verified.as_ref().is_some_and(|v| !self.renewal_is_due(v))
+        {
+            self.store.keep_contact(&Contact { at: self.clock.now(), stream_requested: false, ..contact })?;
+            return Ok(News::Same);
+        }
         for _ in 0..MAX_ROUNDS {
             let key = record.as_ref().and_then(|r| self.trust(r).ok());
             let mut nonce = [0; 16];
             getrandom::fill(&mut nonce).map_err(CheckInError::Random)?;
             let marks = self.store.marks()?;
             let verified = held.verified.as_ref();
+            let known = told.traits.borrow().clone().filter(|_| send_traits && server.is_stream());
+            let traits_delta = known.and_then(|known| protocol::delta::of_traits(&known, traits));
             let payload = pb::CheckInRequest {
                 policy_version: verified.map(|v| v.manifest.policy_version.clone()).unwrap_or_default(),
                 state_fingerprint: verified
@@ -255,7 +282,8 @@ impl Conversation<'_> {
                     .map(|(hash, _)| hash.0.to_vec())
                     .collect(),
                 traits_digest: digest.0.to_vec(),
-                traits: send_traits.then(|| traits.to_vec()),
+                traits: (send_traits && traits_delta.is_none()).then(|| traits.to_vec()),
+                traits_delta,
                 renew: renew || held.untimely || verified.is_some_and(|v| self.renewal_is_due(v)),
                 epoch: marks.epoch,
                 seq: marks.seq,
@@ -284,9 +312,11 @@ impl Conversation<'_> {
                 }
                 Answer::NeedTraits(_) => {
                     send_traits = true;
+                    told.traits.replace(None);
                     continue;
                 }
                 Answer::Refusal(refusal) => {
+                    told.traits.replace(Some(traits.to_vec()));
                     let message = crate::text::printable(crate::text::bounded(&refusal.message, 1000));
                     contact.refusal = Some(message.clone());
                     self.store.keep_contact(&contact)?;
@@ -304,6 +334,7 @@ impl Conversation<'_> {
                 Answer::NoChange(answer) => self.take_lease(&held, record.as_ref(), &answer, &nonce)?,
                 Answer::Bundle(bundle) => self.take_bundle(&held, record.as_ref(), &bundle, &nonce)?,
             };
+            told.traits.replace(Some(traits.to_vec()));
             self.store.keep_contact(&contact)?;
             return Ok(news);
         }
@@ -393,22 +424,23 @@ impl Conversation<'_> {
     }
 
     /// Delivers results in order until none waits.
-    pub fn drain(&self, server: &mut dyn Server) -> Result<u64, CheckInError> {
+    pub fn drain(&self, server: &mut dyn Server, told: &Told) -> Result<u64, CheckInError> {
         let mut delivered = 0;
         let mut record = self.store.current_key()?;
         for _ in 0..MAX_DRAIN {
             let Some(mut report) = self.store.oldest_result()? else { break };
             let seq = report.result_seq;
-            let mut payload = report.encode_to_vec();
-            if payload.len() > MAX_REPORT_BYTES {
+            if report.encoded_len() > MAX_REPORT_BYTES {
                 // No server would take it, and everything behind it would wait for ever. The totals say what it was.
                 tracing::warn!(
                     run = report.run_id,
                     "a report is too long to be sent; it goes without its results"
                 );
                 report.results.clear();
-                payload = report.encode_to_vec();
             }
+            let known = told.run.take().filter(|_| server.is_stream());
+            let delta = known.and_then(|known| protocol::delta::of_report(&known, &report));
+            let mut payload = delta.as_ref().unwrap_or(&report).encode_to_vec();
             let mut acknowledged = None;
             for _ in 0..MAX_ROUNDS {
                 let key = record.as_ref().and_then(|r| self.trust(r).ok());
@@ -424,6 +456,7 @@ impl Conversation<'_> {
                     }
                     // Taken for this delivery only; the next check-in pins it.
                     report_reply::Answer::StaleKey(statement) => record = Some(self.consider(statement)?.0),
+                    report_reply::Answer::NeedWhole(_) => payload = report.encode_to_vec(),
                 }
             }
             match acknowledged {
@@ -434,6 +467,7 @@ impl Conversation<'_> {
                              host set back to an earlier state? new results are numbered after those"
                         );
                     }
+                    told.run.replace(Some(report));
                     delivered += 1;
                 }
                 _ => return Err(CheckInError::Protocol("it does not acknowledge a result")),

@@ -11,7 +11,6 @@ use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Output beyond this is read and dropped.
@@ -132,7 +131,7 @@ impl Command {
             output.extend_from_slice(bytes.get(..room).unwrap_or_default());
         };
         self.nonblocking(&reader)?;
-        let how = wait(child, self.timeout, &AtomicBool::new(false), || drain(&mut reader, &mut take));
+        let how = wait(child, self.timeout, &|| false, || drain(&mut reader, &mut take));
         drain(&mut reader, &mut take);
         let output = String::from_utf8_lossy(&output).into_owned();
         match how {
@@ -144,12 +143,12 @@ impl Command {
         }
     }
 
-    /// Runs to the end, or until `stop` is set; hands out what it writes as it comes. What `take` does not keep
+    /// Runs to the end, or until `stop` says so; hands out what it writes as it comes. What `take` does not keep
     /// is dropped, so a command that writes without end is never held up.
     pub fn follow(
         &self,
         root: &Root,
-        stop: &AtomicBool,
+        stop: &dyn Fn() -> bool,
         take: &mut dyn FnMut(Source, &[u8]),
     ) -> Result<HowEnded, CommandError> {
         let (mut out, out_writer) = std::io::pipe().map_err(|e| self.not_started(e))?;
@@ -228,7 +227,7 @@ fn drain(reader: &mut std::io::PipeReader, take: &mut dyn FnMut(&[u8])) {
 fn wait(
     mut child: Child,
     timeout: Duration,
-    stop: &AtomicBool,
+    stop: &dyn Fn() -> bool,
     mut meanwhile: impl FnMut(),
 ) -> std::io::Result<HowEnded> {
     let group = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
@@ -247,7 +246,7 @@ fn wait(
             return Ok(why);
         }
         match asked {
-            None if started.elapsed() >= timeout || stop.load(Ordering::Relaxed) => {
+            None if started.elapsed() >= timeout || stop() => {
                 signal(group, Signal::SIGTERM)?;
                 let late = started.elapsed() >= timeout;
                 asked = Some((Instant::now(), if late { HowEnded::TimedOut } else { HowEnded::Stopped }));

@@ -1,13 +1,17 @@
-//! `vigo run`: a turn at every interval, until it is told to stop; a stream beside it while the server has work.
+//! `vigo run`: a turn at every interval, until it is told to stop. While the server keeps a stream open, turns speak on it.
 
 use crate::agent::{Agent, AgentError, Session, back_off, jittered};
 use crate::checkin::News;
 use crate::converge::RunOptions;
 use crate::identity::Identity;
-use crate::observe::RunObserver;
-use crate::server::Grpc;
-use crate::stream::{StreamHandle, StreamParts};
+use crate::observe::{Outcome, ResourceReport, RunObserver};
+use crate::report::result_of;
+use crate::server::{Grpc, NetError, Server};
+use crate::stream::{Line, StreamHandle, StreamParts};
 use crate::task::Tasks;
+use protocol::pb::agent_frame::What as Said;
+use protocol::pb::server_frame::What;
+use protocol::pb::{CheckInReply, ReportReply, RunProgress, SignedRequest};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -18,6 +22,9 @@ const INTERVAL: Duration = Duration::from_secs(300);
 
 /// How long tasks have to be put on record when the agent is stopped.
 const SETTLE: Duration = Duration::from_secs(5);
+
+/// Between two words about a run in which nothing changes.
+const PROGRESS: Duration = Duration::from_secs(1);
 
 /// Why the daemon is woken before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +68,7 @@ pub fn stop_on_signals(stop: Arc<AtomicBool>) -> std::io::Result<Alarm> {
 /// Runs until `alarm` says to stop. Only what no later turn could mend ends it otherwise.
 pub fn run(agent: &Agent, alarm: &Alarm, observer: &mut dyn RunObserver) -> Result<(), AgentError> {
     let mut session = agent.session()?;
-    let mut server = Grpc::new(&session.identity)?;
+    let mut grpc = Grpc::new(&session.identity)?;
     tracing::info!(
         "agent {} of {} started, server {}",
         env!("CARGO_PKG_VERSION"),
@@ -71,13 +78,15 @@ pub fn run(agent: &Agent, alarm: &Alarm, observer: &mut dyn RunObserver) -> Resu
     let tasks =
         Tasks::open(session.store.clone(), agent.root_path(), agent.shared_clock(), agent.shared_stop())?;
     let mut stream = StreamHandle::default();
+    let line = stream.line();
     let mut failures = 0;
     let mut due = Instant::now();
     let mut asked = false;
     let mut next = Instant::now();
     loop {
         let began = session.clock().now();
-        let reached = turn(&mut session, &mut server, &mut due, asked, observer);
+        let mut way = Way { grpc: &mut grpc, line: &line, asked };
+        let reached = turn(&mut session, &mut way, &mut due, asked, observer);
         // A refusal is an answer too: there may be work although there is no policy.
         let wanted = session.store.contact().is_ok_and(|c| c.stream_requested && c.at >= began)
             || (reached && tasks.busy());
@@ -89,6 +98,7 @@ pub fn run(agent: &Agent, alarm: &Alarm, observer: &mut dyn RunObserver) -> Resu
                 tasks: tasks.clone(),
                 stop: agent.shared_stop(),
                 wake: alarm.0.clone(),
+                line: line.clone(),
             });
         }
         let (interval, jitter) = interval(&session);
@@ -133,11 +143,91 @@ fn interval(session: &Session<'_>) -> (Duration, u32) {
     }
 }
 
+/// The way to the server: on the stream while one is open, as a request of its own otherwise.
+struct Way<'a> {
+    grpc: &'a mut Grpc,
+    line: &'a Line,
+    /// The server wants to be asked.
+    asked: bool,
+}
+
+impl Server for Way<'_> {
+    fn check_in(&mut self, request: SignedRequest) -> Result<CheckInReply, NetError> {
+        if self.line.is_open()
+            && let Some(What::CheckedIn(reply)) = self.line.ask(Said::CheckIn(request.clone()))
+        {
+            return Ok(reply);
+        }
+        // If the stream ended after the server had taken it, this is refused as a replay, and the next turn is in order.
+        self.grpc.check_in(request)
+    }
+
+    fn report(&mut self, request: SignedRequest) -> Result<ReportReply, NetError> {
+        if self.line.is_open()
+            && let Some(What::Reported(reply)) = self.line.ask(Said::Report(request.clone()))
+        {
+            return Ok(reply);
+        }
+        self.grpc.report(request)
+    }
+
+    fn is_stream(&self) -> bool {
+        self.line.is_open()
+    }
+
+    fn will_say(&self) -> bool {
+        !self.asked && self.line.is_open()
+    }
+}
+
+/// Tells those who watch at the server how a run goes on, beside whoever watches here.
+struct Watched<'a> {
+    here: &'a mut dyn RunObserver,
+    line: &'a Line,
+    progress: RunProgress,
+    said: Instant,
+}
+
+impl Watched<'_> {
+    fn tell(&mut self) {
+        self.said = Instant::now();
+        let results = std::mem::take(&mut self.progress.results);
+        self.line.tell(Said::Progress(RunProgress { results, ..self.progress.clone() }));
+    }
+}
+
+impl RunObserver for Watched<'_> {
+    fn begins(&mut self, run_id: &str, at: u64) {
+        self.here.begins(run_id, at);
+        self.progress = RunProgress { run_id: run_id.to_owned(), started_at: at, ..RunProgress::default() };
+        self.tell();
+    }
+
+    fn resource(&mut self, report: &ResourceReport) {
+        self.here.resource(report);
+        if self.progress.run_id.is_empty() || !self.line.is_open() {
+            return;
+        }
+        self.progress.done += 1;
+        let notable = matches!(report.outcome, Outcome::Changed | Outcome::Failed);
+        if notable {
+            self.progress.results.push(result_of(report));
+        }
+        if notable || self.said.elapsed() >= PROGRESS {
+            self.tell();
+        }
+    }
+
+    fn note(&mut self, text: &str) {
+        self.here.note(text);
+    }
+}
+
 /// Whether the server answered. Without it a run is due at every interval all the same; in between only the
 /// server is tried. When the server asked for it, there is a run only if there is something new.
 fn turn(
     session: &mut Session<'_>,
-    server: &mut Grpc,
+    server: &mut Way<'_>,
     due: &mut Instant,
     asked: bool,
     observer: &mut dyn RunObserver,
@@ -164,7 +254,9 @@ fn turn(
         return reached;
     }
     *due = Instant::now() + interval(session).0;
-    match session.finish(check_in, server, &RunOptions::default(), observer) {
+    let mut watched =
+        Watched { here: observer, line: server.line, progress: RunProgress::default(), said: Instant::now() };
+    match session.finish(check_in, server, &RunOptions::default(), &mut watched) {
         Ok(cycle) => {
             let t = cycle.summary.totals;
             tracing::info!(

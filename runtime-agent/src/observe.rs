@@ -71,6 +71,9 @@ impl ResourceReport {
 
 /// Told of each resource as it happens.
 pub trait RunObserver {
+    /// A run that will be reported begins now: its id, and milliseconds since 1970-01-01 UTC.
+    fn begins(&mut self, _run_id: &str, _at: u64) {}
+
     /// A resource has its outcome.
     fn resource(&mut self, report: &ResourceReport);
 

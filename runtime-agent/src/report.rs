@@ -1,6 +1,6 @@
 //! A run as the server is told of it.
 
-use crate::observe::{Outcome, RunSummary};
+use crate::observe::{Outcome, ResourceReport, RunSummary};
 use crate::text::bounded;
 use prost::Message;
 use protocol::pb;
@@ -49,23 +49,30 @@ fn results_of(summary: &RunSummary, max_ok: usize, max_text: usize) -> Vec<pb::R
         ok += usize::from(r.outcome == Outcome::Ok);
         r.outcome != Outcome::Ok || ok <= max_ok
     });
-    told.take(MAX_RESULTS)
-        .map(|r| pb::ResourceResult {
-            module: r.module.clone(),
-            resource: r.resource.clone(),
-            r#type: r.kind.clone(),
-            outcome: match r.outcome {
-                Outcome::Ok => pb::Outcome::Ok,
-                Outcome::Changed => pb::Outcome::Changed,
-                Outcome::Failed => pb::Outcome::Failed,
-                Outcome::Skipped => pb::Outcome::Skipped,
-            }
-            .into(),
-            action: bounded(&r.action, max_text).to_owned(),
-            error: bounded(r.error.as_deref().unwrap_or_default(), max_text).to_owned(),
-            duration_ms: millis(r.duration),
-        })
-        .collect()
+    told.take(MAX_RESULTS).map(|r| shortened(r, max_text)).collect()
+}
+
+/// One resource of it.
+pub fn result_of(r: &ResourceReport) -> pb::ResourceResult {
+    shortened(r, MAX_TEXT)
+}
+
+fn shortened(r: &ResourceReport, max_text: usize) -> pb::ResourceResult {
+    pb::ResourceResult {
+        module: r.module.clone(),
+        resource: r.resource.clone(),
+        r#type: r.kind.clone(),
+        outcome: match r.outcome {
+            Outcome::Ok => pb::Outcome::Ok,
+            Outcome::Changed => pb::Outcome::Changed,
+            Outcome::Failed => pb::Outcome::Failed,
+            Outcome::Skipped => pb::Outcome::Skipped,
+        }
+        .into(),
+        action: bounded(&r.action, max_text).to_owned(),
+        error: bounded(r.error.as_deref().unwrap_or_default(), max_text).to_owned(),
+        duration_ms: millis(r.duration),
+    }
 }
 
 fn bytes(results: &[pb::ResourceResult]) -> usize {
@@ -93,6 +100,9 @@ mod tests {
             kind: "file".into(),
             outcome,
             action: "x".repeat(text),
+            detail: String::new(),
+            lines: None,
+            diff: None,
             error: Some("e".repeat(text)),
             duration: Duration::ZERO,
         };

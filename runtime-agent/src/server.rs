@@ -55,6 +55,14 @@ pub trait Server {
     fn check_in(&mut self, request: SignedRequest) -> Result<CheckInReply, NetError>;
     /// Delivers a result.
     fn report(&mut self, request: SignedRequest) -> Result<ReportReply, NetError>;
+    /// Whether a stream is open: then what the server has is left out of what it is sent.
+    fn is_stream(&self) -> bool {
+        false
+    }
+    /// Whether it says by itself when there is something new, so that it need not be asked for nothing.
+    fn will_say(&self) -> bool {
+        false
+    }
 }
 
 /// The real one. Connects at the first request.

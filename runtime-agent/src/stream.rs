@@ -1,5 +1,5 @@
-//! The stream to the server: opened when the server has work or there are results to deliver, closed when it
-//! says so. It carries; what is done with work stands in [`crate::task`].
+//! The stream to the server: opened when the server asks for it or there are results to deliver, closed when it
+//! says so. It carries; what is done with work stands in [`crate::task`], what a check-in is in [`crate::checkin`].
 
 use crate::agent::back_off;
 use crate::checkin::{CheckInError, Conversation};
@@ -18,11 +18,11 @@ use protocol::pb::{AgentFrame, ServerFrame, SignedFrame, SignedRequest, StreamHe
 use protocol::request::{self, Rpc};
 use protocol::stream::FrameSigner;
 use protocol::task::OrderError;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until, timeout};
 use tonic::Streaming;
 use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
@@ -33,8 +33,14 @@ const OUTGOING: usize = 32;
 const PATIENCE: u32 = 3;
 /// Until the server's first frame.
 const OPENING: Duration = Duration::from_secs(30);
-/// How often the stop flag is looked at.
+/// How often the stop flag is looked at while nothing else wakes it.
 const GLANCE: Duration = Duration::from_millis(500);
+/// The same on an open stream, which is woken when it is to stop.
+const IDLE: Duration = Duration::from_secs(10);
+/// What the daemon says that is not under way yet.
+const SAID: usize = 64;
+/// For the answer to what the daemon asks.
+const ANSWER: Duration = Duration::from_secs(30);
 /// For delivering last results when the agent is stopped.
 const FAREWELL: Duration = Duration::from_secs(4);
 
@@ -71,30 +77,100 @@ pub struct StreamParts {
     pub stop: Arc<AtomicBool>,
     /// Where the daemon waits.
     pub wake: Sender<Wake>,
+    /// What the daemon says on it.
+    pub line: Arc<Line>,
+}
+
+/// What the daemon says on the stream, and who waits for an answer.
+struct Saying {
+    what: Said,
+    answer: Option<Sender<What>>,
+}
+
+/// The daemon's end of the stream, whether one is open or not.
+#[derive(Default)]
+pub struct Line {
+    open: Mutex<Option<mpsc::Sender<Saying>>>,
+    wake: Notify,
+}
+
+impl Line {
+    fn sayings(&self) -> MutexGuard<'_, Option<mpsc::Sender<Saying>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn say(&self, saying: Saying) -> bool {
+        let said = self.sayings().as_ref().is_some_and(|sayings| sayings.try_send(saying).is_ok());
+        self.wake.notify_one();
+        said
+    }
+
+    /// Whether the server has taken a stream and is there.
+    pub fn is_open(&self) -> bool {
+        self.sayings().is_some()
+    }
+
+    /// What the server answers; `None` when there is no stream, or it ended first. Blocks.
+    pub fn ask(&self, what: Said) -> Option<What> {
+        let (answer, answered) = std::sync::mpsc::channel();
+        let said = self.say(Saying { what, answer: Some(answer) });
+        said.then(|| answered.recv_timeout(ANSWER).ok()).flatten()
+    }
+
+    /// Says what needs no answer; dropped when there is no stream, or it is behind.
+    pub fn tell(&self, what: Said) {
+        self.say(Saying { what, answer: None });
+    }
+}
+
+/// Closes the line with the stream, however that ends.
+struct Lifted<'a>(&'a Line);
+
+impl<'a> Lifted<'a> {
+    fn new(line: &'a Line) -> (Self, mpsc::Receiver<Saying>) {
+        let (sayings, said) = mpsc::channel(SAID);
+        *line.sayings() = Some(sayings);
+        (Lifted(line), said)
+    }
+}
+
+impl Drop for Lifted<'_> {
+    fn drop(&mut self) {
+        *self.0.sayings() = None;
+    }
 }
 
 /// The one stream there is, if there is one.
 #[derive(Default)]
-pub struct StreamHandle(Option<std::thread::JoinHandle<()>>);
+pub struct StreamHandle {
+    thread: Option<std::thread::JoinHandle<()>>,
+    line: Arc<Line>,
+}
 
 impl StreamHandle {
     /// Whether one is open, or about to be.
     pub fn is_open(&self) -> bool {
-        self.0.as_ref().is_some_and(|thread| !thread.is_finished())
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
+    /// What is said on it.
+    pub fn line(&self) -> Arc<Line> {
+        self.line.clone()
     }
 
     /// Opens one on a thread of its own.
     pub fn open(&mut self, parts: StreamParts) {
         let thread = std::thread::Builder::new().name("stream".to_owned()).stack_size(1 << 20);
         match thread.spawn(move || run(&parts)) {
-            Ok(handle) => self.0 = Some(handle),
+            Ok(handle) => self.thread = Some(handle),
             Err(error) => tracing::error!("no thread for the stream: {error}"),
         }
     }
 
     /// Waits for its end, after a stop was asked for.
     pub fn join(self) {
-        if let Some(thread) = self.0 {
+        self.line.wake.notify_one();
+        if let Some(thread) = self.thread {
             // It has nothing to say any more.
             let _ = thread.join();
         }
@@ -191,10 +267,12 @@ async fn converse(parts: &StreamParts) -> Result<(), StreamError> {
     let Opened { outgoing, mut incoming, mut signer, key, nonce, heartbeat } = parts.open().await?;
     let status = |status: tonic::Status| status_error(&parts.identity.server, &status);
     tracing::debug!("stream open");
+    let (_lifted, mut said) = Lifted::new(&parts.line);
+    let mut asked: Option<Sender<What>> = None;
     let mut cursors = Cursors::default();
     let mut heard = Instant::now();
     let mut stopping = None;
-    // Frames that answer the server go before results.
+    // Frames that answer the server go first, then what the daemon says, then results of tasks.
     let mut answer: Option<AgentFrame> = None;
     loop {
         if parts.stop.load(Ordering::Relaxed) {
@@ -203,11 +281,16 @@ async fn converse(parts: &StreamParts) -> Result<(), StreamError> {
                 return Ok(());
             }
         }
-        let (next, again) = match answer.take() {
-            Some(answer) => (Some(answer), None),
-            None => parts.tasks.next_frame(&mut cursors),
+        let (next, again) = if let Some(answer) = answer.take() {
+            (Some(answer), None)
+        } else if let Ok(saying) = said.try_recv() {
+            asked = saying.answer.or(asked);
+            (Some(AgentFrame { what: Some(saying.what) }), None)
+        } else {
+            parts.tasks.next_frame(&mut cursors)
         };
-        let mut pause = again.unwrap_or(GLANCE).min(GLANCE);
+        let glance = if stopping.is_some() { GLANCE } else { IDLE };
+        let mut pause = again.unwrap_or(glance).min(glance);
         if let Some(frame) = next {
             let frame = SignedFrame { frame: Some(signed_frame::Frame::Later(signer.sign(&frame))) };
             // A server that does not take our frames does not get more of them made.
@@ -236,7 +319,12 @@ async fn converse(parts: &StreamParts) -> Result<(), StreamError> {
                         // The daemon may be gone.
                         let _ = parts.wake.send(Wake::CheckIn);
                     }
-                    Some(What::Release(_)) if !parts.tasks.busy() => return Ok(()),
+                    Some(What::Cancel(id)) => parts.tasks.cancel(&id),
+                    Some(reply @ (What::CheckedIn(_) | What::Reported(_))) => {
+                        // Who asked may have given up waiting.
+                        let _ = asked.take().map(|asked| asked.send(reply));
+                    }
+                    Some(What::Release(_)) if !parts.tasks.busy() && asked.is_none() => return Ok(()),
                     // Between its word and ours something came up; it will release us again.
                     Some(What::Release(_)) => {}
                     Some(What::StaleKey(_)) => return Err(StreamError::StaleKey),
@@ -244,6 +332,7 @@ async fn converse(parts: &StreamParts) -> Result<(), StreamError> {
                 }
             }
             () = parts.tasks.changed.notified() => {}
+            () = parts.line.wake.notified() => {}
             () = sleep_until(heard + heartbeat * PATIENCE) => return Err(StreamError::Silent),
             () = tokio::time::sleep(pause) => {}
         }

@@ -4,20 +4,24 @@
 //! alone: a changed trait or a rotated secret changes one envoy's bundle while the number stands still. While
 //! nothing changed, the answer is made from memory.
 
-use crate::assign;
 use crate::catalog::{NoVariant, Plan, content_of};
+use crate::connection::Peer;
 use crate::context::Context;
 use crate::fleet::Envoy;
 use crate::live_key::{KeyError, LiveKey};
+use crate::metrics::CheckIn;
 use crate::policy::Variant;
 use crate::reject::Reject;
 use crate::secrets::{Secret, SecretError};
-use crate::store::envoys::{Assigned, Unassigned, Wanted};
-use crate::trait_changes;
+use crate::store::envoys::{self, Assigned, Unassigned, Wanted};
+use crate::store::pushes;
+use crate::{assign, authorise, trait_changes};
 use ir::manifest::{ModuleRow, SecretRef};
 use ir::{Hash, Lease, Manifest, wire};
+use prost::Message;
 use protocol::pb::check_in_reply::Answer;
-use protocol::pb::{self, CheckInReply, CheckInRequest, RequestHeader};
+use protocol::pb::{self, CheckInReply, CheckInRequest, RequestHeader, SignedRequest};
+use protocol::request::Rpc;
 use protocol::secrets::SecretContext;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -28,11 +32,51 @@ pub const MAX_TRAITS_BYTES: usize = 1 << 20;
 /// What a message can hold beside modules and secrets.
 const ENVELOPE_ROOM: usize = 1 << 20;
 
-/// A reply with the time to come back.
-pub fn reply(context: &Context, answer: Answer) -> CheckInReply {
+/// Lets a check-in in and answers it, on whichever way it came.
+pub async fn receive(
+    context: &Arc<Context>,
+    peer: Option<Peer>,
+    signed: &SignedRequest,
+) -> Result<CheckInReply, Reject> {
+    let started = Instant::now();
+    let answered = admitted(context, peer, signed).await;
+    let outcome = answered.as_ref().map_or(CheckIn::Rejected, |(answer, _)| CheckIn::of(answer));
+    context.metrics.checkin(outcome, started.elapsed());
+    let (answer, stream_requested) = answered?;
     let (next_check_in, jitter_percent) =
         context.pace.asked(context.checkin.interval, context.checkin.jitter_percent);
-    CheckInReply { answer: Some(answer), next_check_in, jitter_percent, stream_requested: false }
+    Ok(CheckInReply { answer: Some(answer), next_check_in, jitter_percent, stream_requested })
+}
+
+/// And whether a stream is wanted.
+async fn admitted(
+    context: &Arc<Context>,
+    peer: Option<Peer>,
+    signed: &SignedRequest,
+) -> Result<(Answer, bool), Reject> {
+    authorise::meet(context, peer, signed).await?;
+    let caller = authorise::envoy(context, Rpc::CheckIn, peer, signed)?;
+    let asked =
+        CheckInRequest::decode(signed.payload.as_slice()).map_err(|_| Reject::Malformed("not a check-in"))?;
+    let answer = if caller.stale_key {
+        stale_key(context, asked.epoch).await
+    } else {
+        answer(context, &caller.envoy, &caller.header, asked).await?
+    };
+    Ok((answer, context.dispatch.wants_stream(&caller.envoy, &context.pace)))
+}
+
+/// Whether an envoy with an open stream would get something else than what it was told last; what it would find out if it
+/// checked in. `released`: there is another release, so one that would get nothing is to hear that, too.
+pub async fn has_news(context: &Arc<Context>, envoy: &Arc<Envoy>, released: bool) -> Result<bool, Reject> {
+    if !envoy.has_facts() {
+        return Ok(released);
+    }
+    let Ok(plan) = plan(context, envoy).await? else { return Ok(released) };
+    let Ok(secrets) = secrets(context, envoy, &plan.variant).await? else { return Ok(released) };
+    let content = content(&plan, &secrets);
+    let state = envoy.state.lock().await;
+    Ok(state.forced || state.content != content)
 }
 
 /// The statement of the live key for an agent that named another one; of a newer key, if the agent has seen a
@@ -58,7 +102,7 @@ pub async fn answer(
     context: &Arc<Context>,
     envoy: &Arc<Envoy>,
     header: &RequestHeader,
-    request: CheckInRequest,
+    mut request: CheckInRequest,
 ) -> Result<Answer, Reject> {
     if request.held_modules.len() > ir::manifest::MAX_MODULES {
         return Err(Reject::Malformed("too many modules held"));
@@ -78,6 +122,9 @@ pub async fn answer(
     context.fleet.touch(envoy);
 
     // Taken in even when the answer is a refusal: the agent will not send them again.
+    if let Some(delta) = request.traits_delta.take() {
+        request.traits = undelta(context, envoy, &delta).await?;
+    }
     let traits = take_traits(context, envoy, &request)?;
     let live = context.keys.current();
     // The epoch of another server is as good as ours.
@@ -98,17 +145,16 @@ pub async fn answer(
         Ok(plan) => plan,
         Err(e) => return Ok(no_variant(envoy, &e)),
     };
-    let secrets = match secrets(context, &plan.variant).await? {
+    let secrets = match secrets(context, envoy, &plan.variant).await? {
         Ok(secrets) => secrets,
         Err(e) => {
-            tracing::error!(envoy = %envoy.id, host = envoy.hostname, error = %e, "no bundle: a secret is missing");
-            return Ok(refusal("secret-missing", e.to_string()));
+            tracing::error!(envoy = %envoy.id, host = envoy.hostname, error = %e, "no bundle: a secret cannot be had");
+            let code =
+                if matches!(e, SecretError::Denied { .. }) { "secret-denied" } else { "secret-missing" };
+            return Ok(refusal(code, e.to_string()));
         }
     };
-    let content = plan.content.clone().unwrap_or_else(|| {
-        let versions: Vec<_> = secrets.iter().map(|(path, s)| (path.as_str(), s.version.as_str())).collect();
-        content_of(&plan.variant, &versions)
-    });
+    let content = content(&plan, &secrets);
     let version = plan.policy_version(live.epoch, &content);
     let seq = match sequence(context, envoy, &request, &content).await? {
         Ok(seq) => seq,
@@ -117,6 +163,13 @@ pub async fn answer(
 
     let bundle = Bundle { context, envoy, header, plan: &plan, secrets: &secrets, live: &live, version, seq };
     let forced = std::mem::take(&mut envoy.state().forced);
+    if forced {
+        let id = envoy.id.clone();
+        // On record before it is sent; if it cannot be, the envoy gets the bundle once more.
+        if let Err(e) = context.store.call(move |conn| pushes::served(conn, &id)).await {
+            tracing::error!(error = %e, "it is not on record that a bundle was sent again");
+        }
+    }
     let answer = bundle.answer(request, !forced, &content);
     if !matches!(answer, Answer::Refusal(_)) {
         let mut state = envoy.state();
@@ -127,6 +180,36 @@ pub async fn answer(
         context.fleet.touch(envoy);
     }
     Ok(answer)
+}
+
+fn content(plan: &Plan, secrets: &Secrets) -> Arc<str> {
+    plan.content.clone().unwrap_or_else(|| {
+        let versions: Vec<_> = secrets.iter().map(|(path, s)| (path.as_str(), s.version.as_str())).collect();
+        content_of(&plan.variant, &versions)
+    })
+}
+
+/// The traits that a delta stands for, where it fits those that are known.
+async fn undelta(
+    context: &Context,
+    envoy: &Envoy,
+    delta: &pb::TraitsDelta,
+) -> Result<Option<Vec<u8>>, Reject> {
+    let unsaved = {
+        let state = envoy.state();
+        if delta.base != state.traits_digest.0 || delta.changed.len() > MAX_TRAITS_BYTES {
+            return Ok(None);
+        }
+        state.unsaved.as_ref().map(|unsaved| unsaved.to_vec())
+    };
+    let known = match unsaved {
+        Some(unsaved) => Some(unsaved),
+        None => {
+            let id = envoy.id.clone();
+            context.store.read(move |conn| envoys::by_id(conn, &id)).await?.and_then(|row| row.traits)
+        }
+    };
+    Ok(known.and_then(|known| protocol::delta::apply_traits(&known, delta)))
 }
 
 /// What became of the traits of a request.
@@ -214,10 +297,16 @@ type Secrets = Vec<(String, Arc<Secret>)>;
 /// Sorted by path, as a manifest wants them.
 async fn secrets(
     context: &Arc<Context>,
+    envoy: &Envoy,
     variant: &Arc<Variant>,
 ) -> Result<Result<Secrets, SecretError>, Reject> {
     if variant.secrets.is_empty() {
         return Ok(Ok(Vec::new()));
+    }
+    let may = |path: &&String| context.secret_rules.allow(path, &envoy.hostname, &variant.roles);
+    if let Some(path) = variant.secrets.iter().find(|path| !may(path)) {
+        let (path, hostname) = (path.clone(), envoy.hostname.clone());
+        return Ok(Err(SecretError::Denied { path, hostname }));
     }
     let (context, mut paths) = (context.clone(), variant.secrets.clone());
     let read = tokio::task::spawn_blocking(move || {

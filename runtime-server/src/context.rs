@@ -12,6 +12,7 @@ use crate::pace::Pace;
 use crate::pki::Ca;
 use crate::publish::Publishing;
 use crate::secrets::Secrets;
+use crate::secrets::acl::Rules;
 use crate::store::Store;
 
 /// The parts.
@@ -37,6 +38,8 @@ pub struct Context {
     pub pace: Pace,
     /// Secrets.
     pub secrets: Secrets,
+    /// Who may have which of them.
+    pub secret_rules: Rules,
     /// What survives.
     pub store: Store,
     /// Work for envoys that are there.

@@ -15,7 +15,11 @@ pub fn normalise(name: &str) -> Option<String> {
 
 /// Whether `glob` (`*` any text, `?` one character) matches the whole name, whatever the case.
 pub fn matches(glob: &str, name: &str) -> bool {
-    let (glob, name) = (glob.to_ascii_lowercase(), name.to_ascii_lowercase());
+    matches_exactly(&glob.to_ascii_lowercase(), &name.to_ascii_lowercase())
+}
+
+/// The same where upper and lower case are not one.
+pub fn matches_exactly(glob: &str, name: &str) -> bool {
     let (glob, name) = (glob.as_bytes(), name.as_bytes());
     // On a mismatch, the last `*` takes one byte more.
     let (mut g, mut n, mut star) = (0, 0, None);

@@ -74,6 +74,8 @@ pub struct Snapshot {
     pub publish_refused: bool,
     /// Nothing is published for now, on purpose.
     pub publish_frozen: bool,
+    /// Streams that are open here.
+    pub streams: usize,
     /// Whether the audit log is whole, when that was checked.
     pub audit_valid: Option<bool>,
     /// The database, in bytes.
@@ -96,6 +98,7 @@ pub struct Metrics {
     release: GaugeVec,
     refused: IntGauge,
     frozen: IntGauge,
+    streams: IntGauge,
     audit_valid: GaugeVec,
     store_bytes: GaugeVec,
 }
@@ -188,6 +191,7 @@ impl Metrics {
                 "1 while the last policy that somebody wanted to publish was refused, and the release before it is served.",
             )?,
             frozen: whole("vigo_publish_frozen", "1 while publishing is frozen.")?,
+            streams: whole("vigo_streams", "Envoys that have a stream to this server.")?,
             audit_valid: labelled(
                 &registry,
                 "vigo_audit_chain_valid",
@@ -260,6 +264,7 @@ impl Metrics {
         }
         self.refused.set(i64::from(now.publish_refused));
         self.frozen.set(i64::from(now.publish_frozen));
+        self.streams.set(i64::try_from(now.streams).unwrap_or(i64::MAX));
         alone(&self.release_age, now.release.as_ref().map(|(_, _, age)| age.as_secs_f64()));
         alone(&self.audit_valid, now.audit_valid.map(|valid| f64::from(u8::from(valid))));
         alone(&self.store_bytes, now.store_bytes.map(|bytes| bytes as f64));

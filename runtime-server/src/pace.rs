@@ -38,6 +38,11 @@ impl Pace {
         (u32::try_from(stretched).unwrap_or(u32::MAX), jitter)
     }
 
+    /// Whether nobody is asked to come less often.
+    pub fn is_calm(&self) -> bool {
+        self.percent() == 100
+    }
+
     /// The interval that is asked for, in percent of the configured one.
     pub fn percent(&self) -> u32 {
         self.percent.load(Ordering::Relaxed)

@@ -1,12 +1,16 @@
 //! Taking in what an envoy reports.
 
+use crate::authorise;
+use crate::connection::Peer;
 use crate::context::Context;
 use crate::fleet::Envoy;
 use crate::reject::Reject;
 use crate::store::runs;
 use ir::Hash;
 use prost::Message;
-use protocol::pb::{Dropped, RunReport};
+use protocol::pb::report_reply::Answer;
+use protocol::pb::{Dropped, ReportReply, ResourceResult, RunReport, SignedRequest, Unit};
+use protocol::request::Rpc;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -17,9 +21,52 @@ const MAX_RESULTS: usize = 100_000;
 /// Bytes of what an agent wrote about one resource.
 const MAX_TEXT: usize = 4096;
 
-/// Stores a report; the number up to which the envoy may forget.
-pub async fn take(context: &Context, envoy: &Arc<Envoy>, payload: &[u8]) -> Result<u64, Reject> {
+/// Lets a report in and takes it, on whichever way it came.
+pub async fn receive(
+    context: &Context,
+    peer: Option<Peer>,
+    signed: &SignedRequest,
+) -> Result<ReportReply, Reject> {
+    authorise::meet(context, peer, signed).await?;
+    let caller = authorise::envoy(context, Rpc::ReportRun, peer, signed)?;
+    let answer = if caller.stale_key {
+        Answer::StaleKey(context.keys.current().statement.clone())
+    } else {
+        take(context, &caller.envoy, &signed.payload).await?
+    };
+    Ok(ReportReply { answer: Some(answer) })
+}
+
+/// The whole of a report that tells only what differs from another run; `None` when that one is not known as the envoy
+/// has it.
+async fn whole(context: &Context, envoy: &Envoy, told: &RunReport) -> Result<Option<RunReport>, Reject> {
+    let Some(delta) = &told.delta else { return Ok(None) };
+    let (id, run) = (envoy.id.clone(), delta.base_run_id.clone());
+    let base = context.store.read(move |conn| runs::results(conn, &id, &run)).await?;
+    let base = base.into_iter().map(|row| ResourceResult {
+        module: row.module,
+        resource: row.resource,
+        r#type: row.kind,
+        outcome: runs::outcome_of(&row.outcome).into(),
+        action: row.action,
+        error: row.error,
+        duration_ms: u32::try_from(row.duration_ms).unwrap_or(u32::MAX),
+    });
+    Ok(protocol::delta::whole_report(told, base.collect()))
+}
+
+/// Stores a report; says up to which number the envoy may forget, or that it has to send the whole.
+async fn take(context: &Context, envoy: &Arc<Envoy>, payload: &[u8]) -> Result<Answer, Reject> {
     let mut report = RunReport::decode(payload).map_err(|_| Reject::Malformed("not a report"))?;
+    let mut digest = Hash::of(payload);
+    if let Some(delta) = &report.delta {
+        digest =
+            Hash::from_slice(&delta.whole).ok_or(Reject::Malformed("the digest of a report has 32 bytes"))?;
+        match whole(context, envoy, &report).await? {
+            Some(whole) => report = whole,
+            None => return Ok(Answer::NeedWhole(Unit {})),
+        }
+    }
     let run_id = uuid::Uuid::parse_str(&report.run_id);
     // In one spelling, or one run would be stored as several.
     report.run_id = run_id.map_err(|_| Reject::Malformed("the run's id is not a UUID"))?.to_string();
@@ -42,15 +89,15 @@ pub async fn take(context: &Context, envoy: &Arc<Envoy>, payload: &[u8]) -> Resu
             &mut result.action,
             &mut result.error,
         ] {
-            shorten(text);
+            shorten(text, MAX_TEXT);
         }
     }
-    shorten(&mut report.policy_version);
+    shorten(&mut report.policy_version, MAX_TEXT);
     if let Some(only) = &mut report.only {
-        shorten(only);
+        shorten(only, MAX_TEXT);
     }
 
-    let (digest, now) = (Hash::of(payload), context.clock.now());
+    let now = context.clock.now();
     let (id, run, seq) = (envoy.id.clone(), report.run_id.clone(), report.result_seq);
     let totals = report.totals.unwrap_or_default();
     let stored = context.store.call(move |conn| runs::store(conn, &id, &report, digest, now)).await?;
@@ -99,12 +146,13 @@ pub async fn take(context: &Context, envoy: &Arc<Envoy>, payload: &[u8]) -> Resu
     }
     envoy.state().last_seen = now;
     context.fleet.touch(envoy);
-    Ok(stored.acknowledged)
+    Ok(Answer::AcknowledgedSeq(stored.acknowledged))
 }
 
-fn shorten(text: &mut String) {
-    if text.len() > MAX_TEXT {
-        let end = (0..=MAX_TEXT).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+/// Cuts a text to so many bytes.
+pub(crate) fn shorten(text: &mut String, most: usize) {
+    if text.len() > most {
+        let end = (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
         text.truncate(end);
     }
 }

@@ -365,8 +365,9 @@ async fn context(
         pace: Pace::default(),
         assignments: Assignments::default(),
         secrets,
+        secret_rules: config.secret_rules.clone(),
         store,
-        dispatch: Dispatch::default(),
+        dispatch: Dispatch::keeping(config.checkin.streams),
         metrics,
         publishing: Publishing::default(),
     })

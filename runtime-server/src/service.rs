@@ -1,21 +1,12 @@
 //! The gRPC services: each method is let in, then handed to the module that does the work.
 
-use crate::connection::Peer;
 use crate::context::Context;
-use crate::metrics::CheckIn;
 use crate::reject::Reject;
 use crate::{authorise, check_in, dispatch, enrol, report};
-use prost::Message;
-use protocol::pb::check_in_reply::Answer;
 use protocol::pb::enrolment_server::Enrolment;
 use protocol::pb::fleet_server::Fleet;
-use protocol::pb::report_reply::Answer as ReportAnswer;
-use protocol::pb::{
-    CheckInReply, CheckInRequest, EnrollReply, EnrollRequest, ReportReply, SignedFrame, SignedRequest,
-};
-use protocol::request::Rpc;
+use protocol::pb::{CheckInReply, EnrollReply, EnrollRequest, ReportReply, SignedFrame, SignedRequest};
 use std::sync::Arc;
-use std::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
 
 /// Answers for a [`Context`].
@@ -33,26 +24,15 @@ impl Enrolment for Service {
 #[tonic::async_trait]
 impl Fleet for Service {
     async fn check_in(&self, request: Request<SignedRequest>) -> Result<Response<CheckInReply>, Status> {
-        let started = Instant::now();
-        let answer = self.answer(authorise::peer(&request), request.get_ref()).await;
-        let outcome = answer.as_ref().map_or(CheckIn::Rejected, |(answer, _)| CheckIn::of(answer));
-        self.0.metrics.checkin(outcome, started.elapsed());
-        let (answer, stream_requested) = answer.map_err(refused)?;
-        Ok(Response::new(CheckInReply { stream_requested, ..check_in::reply(&self.0, answer) }))
+        let peer = authorise::peer(&request);
+        let reply = check_in::receive(&self.0, peer, request.get_ref()).await.map_err(refused)?;
+        Ok(Response::new(reply))
     }
 
     async fn report_run(&self, request: Request<SignedRequest>) -> Result<Response<ReportReply>, Status> {
-        let (peer, signed) = (authorise::peer(&request), request.get_ref());
-        authorise::meet(&self.0, peer, signed).await.map_err(refused)?;
-        let caller = authorise::envoy(&self.0, Rpc::ReportRun, peer, signed).map_err(refused)?;
-        let answer = if caller.stale_key {
-            ReportAnswer::StaleKey(self.0.keys.current().statement.clone())
-        } else {
-            let payload = &request.get_ref().payload;
-            let acknowledged = report::take(&self.0, &caller.envoy, payload).await.map_err(refused)?;
-            ReportAnswer::AcknowledgedSeq(acknowledged)
-        };
-        Ok(Response::new(ReportReply { answer: Some(answer) }))
+        let peer = authorise::peer(&request);
+        let reply = report::receive(&self.0, peer, request.get_ref()).await.map_err(refused)?;
+        Ok(Response::new(reply))
     }
 
     type StreamStream = dispatch::stream::Outgoing;
@@ -64,22 +44,6 @@ impl Fleet for Service {
         let peer = authorise::peer(&request);
         let outgoing = dispatch::stream::open(self.0.clone(), peer, request.into_inner()).await?;
         Ok(Response::new(outgoing))
-    }
-}
-
-impl Service {
-    /// And whether a stream is wanted.
-    async fn answer(&self, peer: Option<Peer>, signed: &SignedRequest) -> Result<(Answer, bool), Reject> {
-        authorise::meet(&self.0, peer, signed).await?;
-        let caller = authorise::envoy(&self.0, Rpc::CheckIn, peer, signed)?;
-        let asked = CheckInRequest::decode(signed.payload.as_slice())
-            .map_err(|_| Reject::Malformed("not a check-in"))?;
-        let answer = if caller.stale_key {
-            check_in::stale_key(&self.0, asked.epoch).await
-        } else {
-            check_in::answer(&self.0, &caller.envoy, &caller.header, asked).await?
-        };
-        Ok((answer, self.0.dispatch.wants_stream(&caller.envoy)))
     }
 }
 

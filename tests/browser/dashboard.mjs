@@ -117,15 +117,26 @@ for hour in range(24, 0, -1):
                (now - hour * 3500000, good, bad, 4 - good - bad))
 db.commit()`;
   await run("python3", ["-c", samples, join(srv, "vigo.db")]);
-  const token = await make(["api-token", "create", "--name", "browser", "--role", "viewer"]);
   const url = `https://127.0.0.1:${http}`;
+  const token = await make(["api-token", "create", "--name", "browser", "--role", "viewer"]);
   const operator = await make(["api-token", "create", "--name", "ann", "--role", "operator"]);
   const env = { ...process.env, VIGO_SERVER: url, VIGO_CA: join(srv, "tls/ca.pem"), VIGO_TOKEN: operator };
   const vigocli = (...args) => run(`${bin}/vigocli`, args, { env }).catch((failed) => failed);
-  return { url, token, hosts, policy: join(srv, "policy"), vigocli };
+  const daemon = spawn(`${bin}/vigo`, ["--root", web1.root, "run"], { stdio: "ignore" });
+  after.push(() => daemon.kill("SIGTERM"));
+  const line = "echo from the host; echo 'a <b>warning</b>' >&2; exit 3";
+  const ran = await vigocli("task", "run", "--on", "web-01.example.com", "--on", "db-02.example.com", "--shell", line);
+  assert.ok(ran.stderr.includes("exit code 3"), ran.stderr);
+  await vigocli("query", "--on", "web-01.example.com", "os.kernel");
+  const plan = join(dir, "plan.yaml");
+  const steps = "steps:\n  - command: ['true']\n  - shell: echo second\n";
+  writeFileSync(plan, `name: restart the web servers\ntargets: { hosts: [web-01.example.com] }\n${steps}`);
+  const went = await vigocli("workflow", "run", plan);
+  assert.equal(went.code ?? 0, 0, went.stderr);
+  return { url, token, hosts, policy: join(srv, "policy"), vigocli, web1 };
 }
 
-async function look({ url, token, policy: dir, vigocli }) {
+async function look({ url, token, policy: dir, vigocli, web1 }) {
   const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox"] });
   after.push(() => browser.close());
   const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1280, height: 900 } });
@@ -223,6 +234,36 @@ async function look({ url, token, policy: dir, vigocli }) {
   assert.equal(await page.locator("main b").count(), 0, "what is in a policy stays text");
   assert.equal(await page.locator("main form, main button").count(), 0, "nothing is changed here");
   await shot("release");
+
+  await page.getByRole("link", { name: "Tasks" }).click();
+  await sees("restart the web servers");
+  await sees("1 failed");
+  await sees("1 offline");
+  await shot("tasks");
+  await page.locator("tbody tr", { hasText: "1 offline" }).getByRole("link").click();
+  await sees("from the host");
+  await sees("a <b>warning</b>");
+  await sees("not seen lately; nothing was sent");
+  await shot("task");
+  const waits = ["task", "run", "--on", "web-01.example.com", "--no-follow", "--format", "json", "--shell"];
+  const made = JSON.parse((await vigocli(...waits, "touch begun; while test ! -e go; do sleep 0.1; done")).stdout);
+  await page.goto(`${url}/tasks/${made.id}`);
+  await until("seeing it run", async () => (await page.locator("main").innerText()).includes("1 running"));
+  await shot("task-running");
+  writeFileSync(join(web1.root, "go"), "");
+  await until("seeing its end", async () => (await page.locator("main").innerText()).includes("1 ok"));
+  await page.getByRole("link", { name: "Tasks" }).first().click();
+  await page.getByRole("link", { name: "restart the web servers" }).click();
+  await sees("done");
+  assert.equal(await page.locator("tbody tr").count(), 2);
+  await shot("workflow");
+
+  await page.goto(`${url}/envoys/web-02.example.com`);
+  await page.getByRole("link", { name: "what comes before what" }).click();
+  assert.equal(await page.locator("svg.graph rect").count(), 3);
+  assert.equal(await page.locator("svg.graph path.edge.module").count(), 1);
+  assert.equal(await page.locator("svg.graph rect.info").count(), 1, "what changed in the last run stands out");
+  await shot("graph");
 
   assert.deepEqual(complaints, [], "the browser has nothing to complain about");
   const missing = await page.goto(`${url}/envoys/nobody`);

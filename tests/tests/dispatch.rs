@@ -17,11 +17,15 @@ struct Fleet {
 }
 
 impl Fleet {
+    /// Short, and long enough for a busy machine: an envoy is offline after two and a half of it.
     fn new() -> Fleet {
+        Self::with("interval: 4s")
+    }
+
+    fn with(interval: &str) -> Fleet {
         let dir = tempfile::tempdir().unwrap();
         let mut server = Server::init(dir.path(), &[("nodes.vgo", NODES), ("modules/motd.vgo", MOTD)]);
-        // Short, and long enough for a busy machine: an envoy is offline after two and a half of it.
-        server.configure("interval: 5m", "interval: 4s");
+        server.configure("interval: 5m", interval);
         server.start();
         let token = |name: &str, role: &str| {
             server.command(&["api-token", "create", "--name", name, "--role", role]).trim().to_owned()
@@ -294,4 +298,126 @@ fn a_workflow_goes_in_batches_and_stops_when_too_much_goes_wrong() {
     std::fs::write(&file, "name: x\nsteps: [{ comand: [true] }]\n").unwrap();
     let (code, _, err) = fleet.cli(&["workflow", "run", &path]);
     assert!(code == 64 && err.contains("comand"), "{err}");
+}
+
+/// Waits until it holds.
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what} does not happen");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_release_and_a_push_reach_a_host_with_a_stream_long_before_its_interval() {
+    let fleet = Fleet::with("interval: 1h");
+    let (host, daemon) = fleet.agent("web-1.test");
+    let open = || {
+        let (_, made) = fleet.json(&["query", "--on", "web-1.test", "os.kernel"]);
+        made["targets"][0]["reach"] == "online"
+    };
+    until("a stream", open);
+    fleet.server.write_policy("modules/motd.vgo", &MOTD.replace("hello", "good morning"));
+    until("the new release", || host.read("motd").as_deref() == Some("good morning from web-1.test\n"));
+    // what it did is here, too, whole: the file alone changed
+    let last = || fleet.json(&["envoys", "show", "web-1.test"]).1;
+    until("the report of it", || last()["last_run"]["release"] == 2);
+    assert_eq!(
+        (&last()["last_run"]["changed"], &last()["results"][0]["outcome"]),
+        (&1.into(), &"changed".into())
+    );
+
+    let bundles = || daemon.log().iter().filter(|line| line.contains("run ")).count();
+    let before = bundles();
+    let (code, _, err) = fleet.cli(&["envoys", "push", "web-1.test"]);
+    assert!(code == 0 && err.contains("gets its bundle again now"), "{err}");
+    until("another run", || bundles() > before);
+}
+
+#[test]
+fn an_interval_without_news_costs_a_heartbeat_and_its_runs_are_told() {
+    let fleet = Fleet::with("interval: 1s");
+    let (host, _daemon) = fleet.agent("web-1.test");
+    let checkins = || {
+        let text = text(&fleet.server.vigocli(&fleet.viewer, &["envoys", "show", "web-1.test"]).stdout);
+        assert!(text.contains("web-1.test"), "{text}");
+        let log = fleet.server.log();
+        (log.iter().filter(|l| l.contains("bundle sent")).count(), fleet.server.runs("web-1.test").len())
+    };
+    until("some runs", || fleet.server.runs("web-1.test").len() >= 6);
+    assert_eq!(checkins().0, 1);
+    for run in fleet.server.runs("web-1.test").iter().skip(1) {
+        assert_eq!((&run["ok"], &run["changed"]), (&1.into(), &0.into()), "{run}");
+    }
+    // somebody changes the file: the run that puts it right says so, and the one after that is as before
+    host.write("/motd", "mine now\n");
+    let changed = || fleet.server.runs("web-1.test").iter().filter(|run| run["changed"] == 1).count();
+    until("the repair", || changed() == 2);
+    let count = fleet.server.runs("web-1.test").len();
+    until("two more runs", || fleet.server.runs("web-1.test").len() >= count + 2);
+    let (_, envoy) = fleet.json(&["envoys", "show", "web-1.test"]);
+    assert_eq!((&envoy["last_run"]["changed"], &envoy["results"][0]["outcome"]), (&0.into(), &"ok".into()));
+    assert_eq!(envoy["lost_results"], serde_json::json!([]));
+    let status = host.status();
+    assert_eq!(status["health"], "ok", "{status:#}");
+}
+
+#[test]
+fn a_task_that_runs_is_cancelled_with_everything_it_started() {
+    let fleet = Fleet::new();
+    let (host, _daemon) = fleet.agent("web-1.test");
+    let line = "echo so far; (sleep 300 & echo $! > child; wait) & sleep 300";
+    let task = fleet.begin(&["--on", "web-1.test", "--shell", line]);
+    lines(&host.root.join("child"));
+    let out = fleet.server.vigocli(&fleet.viewer, &["task", "cancel", &task]);
+    assert!(out.status.code() == Some(1) && text(&out.stderr).contains("operator"), "{out:?}");
+    let (code, _, err) = fleet.cli(&["task", "cancel", &task]);
+    assert!(
+        code == 0 && err.contains("does not begin on 0 envoys and is stopped on 1 envoy;"),
+        "{code} {err}"
+    );
+    let target = fleet.until(&task, &["cancelled"]);
+    assert!(target["error"].as_str().unwrap().contains("process group"), "{target}");
+    let child = host.read("child").unwrap();
+    until("the death of its child", || {
+        !Path::new(&format!("/proc/{}/stat", child.trim())).exists()
+            || std::fs::read_to_string(format!("/proc/{}/stat", child.trim()))
+                .unwrap_or_default()
+                .contains(") Z ")
+    });
+    let (code, detail) = fleet.json(&["task", "status", &task, "--output"]);
+    assert_eq!((code, &detail["output"]["web-1.test"][0]["text"]), (1, &"so far\n".into()), "{detail:#}");
+    let (code, _, err) = fleet.cli(&["task", "cancel", &task]);
+    assert!(code == 1 && err.contains("is over"), "{code} {err}");
+
+    // one that waits for a host that does not come is taken back at once
+    let away = fleet.host("web-9.test");
+    assert_eq!(away.run().0, 0);
+    let waiting = fleet.begin(&["--on", "web-9.test", "--", "touch", "ran"]);
+    assert_eq!(fleet.cli(&["task", "cancel", &waiting]).0, 0);
+    fleet.until(&waiting, &["cancelled"]);
+
+    // a workflow: the step that runs is killed, and the next one does not begin
+    let file = fleet.dir.path().join("workflow.yaml");
+    let steps = "steps:\n  - shell: touch begun; sleep 300\n  - command: [touch, second]\n";
+    std::fs::write(&file, format!("name: long\ntargets: {{ hosts: [web-1.test] }}\n{steps}")).unwrap();
+    let run = ["workflow", "run", "--no-follow", "--format", "json", file.to_str().unwrap()];
+    let made: Value = serde_json::from_str(&fleet.cli(&run).1).unwrap();
+    let id = made["id"].as_str().unwrap();
+    lines(&host.root.join("begun"));
+    let (code, detail) = fleet.json(&["workflow", "cancel", id]);
+    assert_eq!((code, &detail["state"]), (0, &"cancelled".into()), "{detail:#}");
+    until("the end of its step", || {
+        fleet.json(&["workflow", "status", id]).1["tasks"][0]["states"]["cancelled"] == 1
+    });
+    let (code, detail) = fleet.json(&["workflow", "status", id]);
+    assert!(code == 1 && detail["error"].as_str().unwrap().contains("(ann)"), "{code} {detail:#}");
+    assert_eq!(detail["tasks"].as_array().unwrap().len(), 1, "{detail:#}");
+    assert!(host.read("second").is_none());
+    let (code, _, err) = fleet.cli(&["workflow", "cancel", id]);
+    assert!(code == 1 && err.contains("is over"), "{code} {err}");
+    let audit = fleet.server.command(&["api-token", "create", "--name", "root", "--role", "admin"]);
+    let said = text(&fleet.server.vigocli(audit.trim(), &["audit", "list"]).stdout);
+    assert!(said.contains("task.cancel") && said.contains("workflow.cancel"), "{said}");
 }

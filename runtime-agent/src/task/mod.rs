@@ -3,7 +3,10 @@
 //! A task is on record before it begins and its result is on record before it is reported. What happens to
 //! the stream meanwhile does not matter: the next one brings everything that was not acknowledged.
 
+mod delivery;
 mod run;
+
+pub use delivery::Cursors;
 
 use crate::clock::{Clock, Millis};
 use crate::settings::Settings;
@@ -11,9 +14,7 @@ use crate::store::{Begun, Journalled, Piece, Store, StoreError, TaskRecord};
 use crate::text::{bounded, printable};
 use crate::verify::effective_now;
 use prost::Message;
-use protocol::pb::agent_frame::What;
-use protocol::pb::{AgentFrame, OutputSource, TaskEnded, TaskOrder, TaskOutcome, TaskOutput, TaskStarted};
-use protocol::task::MAX_PIECE_BYTES;
+use protocol::pb::{OutputSource, TaskEnded, TaskOrder, TaskOutcome};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -26,8 +27,6 @@ const MAX_RUNNING: usize = 4;
 const MAX_WAITING: usize = 64;
 /// How often an idempotent task is begun when the agent keeps dying.
 const MAX_ATTEMPTS: u32 = 3;
-/// How long output is collected before it is sent.
-const GATHER: Duration = Duration::from_millis(200);
 /// Bytes of an error in a result.
 const MAX_ERROR: usize = 2000;
 
@@ -60,17 +59,8 @@ struct Open {
     /// When the last piece was begun, while it may still grow.
     growing: Option<Instant>,
     ended: Option<TaskEnded>,
-}
-
-/// How far one stream has come with what there is to send.
-#[derive(Debug, Default)]
-pub struct Cursors(BTreeMap<String, Cursor>);
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Cursor {
-    started: bool,
-    pieces: usize,
-    ended: bool,
+    /// It was taken back.
+    cancel: Arc<AtomicBool>,
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
@@ -254,13 +244,15 @@ impl Tasks {
         let id = order.task_id.clone();
         let what = order.work.as_ref().map(protocol::task::summary).unwrap_or_default();
         tracing::info!("task {id} begins: {}", printable(&what));
-        state.open.insert(id.clone(), Open { started_at: Some(record.started_at), ..Open::default() });
+        let open = Open { started_at: Some(record.started_at), ..Open::default() };
+        let cancel = open.cancel.clone();
+        state.open.insert(id.clone(), open);
         state.running += 1;
         self.changed.notify_one();
         let (this, kept, name) = (self.clone(), record.clone(), id.clone());
         let thread = std::thread::Builder::new().name("task".to_owned()).stack_size(512 << 10);
         let spawned = thread.spawn(move || {
-            let ended = this.work(&order, &record);
+            let ended = this.work(&order, &record, &cancel);
             let outcome = ended.outcome().as_str_name();
             tracing::info!("task {name} ended: {outcome}");
             this.finish(&name, &record, ended);
@@ -279,7 +271,7 @@ impl Tasks {
         }
     }
 
-    fn work(&self, order: &TaskOrder, record: &TaskRecord) -> TaskEnded {
+    fn work(&self, order: &TaskOrder, record: &TaskRecord, cancel: &AtomicBool) -> TaskEnded {
         let id = &order.task_id;
         let started = Instant::now();
         let mut kept = 0u64;
@@ -292,7 +284,8 @@ impl Tasks {
             kept += room as u64;
             self.output(id, source, bytes.get(..room).unwrap_or_default());
         };
-        let (outcome, exit_code, error) = run::work(order, &self.root, &*self.clock, &self.stop, &mut take);
+        let ends = run::Ends { stop: &self.stop, cancel };
+        let (outcome, exit_code, error) = run::work(order, &self.root, &*self.clock, ends, &mut take);
         TaskEnded {
             outcome: outcome.into(),
             exit_code,
@@ -303,32 +296,6 @@ impl Tasks {
             output_dropped: written - kept,
             ..result(id, outcome)
         }
-    }
-
-    fn output(&self, id: &str, source: OutputSource, mut bytes: &[u8]) {
-        let source = source as u8;
-        let mut state = lock(&self.state);
-        let Some(open) = state.open.get_mut(id) else { return };
-        while !bytes.is_empty() {
-            let room = match open.pieces.last() {
-                Some(last) if open.growing.is_some() && last.source == source => {
-                    MAX_PIECE_BYTES.saturating_sub(last.data.len())
-                }
-                _ => 0,
-            };
-            if room == 0 {
-                open.pieces.push(Piece { source, data: Vec::new() });
-                open.growing = Some(Instant::now());
-                continue;
-            }
-            let (now, later) = bytes.split_at(room.min(bytes.len()));
-            if let Some(last) = open.pieces.last_mut() {
-                last.data.extend_from_slice(now);
-            }
-            bytes = later;
-        }
-        drop(state);
-        self.changed.notify_one();
     }
 
     /// The result is on disk before anybody is told.
@@ -360,6 +327,35 @@ impl Tasks {
         self.idle.notify_all();
     }
 
+    /// The server takes a task back: one that runs is killed, one that waits does not begin. Either is on record and
+    /// reported; one that has ended keeps its result.
+    pub fn cancel(&self, id: &str) {
+        let mut state = lock(&self.state);
+        if let Some(open) = state.open.get(id) {
+            tracing::info!("task {id} is cancelled");
+            return open.cancel.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+        state.waiting.retain(|order| order.task_id != id);
+        match self.store.task(id) {
+            Ok(Some(before)) => drop(state.open.insert(id.to_owned(), reported(before))),
+            Ok(None) => {
+                let ended = TaskEnded {
+                    error: "cancelled before it began".to_owned(),
+                    ..result(id, TaskOutcome::TaskCancelled)
+                };
+                let now = self.now();
+                let record = TaskRecord { not_after: now, ..TaskRecord::default() };
+                if let Err(error) = self.store.begin_task(id, &with_result(&record, &ended), now) {
+                    tracing::error!("task {id}: {}", journal(&error));
+                }
+                tracing::info!("task {id} is cancelled before it began");
+                state.open.insert(id.to_owned(), Open { ended: Some(ended), ..Open::default() });
+            }
+            Err(error) => tracing::error!("task {id}: {}", journal(&error)),
+        }
+        self.changed.notify_one();
+    }
+
     /// After a stop was asked for: waits until what ran is on record.
     pub fn settle(&self, limit: Duration) {
         let state = lock(&self.state);
@@ -380,55 +376,6 @@ impl Tasks {
         }
         state.open.remove(id);
     }
-
-    /// What a stream that has come so far sends next; and when to ask again, where there is output that is still
-    /// being collected.
-    pub fn next_frame(&self, cursors: &mut Cursors) -> (Option<AgentFrame>, Option<Duration>) {
-        let mut state = lock(&self.state);
-        cursors.0.retain(|id, _| state.open.contains_key(id));
-        let mut again = None;
-        for (id, open) in &mut state.open {
-            let cursor = cursors.0.entry(id.clone()).or_default();
-            if cursor.ended {
-                continue;
-            }
-            if let (Some(started_at), false) = (open.started_at, cursor.started) {
-                cursor.started = true;
-                let started = TaskStarted { task_id: id.clone(), started_at };
-                return (Some(frame(What::Started(started))), None);
-            }
-            if let Some(piece) = open.pieces.get(cursor.pieces) {
-                let last = cursor.pieces + 1 == open.pieces.len();
-                if let (true, Some(since)) = (last, open.growing)
-                    && piece.data.len() < MAX_PIECE_BYTES
-                    && since.elapsed() < GATHER
-                {
-                    again = Some(GATHER - since.elapsed().min(GATHER));
-                    continue;
-                }
-                if last {
-                    open.growing = None;
-                }
-                let output = TaskOutput {
-                    task_id: id.clone(),
-                    piece: u32::try_from(cursor.pieces).unwrap_or(u32::MAX),
-                    source: piece.source.into(),
-                    data: piece.data.clone(),
-                };
-                cursor.pieces += 1;
-                return (Some(frame(What::Output(output))), None);
-            }
-            if let Some(ended) = &open.ended {
-                cursor.ended = true;
-                return (Some(frame(What::Ended(ended.clone()))), None);
-            }
-        }
-        (None, again)
-    }
-}
-
-fn frame(what: What) -> AgentFrame {
-    AgentFrame { what: Some(what) }
 }
 
 fn result(id: &str, outcome: TaskOutcome) -> TaskEnded {
@@ -451,7 +398,12 @@ fn reported(task: Journalled) -> Open {
         ..result(&task.id, TaskOutcome::TaskUnknown)
     });
     ended.pieces = u32::try_from(task.pieces.len()).unwrap_or(u32::MAX);
-    Open { started_at: Some(task.record.started_at), pieces: task.pieces, growing: None, ended: Some(ended) }
+    Open {
+        started_at: Some(task.record.started_at),
+        pieces: task.pieces,
+        ended: Some(ended),
+        ..Open::default()
+    }
 }
 
 #[cfg(test)]

@@ -10,8 +10,23 @@ use protocol::task::{MAX_ANSWER_BYTES, MAX_OUTPUT_BYTES};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+/// What ends a command before its time.
+#[derive(Clone, Copy)]
+pub(super) struct Ends<'a> {
+    /// The agent is stopped.
+    pub(super) stop: &'a AtomicBool,
+    /// The task is taken back.
+    pub(super) cancel: &'a AtomicBool,
+}
+
+impl Ends<'_> {
+    fn cancelled(self) -> bool {
+        self.cancel.load(Ordering::Relaxed)
+    }
+}
 
 /// Takes output, and how many bytes of it may be kept in all.
 pub(super) type Take<'a> = &'a mut dyn FnMut(OutputSource, &[u8], u64);
@@ -28,17 +43,17 @@ pub(super) fn work(
     order: &TaskOrder,
     root: &Path,
     clock: &dyn Clock,
-    stop: &AtomicBool,
+    ends: Ends<'_>,
     take: Take<'_>,
 ) -> Result {
     match order.work.as_ref().and_then(|w| w.work.as_ref()) {
-        Some(Work::Command(asked)) => command(asked, root, stop, take),
+        Some(Work::Command(asked)) => command(asked, root, ends, take),
         Some(Work::Query(asked)) => query(asked, root, clock, take),
         None => failed("there is nothing to do"),
     }
 }
 
-fn command(asked: &TaskCommand, root: &Path, stop: &AtomicBool, take: Take<'_>) -> Result {
+fn command(asked: &TaskCommand, root: &Path, ends: Ends<'_>, take: Take<'_>) -> Result {
     let root = match Root::open(root) {
         Ok(root) => root,
         Err(error) => return failed(error),
@@ -52,7 +67,8 @@ fn command(asked: &TaskCommand, root: &Path, stop: &AtomicBool, take: Take<'_>) 
     let mut command = Command::new(argv, limit);
     command.user = (!asked.user.is_empty()).then(|| asked.user.clone());
     let most = u64::from(asked.max_output.min(MAX_OUTPUT_BYTES));
-    let ended = command.follow(&root, stop, &mut |source, bytes| {
+    let over = || ends.stop.load(Ordering::Relaxed) || ends.cancelled();
+    let ended = command.follow(&root, &over, &mut |source, bytes| {
         let source = match source {
             Source::Stdout => OutputSource::Stdout,
             Source::Stderr => OutputSource::Stderr,
@@ -65,6 +81,10 @@ fn command(asked: &TaskCommand, root: &Path, stop: &AtomicBool, take: Take<'_>) 
         Ok(HowEnded::TimedOut) => {
             let error = format!("stopped after {}, its time limit", crate::text::took(limit));
             (TaskOutcome::TaskTimedOut, None, error)
+        }
+        Ok(HowEnded::Stopped) if ends.cancelled() => {
+            let error = "cancelled while it ran; its process group was killed".to_owned();
+            (TaskOutcome::TaskCancelled, None, error)
         }
         Ok(HowEnded::Stopped) => {
             let error = "the agent was stopped and took the command with it".to_owned();
@@ -112,8 +132,9 @@ mod tests {
                 _ => output.push((source, text)),
             }
         };
-        let stop = AtomicBool::new(false);
-        let result = super::work(&order, Path::new("/"), &FixedClock::at(1), &stop, &mut take);
+        let never = AtomicBool::new(false);
+        let ends = Ends { stop: &never, cancel: &never };
+        let result = super::work(&order, Path::new("/"), &FixedClock::at(1), ends, &mut take);
         (result, output)
     }
 

@@ -3,8 +3,10 @@
 use super::*;
 use crate::clock::FixedClock;
 use crate::state::StateDir;
+use protocol::pb::agent_frame::What;
 use protocol::pb::task_work::Work;
-use protocol::pb::{TaskCommand, TaskWork};
+use protocol::pb::{TaskCommand, TaskOutput, TaskWork};
+use protocol::task::MAX_PIECE_BYTES;
 use std::fs;
 
 const ID: &str = "0190d1f0-0000-7000-8000-000000000001";
@@ -216,4 +218,63 @@ fn more_than_a_few_wait_for_their_turn() {
     }
     tasks.settle(Duration::from_secs(10));
     assert_eq!(tasks.unreported().len(), 10);
+}
+
+#[test]
+fn a_cancelled_task_is_killed_with_its_group_and_stays_on_record() {
+    let host = Host::new();
+    let tasks = host.tasks();
+    tasks.accept(host.order("(sleep 60; echo late >> mark) & echo begun; sleep 60"));
+    let mut cursors = Cursors::default();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !matches!(tasks.next_frame(&mut cursors).0.and_then(|f| f.what), Some(What::Output(_))) {
+        assert!(Instant::now() < deadline, "it does not begin");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    tasks.cancel(ID);
+    let (output, ended) = frames(&tasks);
+    assert_eq!((ended.outcome(), ended.exit_code), (TaskOutcome::TaskCancelled, None));
+    assert_eq!(output[0].data, b"begun\n", "what it wrote until then is kept");
+    // a word that comes late changes nothing, and the journal says the same to the next process
+    tasks.cancel(ID);
+    drop(tasks);
+    let tasks = host.tasks();
+    assert_eq!(frames(&tasks).1, ended);
+    tasks.acknowledged(ID);
+    tasks.accept(host.order("echo again >> mark"));
+    assert_eq!(frames(&tasks).1.outcome(), TaskOutcome::TaskCancelled);
+    assert_eq!(host.mark(), "");
+}
+
+#[test]
+fn a_task_that_is_cancelled_before_it_begins_never_begins() {
+    let host = Host::new();
+    let tasks = host.tasks();
+    let busy = |n: usize| format!("0190d1f0-0000-7000-8000-0000000001{n:02}");
+    for n in 0..MAX_RUNNING {
+        tasks.accept(TaskOrder { task_id: busy(n), ..host.order("sleep 60") });
+    }
+    tasks.accept(host.order("echo ran >> mark"));
+    tasks.cancel(ID);
+    let never = "0190d1f0-0000-7000-8000-000000000002";
+    tasks.cancel(never);
+    for n in 0..MAX_RUNNING {
+        tasks.cancel(&busy(n));
+    }
+    tasks.settle(Duration::from_secs(20));
+    let (mut cursors, mut ended) = (Cursors::default(), BTreeMap::new());
+    while let (Some(frame), _) = tasks.next_frame(&mut cursors) {
+        if let Some(What::Ended(e)) = frame.what {
+            ended.insert(e.task_id.clone(), e.outcome());
+        }
+    }
+    assert_eq!(ended.len(), MAX_RUNNING + 2);
+    assert!(ended.values().all(|outcome| *outcome == TaskOutcome::TaskCancelled), "{ended:?}");
+    // also not when it is ordered again
+    for id in [ID, never] {
+        tasks.acknowledged(id);
+        tasks.accept(TaskOrder { task_id: id.into(), ..host.order("echo ran >> mark") });
+    }
+    tasks.settle(Duration::from_secs(20));
+    assert_eq!(host.mark(), "");
 }

@@ -134,6 +134,7 @@ pub(super) fn envoys(server: &Connection, command: Envoys) -> Result<Shown, Fail
             let pushed: Pushed = typed(json.clone())?;
             let hostname = plain(&pushed.hostname, 253);
             let note = match pushed.expected_by {
+                Some(by) if by <= now() => format!("{hostname} gets its bundle again now"),
                 Some(by) => format!(
                     "{hostname} gets its bundle again when it checks in, within {}",
                     span(by.saturating_sub(now()))

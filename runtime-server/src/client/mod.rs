@@ -3,6 +3,8 @@
 mod access;
 mod connection;
 mod fleet;
+mod follow;
+mod output;
 mod release;
 mod task;
 mod workflow;

@@ -34,7 +34,7 @@ A file (YAML as in policy, or JSON):
       timeout: 30s
     - shell: curl -fsS http://localhost/ > /dev/null
 
-Exit codes: 0 it went through, 1 it was stopped.")]
+Exit codes: 0 it went through, 1 it was stopped or cancelled.")]
     Run {
         /// The file
         file: PathBuf,
@@ -44,6 +44,14 @@ Exit codes: 0 it went through, 1 it was stopped.")]
     },
     /// One workflow: its batches and tasks
     Status {
+        /// The workflow's id, as `list` shows it
+        workflow: String,
+    },
+    /// Take a workflow back: nothing further is begun, and its tasks are cancelled
+    #[command(after_help = "Example: vigocli workflow cancel 0199a2b4-...
+
+Exit codes: 0 it is taken back, 1 it was over.")]
+    Cancel {
         /// The workflow's id, as `list` shows it
         workflow: String,
     },
@@ -76,6 +84,11 @@ pub(super) fn workflows(server: &Connection, command: Workflows, format: Format)
         Workflows::Status { workflow } => {
             let detail: Detail = typed(server.get(&path(&workflow), &[])?)?;
             shown("workflow status", &detail)
+        }
+        Workflows::Cancel { workflow } => {
+            let json = server.post(&format!("{}/cancel", path(&workflow)), &json!({}))?;
+            let detail: Detail = typed(json)?;
+            shown("workflow cancel", &detail).map(|(shown, _)| (shown, true))
         }
         Workflows::List { limit } => {
             let json = json!({ "workflows": server.list("/api/v1/workflows", &[], limit)? });
@@ -116,7 +129,7 @@ fn shown(command: &'static str, detail: &Detail) -> Outcome {
     let why = if w.error.is_empty() { String::new() } else { format!(": {}", plain(&w.error, 500)) };
     let note = Some(format!("{} {}{why}", plain(&w.name, 200), plain(&w.state, 20)).trim().to_owned());
     let json = serde_json::to_value(detail).map_err(|e| Failure::new(INTERNAL, e))?;
-    Ok((Shown { command, json, human, note }, w.state != "stopped"))
+    Ok((Shown { command, json, human, note }, ["running", "done"].contains(&w.state.as_str())))
 }
 
 fn follow(server: &Connection, made: &Detail, format: Format) -> Result<Detail, Failure> {

@@ -8,6 +8,7 @@ mod value;
 
 use crate::limits::Limits;
 use crate::secrets::Backend;
+use crate::secrets::acl::Rules;
 use crate::store::Database;
 use compiler::diagnostic::cut::{Cut, without_trailing_blanks};
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan};
@@ -43,6 +44,8 @@ pub struct Config {
     pub checkin: CheckIn,
     /// Where secrets come from.
     pub secrets: Backend,
+    /// Which envoys may have which of them.
+    pub secret_rules: Rules,
     /// What one connection, one envoy and all together may take. Not in the file.
     pub limits: Limits,
     /// How long runs are kept; `None` for ever.
@@ -89,6 +92,8 @@ pub struct CheckIn {
     pub jitter_percent: u32,
     /// The life of a lease; `None` for ever.
     pub bundle_max_age: Option<Duration>,
+    /// How many envoys keep a stream open while there is no work for them and the server is not busy.
+    pub streams: usize,
 }
 
 impl Default for CheckIn {
@@ -97,6 +102,7 @@ impl Default for CheckIn {
             interval: Duration::from_secs(300),
             jitter_percent: 20,
             bundle_max_age: Some(Duration::from_secs(86_400)),
+            streams: 1000,
         }
     }
 }
@@ -115,6 +121,7 @@ impl Config {
             signing_key_file: None,
             checkin: CheckIn::default(),
             secrets: Backend::None,
+            secret_rules: Rules::default(),
             limits: Limits::default(),
             runs_keep: Some(Duration::from_secs(30 * 86_400)),
         }
@@ -255,7 +262,7 @@ policy: { dir: /p, watch: false }
 database: { url: sqlite:///d/vigo.db }
 tls: { ca: a, ca_key: b, certificate: /c, key: d, signer: e, signer_key: f }
 signing: { key_file: k }
-checkin: { interval: 90s, jitter_percent: 0, bundle_max_age: 0 }
+checkin: { interval: 90s, jitter_percent: 0, bundle_max_age: 0, streams: 7 }
 secrets: { backend: directory, dir: s }
 runs: { keep: 7d }
 "
@@ -270,6 +277,7 @@ runs: { keep: 7d }
         assert_eq!(config.signing_key_file, Some(path("k")));
         assert_eq!(config.checkin.interval, Duration::from_secs(90));
         assert_eq!((config.checkin.jitter_percent, config.checkin.bundle_max_age), (0, None));
+        assert_eq!(config.checkin.streams, 7);
         assert_eq!(config.secrets, Backend::Directory(path("s")));
         assert_eq!(config.runs_keep, Some(Duration::from_secs(7 * 86_400)));
     }
@@ -299,6 +307,37 @@ runs: { keep: 7d }
     }
 
     #[test]
+    fn case_098_rules_for_secrets_are_read_whole_or_not_at_all() {
+        let rules = |text: &str| {
+            let text = format!("{CLUSTER}secrets: {{ backend: environment, allow: {text} }}\n");
+            parse(&text).map(|config| config.secret_rules.0)
+        };
+        let read = rules("[{ secrets: [db/*], envoys: [db-*], roles: [database] }, { secrets: [motd] }]");
+        let read = read.unwrap().unwrap();
+        assert_eq!(
+            (read[0].secrets.as_slice(), read[0].envoys.as_slice()),
+            (&["db/*".to_owned()][..], &["db-*".to_owned()][..])
+        );
+        assert_eq!(
+            (read[0].roles.as_slice(), read[1].roles.len(), read.len()),
+            (&["database".to_owned()][..], 0, 2)
+        );
+        assert_eq!(rules("[]"), Ok(Some(vec![])));
+        for (text, expected) in [
+            ("web", "a list of rules"),
+            ("[web]", "a rule names `secrets`"),
+            ("[{ envoys: [web-*] }]", "a rule names `secrets`"),
+            ("[{ secrets: web }]", "a list of text"),
+            ("[{ secrets: [web], hosts: [x] }]", "`secrets.allow.hosts` is not a setting"),
+        ] {
+            let said = rules(text).unwrap_err();
+            assert!(said.contains(expected), "{text}: {said}");
+        }
+        let unset = parse(&format!("{CLUSTER}secrets: {{ backend: environment }}\n")).unwrap();
+        assert_eq!(unset.secret_rules, Rules(None));
+    }
+
+    #[test]
     fn an_unknown_key_is_pointed_at_and_the_nearest_one_is_named() {
         let rendered = parse(&format!("{CLUSTER}checkin:\n  intervall: 5m\n")).unwrap_err();
         for part in ["`checkin.intervall` is not a setting", "server.yaml:4:3", "did you mean `interval`"] {
@@ -325,6 +364,7 @@ runs: { keep: 7d }
             ("checkin:\n  interval: 0s\n", "at least one second"),
             ("checkin:\n  interval: 99d\n", "at most"),
             ("checkin:\n  jitter_percent: 101\n", "from 0 to 100"),
+            ("checkin:\n  streams: many\n", "from 0 to 1000000"),
             ("listen:\n  grpc: localhost\n", "ADDRESS:PORT"),
             ("listen: 1530\n", "settings"),
             (

@@ -2,6 +2,7 @@
 
 use super::value::{duration, spell};
 use super::{Config, Problem};
+use crate::secrets::acl::{Rule, Rules};
 use crate::secrets::{Backend, VaultSettings};
 use crate::store::{Database, StoreError};
 use grammar::Span;
@@ -17,7 +18,7 @@ const SECTIONS: &[(&str, &[&str])] = &[
     ("database", &["url", "ca", "password_file"]),
     ("tls", &["ca", "ca_key", "certificate", "key", "signer", "signer_key"]),
     ("signing", &["key_file"]),
-    ("checkin", &["interval", "jitter_percent", "bundle_max_age"]),
+    ("checkin", &["interval", "jitter_percent", "bundle_max_age", "streams"]),
     (
         "secrets",
         &[
@@ -31,6 +32,7 @@ const SECTIONS: &[(&str, &[&str])] = &[
             "namespace",
             "token_file",
             "ca_file",
+            "allow",
         ],
     ),
     ("runs", &["keep"]),
@@ -69,10 +71,16 @@ pub(super) fn config(text: &str, dir: &Path, problems: &mut Vec<Problem>) -> Con
             interval: reader
                 .duration("checkin", "interval", SECOND..=DAY)
                 .unwrap_or(defaults.checkin.interval),
-            jitter_percent: reader.percent().unwrap_or(defaults.checkin.jitter_percent),
+            jitter_percent: reader
+                .number("checkin", "jitter_percent", 100)
+                .unwrap_or(defaults.checkin.jitter_percent),
             bundle_max_age: reader.limit("checkin", "bundle_max_age", defaults.checkin.bundle_max_age),
+            streams: reader
+                .number("checkin", "streams", 1_000_000)
+                .map_or(defaults.checkin.streams, |streams| streams as usize),
         },
         secrets: reader.secrets(),
+        secret_rules: Rules(reader.rules()),
         limits: defaults.limits,
         runs_keep: reader.limit("runs", "keep", defaults.runs_keep),
     };
@@ -273,15 +281,16 @@ impl<'a> Reader<'a> {
         value
     }
 
-    fn percent(&mut self) -> Option<u32> {
-        let node = self.node("checkin", "jitter_percent")?;
+    /// A whole number from 0 on.
+    fn number(&mut self, section: &str, key: &str, most: u32) -> Option<u32> {
+        let node = self.node(section, key)?;
         let value = match node.as_scalar().map(|s| s.core()) {
-            Some(Core::Int(n)) => u32::try_from(n).ok().filter(|n| *n <= 100),
+            Some(Core::Int(n)) => u32::try_from(n).ok().filter(|n| *n <= most),
             _ => None,
         };
         if value.is_none() {
-            let message = "`checkin.jitter_percent` is a number from 0 to 100".to_owned();
-            self.problem(node.span, message, "not a percentage", None);
+            let message = format!("`{section}.{key}` is a number from 0 to {most}");
+            self.problem(node.span, message, "not such a number", None);
         }
         value
     }
@@ -321,7 +330,10 @@ impl<'a> Reader<'a> {
         for entry in self.root.get("secrets").map_or(&[][..], entries) {
             let key = entry.key.text.as_str();
             let of_another = SECTIONS.iter().any(|(name, keys)| *name == "secrets" && keys.contains(&key));
-            let used = key == "backend" || optional.contains(&key) || needed.iter().any(|(k, _)| *k == key);
+            let used = key == "backend"
+                || key == "allow"
+                || optional.contains(&key)
+                || needed.iter().any(|(k, _)| *k == key);
             if of_another && !used {
                 let message = format!("`secrets.{key}` says nothing to the backend `{backend}`");
                 self.problem(entry.key.span, message, "not used", Some("remove it".to_owned()));
@@ -369,6 +381,46 @@ impl<'a> Reader<'a> {
             ca_file: self.path("secrets", "ca_file"),
             refresh,
         }))
+    }
+
+    /// `secrets.allow`; a rule that cannot be read lets nobody have anything.
+    fn rules(&mut self) -> Option<Vec<Rule>> {
+        const KEYS: &[&str] = &["secrets", "envoys", "roles"];
+        let node = self.node("secrets", "allow")?;
+        let Value::Seq(items) = &node.value else {
+            let message = "`secrets.allow` is a list of rules".to_owned();
+            let help = "for example `- { secrets: [db/*], envoys: [db-*], roles: [database] }`".to_owned();
+            self.problem(node.span, message, "not a list", Some(help));
+            return Some(Vec::new());
+        };
+        let mut rules = Vec::new();
+        for item in items {
+            for entry in entries(item).iter().filter(|e| !KEYS.contains(&e.key.text.as_str())) {
+                self.unknown(entry, "secrets.allow.", KEYS);
+            }
+            let mut list = |key: &str| match item.get(key) {
+                None => Vec::new(),
+                Some(node) => self.texts(node, &format!("`secrets.allow.{key}`")),
+            };
+            let rule = Rule { secrets: list("secrets"), envoys: list("envoys"), roles: list("roles") };
+            if item.get("secrets").is_none() {
+                let message = "a rule names `secrets`, and perhaps `envoys` and `roles`".to_owned();
+                self.problem(item.span, message, "names none", None);
+            }
+            rules.push(rule);
+        }
+        Some(rules)
+    }
+
+    fn texts(&mut self, node: &Node, what: &str) -> Vec<String> {
+        let texts: Option<Vec<String>> = match &node.value {
+            Value::Seq(items) => items.iter().map(|i| i.as_str().map(str::to_owned)).collect(),
+            _ => None,
+        };
+        texts.unwrap_or_else(|| {
+            self.problem(node.span, format!("{what} is a list of text"), "not a list of text", None);
+            Vec::new()
+        })
     }
 
     /// A program and its arguments.

@@ -1,28 +1,25 @@
-//! One envoy's stream.
+//! One envoy's stream: how it opens, what is said on it, and why it ends. What becomes of tasks on it stands in [`work`].
 //!
 //! Nothing waits in memory for an agent that does not read: few orders are under way at once, the others stay in the
 //! store, and a stream whose queue is full or whose heartbeats are not answered is closed.
 
+mod work;
+
 use super::Open;
-use crate::authorise;
 use crate::connection::Peer;
 use crate::context::Context;
 use crate::fleet::Envoy;
 use crate::reject::Reject;
 use crate::store::lock;
-use crate::store::tasks::{self, OpenWork, PieceRow, State};
+use crate::store::tasks::{PieceRow, State};
+use crate::{authorise, check_in, report};
 use prost::Message;
 use protocol::pb::agent_frame::What as Said;
 use protocol::pb::server_frame::What;
-use protocol::pb::task_work::Work;
-use protocol::pb::{
-    AgentFrame, ServerFrame, SignedFrame, StreamHello, StreamOpened, TaskEnded, TaskOrder, TaskOutput,
-    TaskWork, Unit, signed_frame,
-};
+use protocol::pb::{AgentFrame, ServerFrame, SignedFrame, StreamHello, StreamOpened, Unit, signed_frame};
 use protocol::request::Rpc;
 use protocol::stream::FrameVerifier;
-use protocol::task::{MAX_ANSWER_BYTES, MAX_PIECE_BYTES};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -34,19 +31,14 @@ use tonic::{Status, Streaming};
 const OPENING: Duration = Duration::from_secs(10);
 /// Frames that an agent has not taken.
 const OUTGOING: usize = 32;
-/// Orders that an agent was sent and has not begun.
-const WINDOW: usize = 8;
 /// Heartbeats that may be unanswered.
 const PATIENCE: u64 = 3;
-/// Output is stored in batches: so many bytes, or after so long.
-const BATCH_BYTES: usize = 64 << 10;
+/// Output is stored after so long, or when there is much of it.
 const BATCH_AGE: Duration = Duration::from_millis(300);
+/// An envoy is seen at every heartbeat; that it was is stored so often in each of its intervals.
+const SEEN: u32 = 4;
 /// Tasks that an agent says it has not reported.
 const MAX_UNREPORTED: usize = 8192;
-/// Of these, how many may come after their deadline.
-const MAX_LATE: usize = 256;
-/// Bytes of an agent's error.
-const MAX_ERROR: usize = 2048;
 
 /// What goes to the agent.
 pub type Outgoing = ReceiverStream<Result<ServerFrame, Status>>;
@@ -81,6 +73,7 @@ pub async fn open(
         key_id: caller.header.key_id,
         nonce: caller.header.nonce,
         envoy: caller.envoy,
+        peer,
         context,
         open,
         outgoing,
@@ -91,6 +84,8 @@ pub async fn open(
         sent_beats: 0,
         heard_beats: 0,
         busy_at: Instant::now(),
+        looked_at: Instant::now(),
+        seen_at: Instant::now(),
         releases: 0,
     };
     tokio::spawn(stream.run(incoming, hello));
@@ -125,6 +120,7 @@ impl From<Reject> for End {
 struct Stream {
     context: Arc<Context>,
     envoy: Arc<Envoy>,
+    peer: Option<Peer>,
     open: Arc<Open>,
     verifier: FrameVerifier,
     /// Of the signing key that the agent trusts.
@@ -141,6 +137,10 @@ struct Stream {
     sent_beats: u64,
     heard_beats: u64,
     busy_at: Instant,
+    /// When it was last asked whether there is something new.
+    looked_at: Instant,
+    /// When it was last noted that the envoy is there.
+    seen_at: Instant,
     releases: u64,
 }
 
@@ -156,6 +156,8 @@ struct Assigned {
     pieces: Vec<PieceRow>,
     bytes: usize,
     since: Option<Instant>,
+    /// The agent was told that it is taken back.
+    cancelled: bool,
 }
 
 impl Stream {
@@ -223,8 +225,9 @@ impl Stream {
                     if open.close.load(Ordering::SeqCst) || self.envoy.is_revoked() {
                         return Err(End::Closed);
                     }
-                    if open.policy.swap(false, Ordering::SeqCst) {
-                        self.send(What::PolicyChanged(Unit {}))?;
+                    let pushed = open.push.swap(false, Ordering::SeqCst);
+                    if open.policy.swap(false, Ordering::SeqCst) || pushed {
+                        self.tell_news(!pushed, pushed).await?;
                     }
                     if open.work.swap(false, Ordering::SeqCst) {
                         self.deliver().await?;
@@ -239,11 +242,19 @@ impl Stream {
                     }
                     self.sent_beats += 1;
                     self.send(What::Heartbeat(self.sent_beats))?;
+                    // What a check-in of its own would find out: a secret that was rotated, say.
+                    if self.looked_at.elapsed() >= self.context.checkin.interval {
+                        self.tell_news(false, false).await?;
+                    }
                 }
                 () = until(next) => {
                     self.store_output(false).await?;
                     if self.tasks.is_empty() && self.busy_at.elapsed() >= self.linger {
-                        self.release()?;
+                        if self.context.dispatch.keeps(&self.context.pace) {
+                            self.busy_at = Instant::now();
+                        } else {
+                            self.release()?;
+                        }
                     }
                 }
             }
@@ -258,6 +269,24 @@ impl Stream {
         })
     }
 
+    /// Tells the agent to check in, if it would get something new; or at any rate, if it was pushed.
+    async fn tell_news(&mut self, released: bool, pushed: bool) -> Result<(), End> {
+        self.looked_at = Instant::now();
+        if pushed || check_in::has_news(&self.context, &self.envoy, released).await? {
+            self.send(What::PolicyChanged(Unit {}))?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the agent has taken everything: an answer may be as large as a message can be, so there is one at a time.
+    async fn room(&self) -> Result<(), End> {
+        match tokio::time::timeout(self.heartbeat, self.outgoing.reserve_many(OUTGOING)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(End::Gone),
+            Err(_) => Err(End::Stuck),
+        }
+    }
+
     fn release(&mut self) -> Result<(), End> {
         if self.releases >= PATIENCE {
             return Err(End::Stuck);
@@ -267,115 +296,28 @@ impl Stream {
         self.send(What::Release(Unit {}))
     }
 
-    /// Brings what the store knows and what the agent says together.
-    async fn reconcile(&mut self, hello: &StreamHello) -> Result<(), End> {
-        let unreported: HashSet<&str> = hello.unreported.iter().map(String::as_str).collect();
-        for open in self.open_work().await? {
-            if unreported.contains(open.task.id.as_str()) {
-                self.expect(&open, true);
-            } else if open.state == State::Running {
-                // It had begun, and its agent knows nothing of it any more: it will not be begun again.
-                let ended = TaskEnded {
-                    task_id: open.task.id,
-                    outcome: protocol::pb::TaskOutcome::TaskUnknown.into(),
-                    error: "the agent has no record of it any more".to_owned(),
-                    ..TaskEnded::default()
-                };
-                self.end(ended, Vec::new()).await?;
-            }
-        }
-        // Their deadline is over, but the agent has results after all.
-        for id in unreported.into_iter().take(MAX_LATE) {
-            if self.tasks.contains_key(id) {
-                continue;
-            }
-            let (task, envoy) = (id.to_owned(), self.envoy.id.clone());
-            let found = self.context.store.read(move |conn| tasks::work_of(conn, &task, &envoy)).await;
-            if let Some(open) = found.map_err(Reject::from)?
-                && open.state == State::Unknown
-            {
-                self.expect(&open, true);
-            }
-        }
-        Ok(())
-    }
-
-    async fn open_work(&self) -> Result<Vec<OpenWork>, End> {
-        let envoy = self.envoy.id.clone();
-        let open = self.context.store.read(move |conn| tasks::open_work(conn, &envoy)).await;
-        Ok(open.map_err(Reject::from)?)
-    }
-
-    fn expect(&mut self, open: &OpenWork, begun: bool) {
-        let limit = match TaskWork::decode(open.task.work.as_slice()).ok().and_then(|w| w.work) {
-            Some(Work::Command(command)) => command.max_output as usize,
-            _ => MAX_ANSWER_BYTES,
-        };
-        self.tasks.insert(open.task.id.clone(), Assigned { begun, limit, ..Assigned::default() });
-        self.busy_at = Instant::now();
-        self.releases = 0;
-    }
-
-    /// Sends orders, as many as the window takes.
-    async fn deliver(&mut self) -> Result<(), End> {
-        self.more = false;
-        let now = self.context.clock.now();
-        for open in self.open_work().await? {
-            if self.tasks.contains_key(&open.task.id)
-                || open.state == State::Running
-                || open.task.not_after < now
-            {
-                continue;
-            }
-            if self.tasks.values().filter(|t| !t.begun).count() >= WINDOW {
-                self.more = true;
-                break;
-            }
-            self.order(open).await?;
-        }
-        Ok(())
-    }
-
-    async fn order(&mut self, open: OpenWork) -> Result<(), End> {
-        let live = self.context.keys.current();
-        if live.id.0.as_slice() != self.key_id {
-            return Err(End::Key);
-        }
-        let work = TaskWork::decode(open.task.work.as_slice());
-        let order = TaskOrder {
-            cluster_id: self.context.cluster_id.clone(),
-            envoy_id: self.envoy.id.to_string(),
-            task_id: open.task.id.clone(),
-            epoch: live.epoch,
-            created_at: open.task.created_at,
-            not_after: open.task.not_after,
-            work: Some(work.map_err(|_| Reject::Internal)?),
-            nonce: self.nonce.clone(),
-        };
-        // Before it is sent: what was sent may run.
-        self.moved(open.task.id.clone(), State::Sent).await?;
-        self.send(What::Task(protocol::task::seal(&live.key, &order)))?;
-        tracing::info!(
-            task = open.task.id, what = open.task.summary, envoy = %self.envoy.id, host = self.envoy.hostname,
-            "task sent"
-        );
-        self.expect(&open, false);
-        Ok(())
-    }
-
-    async fn moved(&self, task: String, to: State) -> Result<(), End> {
-        let (envoy, now) = (self.envoy.id.clone(), self.context.clock.now());
-        let moved = self.context.store.call(move |conn| tasks::moved(conn, &task, &envoy, to, now)).await;
-        Ok(moved.map_err(Reject::from)?)
-    }
-
     async fn take(&mut self, frame: AgentFrame) -> Result<(), End> {
         match frame.what {
             Some(Said::Heartbeat(number)) => {
                 self.heard_beats = self.heard_beats.max(number.min(self.sent_beats));
                 self.envoy.state().last_seen = self.context.clock.now();
-                self.context.fleet.touch(&self.envoy);
+                if self.seen_at.elapsed() >= self.context.checkin.interval / SEEN {
+                    self.seen_at = Instant::now();
+                    self.context.fleet.touch(&self.envoy);
+                }
             }
+            Some(Said::CheckIn(signed)) => {
+                self.room().await?;
+                let reply = check_in::receive(&self.context, self.peer, &signed).await?;
+                self.send(What::CheckedIn(reply))?;
+            }
+            Some(Said::Report(signed)) => {
+                self.room().await?;
+                let reply = report::receive(&self.context, self.peer, &signed).await?;
+                *lock(&self.open.run) = None;
+                self.send(What::Reported(reply))?;
+            }
+            Some(Said::Progress(progress)) => self.open.progress(progress),
             Some(Said::Started(started)) => {
                 let begins = self
                     .tasks
@@ -398,58 +340,6 @@ impl Stream {
                 self.go_on().await?;
             }
             None => {}
-        }
-        Ok(())
-    }
-
-    async fn go_on(&mut self) -> Result<(), End> {
-        if self.more { self.deliver().await } else { Ok(()) }
-    }
-
-    async fn take_output(&mut self, output: TaskOutput) -> Result<(), End> {
-        // Of a task that has its result already: it comes again because an acknowledgement was lost.
-        let Some(task) = self.tasks.get_mut(&output.task_id) else { return Ok(()) };
-        task.received += output.data.len();
-        if output.piece != task.next || output.data.len() > MAX_PIECE_BYTES || task.received > task.limit {
-            return Err(Reject::Malformed("output out of order, or more of it than was asked for").into());
-        }
-        task.next += 1;
-        task.bytes += output.data.len();
-        task.since.get_or_insert_with(Instant::now);
-        let source = output.source() as u32;
-        task.pieces.push(PieceRow { piece: output.piece, source, data: output.data });
-        if task.bytes >= BATCH_BYTES { self.store_output(false).await } else { Ok(()) }
-    }
-
-    /// Stores output that is enough or old enough, or all of it.
-    async fn store_output(&mut self, all: bool) -> Result<(), End> {
-        for (id, task) in &mut self.tasks {
-            let due =
-                task.bytes >= BATCH_BYTES || task.since.is_some_and(|since| since.elapsed() >= BATCH_AGE);
-            if task.pieces.is_empty() || !(due || all) {
-                continue;
-            }
-            let pieces = std::mem::take(&mut task.pieces);
-            (task.bytes, task.since) = (0, None);
-            let (id, envoy) = (id.clone(), self.envoy.id.clone());
-            let stored = self.context.store.call(move |conn| tasks::put_output(conn, &id, &envoy, &pieces));
-            stored.await.map_err(Reject::from)?;
-        }
-        Ok(())
-    }
-
-    async fn end(&self, mut ended: TaskEnded, pieces: Vec<PieceRow>) -> Result<(), End> {
-        let end = (0..=MAX_ERROR.min(ended.error.len())).rev().find(|at| ended.error.is_char_boundary(*at));
-        ended.error.truncate(end.unwrap_or(0));
-        let outcome = State::from(ended.outcome()).word();
-        let (task, envoy, now) = (ended.task_id.clone(), self.envoy.id.clone(), self.context.clock.now());
-        let stored =
-            self.context.store.call(move |conn| tasks::end(conn, &envoy, &ended, &pieces, now)).await;
-        if stored.map_err(Reject::from)? {
-            tracing::info!(
-                task, outcome, envoy = %self.envoy.id, host = self.envoy.hostname, "task ended"
-            );
-            self.context.dispatch.finished.store(true, Ordering::SeqCst);
         }
         Ok(())
     }

@@ -1,9 +1,9 @@
 //! Making tasks.
 
 use crate::context::Context;
-use crate::store::StoreError;
 use crate::store::audit::{self, Event};
 use crate::store::tasks::{self, NewTarget, TaskRow};
+use crate::store::{Connection, StoreError};
 use prost::Message;
 use protocol::pb::task_work::Work;
 use protocol::pb::{TaskCommand, TaskQuery, TaskWork};
@@ -126,6 +126,7 @@ pub async fn create(
         not_after,
         deadline: after(job.limit + GRACE, not_after),
         part_of,
+        cancelled_at: None,
     };
     let made = task.clone();
     context
@@ -140,4 +141,32 @@ pub async fn create(
         .await?;
     tracing::info!(task = made.id, what = made.summary, author = made.author, "task made");
     Ok(made)
+}
+
+/// Takes a task back: how many envoys will not begin it, and how many were told to stop it, or will be. What they wrote
+/// until then is kept.
+pub async fn cancel(context: &Context, id: &str, actor: String) -> Result<(u64, u64), StoreError> {
+    let (task, now) = (id.to_owned(), context.clock.now());
+    let cancelled = context
+        .store
+        .call(move |conn| {
+            conn.transaction(|conn| {
+                let cancelled = withdraw(conn, &task, now)?;
+                if cancelled != (0, 0) {
+                    let details = format!("{} not begun, {} to be stopped", cancelled.0, cancelled.1);
+                    audit::append(conn, &Event::new(now, &actor, "task.cancel", &task, &details))?;
+                }
+                Ok(cancelled)
+            })
+        })
+        .await?;
+    context.dispatch.finished.store(true, std::sync::atomic::Ordering::SeqCst);
+    tracing::info!(task = id, not_begun = cancelled.0, to_be_stopped = cancelled.1, "task cancelled");
+    Ok(cancelled)
+}
+
+/// The same without a word in the audit log: as a part of something else.
+pub(super) fn withdraw(conn: &mut Connection, id: &str, now: u64) -> Result<(u64, u64), StoreError> {
+    let grace = u64::try_from(GRACE.as_millis()).unwrap_or(u64::MAX);
+    tasks::cancel(conn, id, now, now.saturating_add(grace))
 }

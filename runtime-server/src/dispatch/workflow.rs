@@ -10,7 +10,7 @@ use crate::status::{Health as EnvoyHealth, RUNS, Reachability, Status};
 use crate::store::audit::{self, Event};
 use crate::store::tasks::{self, NewTarget, Reach, State};
 use crate::store::workflows::{self, WorkflowRow};
-use crate::store::{StoreError, runs};
+use crate::store::{Connection, StoreError, runs};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -21,6 +21,8 @@ use std::time::Duration;
 const LOOK: Duration = Duration::from_millis(500);
 /// A claim that is not renewed for this long has run out.
 const CLAIM_MS: u64 = 15_000;
+/// The state of one that somebody took back.
+const CANCELLED: &str = "cancelled";
 /// Steps of a workflow.
 const MAX_STEPS: usize = 100;
 
@@ -157,6 +159,34 @@ pub async fn create(
     Ok(made)
 }
 
+/// Takes a workflow back, with the tasks of it that are under way. False when it was over before.
+pub async fn cancel(context: &Context, id: &str, actor: String) -> Result<bool, StoreError> {
+    let (workflow, now) = (id.to_owned(), context.clock.now());
+    let why = format!("cancelled by {actor}");
+    let cancelled = context
+        .store
+        .call(move |conn| {
+            conn.transaction(|conn| {
+                if !workflows::end(conn, &workflow, CANCELLED, &why, now)? {
+                    return Ok(false);
+                }
+                withdraw(conn, &workflow, now)?;
+                audit::append(conn, &Event::new(now, &actor, "workflow.cancel", &workflow, ""))?;
+                Ok(true)
+            })
+        })
+        .await?;
+    tracing::info!(workflow = id, "workflow cancelled");
+    Ok(cancelled)
+}
+
+fn withdraw(conn: &mut Connection, workflow: &str, now: u64) -> Result<(), StoreError> {
+    for task in workflows::open_tasks(conn, workflow)? {
+        task::withdraw(conn, &task, now)?;
+    }
+    Ok(())
+}
+
 /// Takes over what nobody carries on.
 pub(super) async fn adopt(context: &Arc<Context>) {
     let now = context.clock.now();
@@ -191,7 +221,7 @@ async fn drive(context: Arc<Context>, id: String) {
     let (state, error) = match driver.run().await {
         Ok(()) => ("done", String::new()),
         Err(Stop::Failed(why)) => ("stopped", why),
-        Err(Stop::Lost) => return,
+        Err(Stop::Lost) => return driver.lost().await,
         Err(Stop::Store(e)) => {
             tracing::error!(workflow = driver.id, error = %e, "cannot carry on a workflow; will try again");
             return;
@@ -213,6 +243,20 @@ struct Driver {
 }
 
 impl Driver {
+    /// One that was cancelled may have got a task more meanwhile.
+    async fn lost(&self) {
+        let (id, now) = (self.id.clone(), self.context.clock.now());
+        let done = self.context.store.call(move |conn| {
+            match workflows::find(conn, &id)?.is_some_and(|row| row.state == CANCELLED) {
+                true => withdraw(conn, &id, now),
+                false => Ok(()),
+            }
+        });
+        if let Err(e) = done.await {
+            tracing::error!(workflow = self.id, error = %e, "cannot take back what a cancelled workflow began");
+        }
+    }
+
     async fn claim(&self) -> Result<(), Stop> {
         let (id, driver, now) =
             (self.id.clone(), self.context.dispatch.driver.clone(), self.context.clock.now());

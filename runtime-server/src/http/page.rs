@@ -1,6 +1,8 @@
 //! Lists in pages. A cursor is the key of the last item, so a page does not shift when something is added before it.
 
+use super::call::Call;
 use super::problem::Problem;
+use crate::store::{Connection, StoreError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +32,37 @@ impl<T> Page<T> {
     /// The same page of other items.
     pub fn map<U>(self, f: impl FnMut(T) -> U) -> Page<U> {
         Page { items: self.items.into_iter().map(f).collect(), next: self.next }
+    }
+}
+
+/// Which part of a list that begins with the latest.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Latest {
+    /// How many; 100 by default, at most 1000.
+    pub limit: Option<u32>,
+    /// `next` of the page before.
+    pub cursor: Option<String>,
+}
+
+impl Latest {
+    /// That part: `find` gives so many before a key.
+    pub async fn page<R, T, F>(
+        self,
+        call: &Call,
+        find: F,
+        show: impl Fn(R) -> T,
+        key: impl Fn(&T) -> String,
+    ) -> Result<Page<T>, Problem>
+    where
+        R: Send + 'static,
+        F: FnOnce(&mut Connection, Option<&str>, u32) -> Result<Vec<R>, StoreError> + Send + 'static,
+    {
+        let limit = limit(self.limit)?;
+        let more = limit as u32 + 1;
+        let found =
+            call.site.context.store.read(move |conn| find(conn, self.cursor.as_deref(), more)).await?;
+        Ok(Page::cut(found.into_iter().map(show).collect(), limit, key))
     }
 }
 

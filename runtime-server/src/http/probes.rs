@@ -123,6 +123,7 @@ pub(super) async fn metrics(call: Call) -> Result<Response, Problem> {
         release,
         publish_refused: refused || context.publish_failed(),
         publish_frozen,
+        streams: context.dispatch.streams(),
         audit_valid: site.audit_valid(),
         store_bytes,
     };

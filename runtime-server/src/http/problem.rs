@@ -96,6 +96,12 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "the request is too large", detail)
     }
 
+    /// The body is compressed, and a small one could stand for a very large one.
+    pub fn packed() -> Self {
+        let detail = "send the body as it is, without `Content-Encoding`";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "packed", "compressed bodies are not taken", detail)
+    }
+
     /// It cannot be done as things stand.
     pub fn conflict(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "conflict", "it cannot be done as things stand", detail)

@@ -159,7 +159,7 @@ pub const ROUTES: &[Route] = routes! {
     Post "/api/v1/envoys/{envoy}/revoke", OPERATOR, api::envoys::revoke, "revokeEnvoy",
         "Take an envoy's place away; its certificate is good for nothing from then on", 200 [json api::envoys::Revoked];
     Post "/api/v1/envoys/{envoy}/push", OPERATOR, api::envoys::push, "pushEnvoy",
-        "Send an envoy its bundle again at its next check-in, changed or not", 202 [json api::envoys::Pushed];
+        "Send an envoy its bundle again, changed or not: at once when it has a stream, at its next check-in otherwise", 202 [json api::envoys::Pushed];
     Get "/api/v1/envoys/{envoy}/runs/{run}", VIEWER, api::runs::show, "showRun", "One run with what became of each resource",
         200 [json api::runs::Detail];
     Get "/api/v1/runs", VIEWER, api::runs::list, "listRuns", "Runs of the fleet or of one envoy, the latest first",
@@ -172,21 +172,26 @@ pub const ROUTES: &[Route] = routes! {
         200 [json page::Page<api::compliance::Sample>];
 
     Get "/api/v1/tasks", VIEWER, api::tasks::list, "listTasks", "Tasks, the latest first",
-        query api::tasks::Filter, 200 [json page::Page<api::tasks::Task>];
+        query page::Latest, 200 [json page::Page<api::tasks::Task>];
     Post "/api/v1/tasks", OPERATOR, api::tasks::create, "createTask",
         "Run a command on envoys, or ask them for traits; each envoy is answered at once as online, promotable or offline",
         body api::tasks::Create, 201 [json api::tasks::Created];
     Get "/api/v1/tasks/{task}", VIEWER, api::tasks::show, "showTask", "One task, and what came of it on each envoy",
         200 [json api::tasks::Detail];
+    Post "/api/v1/tasks/{task}/cancel", OPERATOR, api::tasks::cancel, "cancelTask",
+        "Take a task back: envoys that have not begun it never will, and those that have kill it with its process group",
+        202 [json api::tasks::Cancelled];
     Get "/api/v1/tasks/{task}/output/{envoy}", VIEWER, api::tasks::output, "taskOutput",
         "What a task wrote on one envoy, as far as it came; the envoy by its id",
         query api::tasks::OutputFilter, 200 [json api::tasks::Output];
     Get "/api/v1/workflows", VIEWER, api::workflows::list, "listWorkflows", "Workflows, the latest first",
-        query api::workflows::Filter, 200 [json page::Page<api::workflows::Brief>];
+        query page::Latest, 200 [json page::Page<api::workflows::Brief>];
     Post "/api/v1/workflows", OPERATOR, api::workflows::create, "createWorkflow",
         "Run tasks in order, on a batch of envoys after the other", body Workflow, 201 [json api::workflows::Detail];
     Get "/api/v1/workflows/{workflow}", VIEWER, api::workflows::show, "showWorkflow", "One workflow with its tasks",
         200 [json api::workflows::Detail];
+    Post "/api/v1/workflows/{workflow}/cancel", OPERATOR, api::workflows::cancel, "cancelWorkflow",
+        "Take a workflow back: nothing further is begun, and its tasks are cancelled", 202 [json api::workflows::Detail];
 
     Get "/api/v1/releases", VIEWER, api::releases::list, "listReleases", "Published policies, the latest first",
         query api::releases::Filter, 200 [json page::Page<api::releases::Release>];
@@ -216,7 +221,7 @@ pub const ROUTES: &[Route] = routes! {
         "Make a token that lets one host enrol; the token itself is shown in this answer only",
         body api::tokens::Create, 201 [json api::tokens::Created];
     Post "/api/v1/tokens/{id}/revoke", OPERATOR, api::tokens::revoke, "revokeToken", "Take an enrolment token back",
-        200 [json api::tokens::Revoked];
+        200 [json api::RevokedToken];
 
     Get "/api/v1/api-tokens", ADMIN, api::api_tokens::list, "listApiTokens", "API tokens, the latest first",
         200 [json page::Page<api::api_tokens::ApiToken>];
@@ -224,7 +229,7 @@ pub const ROUTES: &[Route] = routes! {
         "Make an API token; the token itself is shown in this answer only", body api::api_tokens::Create,
         201 [json api::api_tokens::Created];
     Post "/api/v1/api-tokens/{id}/revoke", ADMIN, api::api_tokens::revoke, "revokeApiToken", "Take an API token back",
-        200 [json api::api_tokens::Revoked];
+        200 [json api::RevokedToken];
 
     Get "/api/v1/audit", ADMIN, api::audit::list, "listAudit", "Who changed what, the latest first",
         query api::audit::Filter, 200 [json page::Page<api::audit::Entry>];
@@ -237,7 +242,11 @@ pub const ROUTES: &[Route] = routes! {
     Post "/logout", ANYBODY, web::logout;
     Get "/", PAGE, web::fleet::page;
     Get "/envoys/{envoy}", PAGE, web::envoy::page;
+    Get "/envoys/{envoy}/graph", PAGE, web::graph::page;
     Get "/envoys/{envoy}/runs/{run}", PAGE, web::envoy::run_page;
+    Get "/tasks", PAGE, web::tasks::page;
+    Get "/tasks/{task}", PAGE, web::tasks::one;
+    Get "/workflows/{workflow}", PAGE, web::tasks::workflow;
     Get "/releases", PAGE, web::releases::page;
     Get "/releases/{serial}", PAGE, web::releases::one;
 };
@@ -295,6 +304,10 @@ async fn answer(site: &Arc<Site>, route: &Route, mut request: Request) -> Result
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .collect();
     let (parts, body) = request.into_parts();
+    let encodings = parts.headers.get_all(header::CONTENT_ENCODING);
+    if encodings.iter().any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(Problem::packed());
+    }
     let limit = route.limits.body;
     // Large ones are in memory as a whole, so there is one after the other.
     let _large = match limit > SMALL.body {

@@ -212,6 +212,15 @@ fn place(context: &Context, envoy: &Envoy, known: Option<Known>) -> Option<Known
     if let Some(known) = known.filter(|k| k.0 == generation && k.1 == digest) {
         return Some(known);
     }
+    Some((generation, digest, Arc::new(Place::of(&*variant(context, envoy)?))))
+}
+
+/// What an envoy gets from the release that is served; `None` when there is nothing for it. Blocks.
+pub fn variant_of(context: &Context, id: &str) -> Option<Arc<Variant>> {
+    variant(context, &*context.fleet.get(id)?)
+}
+
+fn variant(context: &Context, envoy: &Envoy) -> Option<Arc<Variant>> {
     let kind = envoy.kind();
     let plan = match context.catalog.known(&envoy.hostname, &kind) {
         Some(plan) => plan.ok()?,
@@ -221,7 +230,7 @@ fn place(context: &Context, envoy: &Envoy, known: Option<Known>) -> Option<Known
             plan.ok()?
         }
     };
-    Some((generation, digest, Arc::new(Place::of(&plan.variant))))
+    Some(plan.variant.clone())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! A [`Provider`] fetches; [`Secrets`] gives each value its version, and keeps it for as long as the provider says that
 //! it may be kept.
 
+pub mod acl;
 mod age_dir;
 mod backend;
 mod command;
@@ -47,6 +48,14 @@ pub enum SecretError {
     /// A path that could lead out of the directory.
     #[error("`{0}` is not a secret's path: letters, digits, `_`, `-`, `.`, with `/` between")]
     Path(String),
+    /// No rule lets this envoy have it.
+    #[error("`secrets.allow` in server.yaml does not let `{hostname}` have the secret `{path}`")]
+    Denied {
+        /// The secret.
+        path: String,
+        /// The envoy.
+        hostname: String,
+    },
     /// It is there and cannot be used.
     #[error("the secret `{path}` cannot be read: {why}")]
     Unreadable {

@@ -11,6 +11,7 @@ mod database;
 pub mod envoys;
 mod error;
 pub mod meta;
+pub mod pushes;
 pub mod releases;
 pub mod runs;
 pub mod samples;

@@ -10,6 +10,7 @@ const STEPS: &[&str] = &[
     include_str!("http.sql"),
     include_str!("tasks.sql"),
     include_str!("publish.sql"),
+    include_str!("cancel.sql"),
 ];
 
 /// The version that this program knows.

@@ -60,6 +60,8 @@ words! {
         Unknown = "unknown",
         /// Nothing was sent.
         Offline = "offline",
+        /// It was taken back: killed, or never begun.
+        Cancelled = "cancelled",
     }
 }
 
@@ -79,6 +81,7 @@ impl From<TaskOutcome> for State {
             TaskOutcome::TaskRefused => State::Refused,
             TaskOutcome::TaskExpired => State::Expired,
             TaskOutcome::TaskInterrupted => State::Interrupted,
+            TaskOutcome::TaskCancelled => State::Cancelled,
             TaskOutcome::TaskUnknown | TaskOutcome::Unspecified => State::Unknown,
         }
     }
@@ -103,6 +106,8 @@ pub struct TaskRow {
     pub deadline: u64,
     /// Workflow, step and batch.
     pub part_of: Option<(String, u32, u32)>,
+    /// When it was taken back.
+    pub cancelled_at: Option<u64>,
 }
 
 /// An envoy that a task is for.
@@ -213,7 +218,7 @@ pub fn open_work(conn: &mut Connection, envoy_id: &str) -> Result<Vec<OpenWork>,
         "select {TASK}, x.state from task_targets x join tasks t on t.id = x.task_id
          where x.envoy_id = $1 and x.state in ('queued', 'sent', 'running') order by t.id"
     );
-    conn.rows(&sql, params![envoy_id], |row| Ok(OpenWork { task: task(row)?, state: word(row, 10)? }))
+    conn.rows(&sql, params![envoy_id], |row| Ok(OpenWork { task: task(row)?, state: word(row, 11)? }))
 }
 
 /// The state of a task on an envoy, and its work.
@@ -222,23 +227,23 @@ pub fn work_of(conn: &mut Connection, task_id: &str, envoy_id: &str) -> Result<O
         "select {TASK}, x.state from task_targets x join tasks t on t.id = x.task_id
          where x.task_id = $1 and x.envoy_id = $2"
     );
-    conn.row(&sql, params![task_id, envoy_id], |row| Ok(OpenWork { task: task(row)?, state: word(row, 10)? }))
+    conn.row(&sql, params![task_id, envoy_id], |row| Ok(OpenWork { task: task(row)?, state: word(row, 11)? }))
 }
 
-/// A task on its way: it was sent, or it runs. One that has a result keeps it.
+/// A task on its way: it was sent, or it runs. False when it is over: it has a result, or was taken back.
 pub fn moved(
     conn: &mut Connection,
     task_id: &str,
     envoy_id: &str,
     to: State,
     now: u64,
-) -> Result<(), StoreError> {
-    conn.execute(
-        "update task_targets set state = $3, changed_at = $4 where task_id = $1 and envoy_id = $2
-         and state in ('queued', 'sent') and state <> $3",
+) -> Result<bool, StoreError> {
+    let moved = conn.execute(
+        "update task_targets set changed_at = case when state = $3 then changed_at else $4 end, state = $3
+         where task_id = $1 and envoy_id = $2 and state in ('queued', 'sent', $3)",
         params![task_id, envoy_id, to.word(), int("the time", now)?],
     )?;
-    Ok(())
+    Ok(moved > 0)
 }
 
 /// Stores pieces of output; those that are there stay as they are.
@@ -316,6 +321,45 @@ pub fn expire(conn: &mut Connection, now: u64) -> Result<u64, StoreError> {
         )?;
         Ok(expired + unknown)
     })
+}
+
+/// Takes a task back: what was not sent never will be, and what was is to be stopped by its envoys until `deadline`. How
+/// many of either there are; none when nothing of it was left to do.
+pub fn cancel(
+    conn: &mut Connection,
+    task_id: &str,
+    now: u64,
+    deadline: u64,
+) -> Result<(u64, u64), StoreError> {
+    let (now, deadline) = (int("the time", now)?, int("the deadline", deadline)?);
+    conn.transaction(|conn| {
+        let stopped = conn.execute(
+            "update task_targets set state = 'cancelled', changed_at = $2, error = 'cancelled before it was sent'
+             where task_id = $1 and state = 'queued'",
+            params![task_id, now],
+        )?;
+        let sent: Option<u64> = conn.value(
+            "select count(*) from task_targets where task_id = $1 and state in ('sent', 'running')",
+            params![task_id],
+        )?;
+        let sent = sent.unwrap_or(0);
+        if stopped + sent > 0 {
+            conn.execute(
+                "update tasks set cancelled_at = coalesce(cancelled_at, $2),
+                 deadline = case when deadline < $3 then deadline else $3 end where id = $1",
+                params![task_id, now, deadline],
+            )?;
+            conn.say(Topic::Tasks)?;
+        }
+        Ok((stopped, sent))
+    })
+}
+
+/// Envoys that have to stop something.
+pub fn to_be_stopped(conn: &mut Connection) -> Result<Vec<String>, StoreError> {
+    let sql = "select distinct x.envoy_id from task_targets x join tasks t on t.id = x.task_id
+               where x.state in ('sent', 'running') and t.cancelled_at is not null";
+    conn.rows(sql, &[], |row| row.get(0))
 }
 
 /// A revoked envoy does nothing any more.
@@ -416,7 +460,7 @@ pub fn forget_before(conn: &mut Connection, before: u64, most: u32) -> Result<u6
 }
 
 const TASK: &str = "t.id, t.work, t.summary, t.author, t.created_at, t.not_after, t.deadline, t.workflow_id, t.step, \
-                    t.batch";
+                    t.batch, t.cancelled_at";
 
 fn task(row: Row<'_>) -> Result<TaskRow, StoreError> {
     let workflow: Option<String> = row.get(7)?;
@@ -430,6 +474,7 @@ fn task(row: Row<'_>) -> Result<TaskRow, StoreError> {
         not_after: row.get(5)?,
         deadline: row.get(6)?,
         part_of: workflow.map(|id| (id, step.unwrap_or(0), batch.unwrap_or(0))),
+        cancelled_at: row.get(10)?,
     })
 }
 

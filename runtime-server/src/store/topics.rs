@@ -12,13 +12,15 @@ pub enum Topic {
     Envoys,
     /// A release was made, or publishing frozen or thawed.
     Releases,
-    /// There is a new task, or a result of one.
+    /// There is a new task, or one was taken back.
     Tasks,
+    /// An envoy is to get its bundle again, or has got it.
+    Pushes,
 }
 
 impl Topic {
     /// All there are.
-    pub const ALL: [Topic; 3] = [Topic::Envoys, Topic::Releases, Topic::Tasks];
+    pub const ALL: [Topic; 4] = [Topic::Envoys, Topic::Releases, Topic::Tasks, Topic::Pushes];
 
     /// How it is called in a notification.
     pub fn name(self) -> &'static str {
@@ -26,6 +28,7 @@ impl Topic {
             Topic::Envoys => "envoys",
             Topic::Releases => "releases",
             Topic::Tasks => "tasks",
+            Topic::Pushes => "pushes",
         }
     }
 
@@ -41,12 +44,13 @@ pub struct Topics {
     envoys: watch::Sender<u64>,
     releases: watch::Sender<u64>,
     tasks: watch::Sender<u64>,
+    pushes: watch::Sender<u64>,
 }
 
 impl Default for Topics {
     fn default() -> Self {
         let counter = || watch::Sender::new(0);
-        Topics { envoys: counter(), releases: counter(), tasks: counter() }
+        Topics { envoys: counter(), releases: counter(), tasks: counter(), pushes: counter() }
     }
 }
 
@@ -56,6 +60,7 @@ impl Topics {
             Topic::Envoys => &self.envoys,
             Topic::Releases => &self.releases,
             Topic::Tasks => &self.tasks,
+            Topic::Pushes => &self.pushes,
         }
     }
 

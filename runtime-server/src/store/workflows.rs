@@ -16,9 +16,9 @@ pub struct WorkflowRow {
     pub author: String,
     /// Milliseconds since 1970-01-01 UTC, as are the others.
     pub created_at: u64,
-    /// `running`, `done` or `stopped`.
+    /// `running`, `done`, `stopped` or `cancelled`.
     pub state: String,
-    /// Why it was stopped.
+    /// Why it was stopped, or who cancelled it.
     pub error: String,
     /// When it was over.
     pub ended_at: Option<u64>,
@@ -64,13 +64,20 @@ pub fn orphans(conn: &mut Connection, now: u64) -> Result<Vec<String>, StoreErro
     conn.rows(sql, params![int("the time", now)?], |row| row.get(0))
 }
 
-/// It is over: `done`, or `stopped` for a reason.
-pub fn end(conn: &mut Connection, id: &str, state: &str, error: &str, now: u64) -> Result<(), StoreError> {
-    conn.execute(
+/// It is over: `done`, or `stopped` or `cancelled` for a reason. False when it was over before.
+pub fn end(conn: &mut Connection, id: &str, state: &str, error: &str, now: u64) -> Result<bool, StoreError> {
+    let ended = conn.execute(
         "update workflows set state = $2, error = $3, ended_at = $4 where id = $1 and state = 'running'",
         params![id, state, error, int("the time", now)?],
     )?;
-    Ok(())
+    Ok(ended > 0)
+}
+
+/// Tasks of a workflow that are not done with.
+pub fn open_tasks(conn: &mut Connection, id: &str) -> Result<Vec<String>, StoreError> {
+    let sql = "select distinct t.id from tasks t join task_targets x on x.task_id = t.id
+               where t.workflow_id = $1 and x.state in ('queued', 'sent', 'running')";
+    conn.rows(sql, params![id], |row| row.get(0))
 }
 
 /// One.

@@ -2,6 +2,7 @@ use crate::harness::*;
 use protocol::pb::check_in_reply::Answer;
 use protocol::secrets::SecretContext;
 use runtime_server::secrets::Backend;
+use runtime_server::secrets::acl::{Rule, Rules};
 use runtime_server::store::envoys;
 use runtime_server::testing::everything_in;
 use runtime_server::testing::{module, traits};
@@ -361,5 +362,33 @@ async fn case_030_a_restored_database_follows_its_envoys() {
     assert_eq!(refusal(&agent.check_in(&cluster).await.unwrap()), "seq-ahead");
     agent.asked.seq = 31;
     no_change(agent.check_in(&cluster).await.unwrap());
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn case_098_a_secret_goes_to_whom_the_server_lets_have_it_and_to_nobody_else() {
+    let cluster = Cluster::with(|c| {
+        c.secrets = Backend::Directory(c.tls.ca.with_file_name("secrets"));
+        let rule = Rule { secrets: vec!["db/*".into()], envoys: vec!["db-*".into()], roles: vec![] };
+        c.secret_rules = Rules(Some(vec![rule]));
+    })
+    .await;
+    let file = cluster.config.tls.ca.with_file_name("secrets").join("db/password");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, "hunter2").unwrap();
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let (mut db, mut web) = (cluster.agent("db-01").await, cluster.agent("web-01").await);
+    db.bundle(&cluster).await;
+    web.bundle(&cluster).await;
+    cluster.policy.edit(|p| p.secrets = vec!["db/password".into()]);
+    cluster.server().reload().await.unwrap();
+    assert_eq!(db.bundle(&cluster).await.secrets.len(), 1);
+    let denied = web.check_in(&cluster).await.unwrap();
+    assert_eq!(refusal(&denied), "secret-denied");
+    assert!(!format!("{denied:?}").contains("hunter2"));
+    // it goes on with what it had, and gets the next release that does not name it
+    cluster.policy.edit(|p| (p.secrets, p.vars) = (vec![], "other".into()));
+    cluster.server().reload().await.unwrap();
+    assert!(web.bundle(&cluster).await.secrets.is_empty());
     cluster.stop().await;
 }

@@ -17,17 +17,17 @@ use tokio::sync::mpsc;
 use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
-const QUICK: Duration = Duration::from_millis(100);
+pub const QUICK: Duration = Duration::from_millis(100);
 
-struct Stream {
+pub struct Stream {
     frames: mpsc::Sender<SignedFrame>,
-    incoming: Streaming<ServerFrame>,
+    pub incoming: Streaming<ServerFrame>,
     header: Vec<u8>,
     number: u64,
 }
 
 impl Stream {
-    async fn open(cluster: &Cluster, agent: &mut Agent, unreported: &[&str]) -> Result<Stream, Status> {
+    pub async fn open(cluster: &Cluster, agent: &mut Agent, unreported: &[&str]) -> Result<Stream, Status> {
         let hello = StreamHello {
             commands: true,
             unreported: unreported.iter().map(|id| (*id).to_owned()).collect(),
@@ -38,7 +38,11 @@ impl Stream {
         Self::with(cluster, agent, signed_frame::Frame::Opening(opening)).await
     }
 
-    async fn with(cluster: &Cluster, agent: &Agent, first: signed_frame::Frame) -> Result<Stream, Status> {
+    pub async fn with(
+        cluster: &Cluster,
+        agent: &Agent,
+        first: signed_frame::Frame,
+    ) -> Result<Stream, Status> {
         let header = match &first {
             signed_frame::Frame::Opening(opening) => opening.header.clone(),
             signed_frame::Frame::Later(_) => Vec::new(),
@@ -51,7 +55,7 @@ impl Stream {
     }
 
     /// What the server says next, heartbeats left out.
-    async fn hear(&mut self) -> Result<Option<What>, Status> {
+    pub async fn hear(&mut self) -> Result<Option<What>, Status> {
         loop {
             let limit = Duration::from_secs(20);
             let heard = tokio::time::timeout(limit, self.incoming.message()).await.expect("an answer");
@@ -62,7 +66,7 @@ impl Stream {
         }
     }
 
-    async fn task(&mut self, agent: &Agent) -> TaskOrder {
+    pub async fn task(&mut self, agent: &Agent) -> TaskOrder {
         loop {
             match self.hear().await.unwrap() {
                 Some(What::Task(envelope)) => {
@@ -94,14 +98,14 @@ impl Stream {
         later
     }
 
-    async fn say(&mut self, agent: &Agent, what: Said) {
+    pub async fn say(&mut self, agent: &Agent, what: Said) {
         let later = self.signed(agent, what);
         // The server may be gone; then the test sees it in what it hears.
         let _ = self.frames.send(SignedFrame { frame: Some(signed_frame::Frame::Later(later)) }).await;
     }
 
     /// The status that the server ends the stream with.
-    async fn end(&mut self) -> Status {
+    pub async fn end(&mut self) -> Status {
         loop {
             match self.hear().await {
                 Err(status) => return status,
@@ -112,11 +116,11 @@ impl Stream {
     }
 }
 
-fn uptime() -> Job {
+pub fn uptime() -> Job {
     Job { command: vec!["uptime".into()], ..Job::default() }
 }
 
-async fn ordered(cluster: &Cluster, agent: &Agent, job: &Job) -> String {
+pub async fn ordered(cluster: &Cluster, agent: &Agent, job: &Job) -> String {
     let target = NewTarget {
         envoy_id: agent.reply.envoy_id.clone(),
         hostname: "web-01".into(),
@@ -127,13 +131,13 @@ async fn ordered(cluster: &Cluster, agent: &Agent, job: &Job) -> String {
     task::create(context, &job, vec![target], "test".into(), None).await.unwrap().id
 }
 
-async fn target(cluster: &Cluster, id: &str) -> TargetRow {
+pub async fn target(cluster: &Cluster, id: &str) -> TargetRow {
     let id = id.to_owned();
     let store = &cluster.server().context().store;
     store.read(move |conn| tasks::targets(conn, &id)).await.unwrap().remove(0)
 }
 
-async fn state(cluster: &Cluster, id: &str, expected: State) -> TargetRow {
+pub async fn state(cluster: &Cluster, id: &str, expected: State) -> TargetRow {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         let row = target(cluster, id).await;
@@ -151,16 +155,16 @@ async fn pieces(cluster: &Cluster, id: &str, agent: &Agent) -> Vec<PieceRow> {
     store.read(move |conn| tasks::output(conn, &id, &envoy, 0, 100)).await.unwrap()
 }
 
-fn started(id: &str) -> Said {
+pub fn started(id: &str) -> Said {
     Said::Started(TaskStarted { task_id: id.into(), started_at: 1 })
 }
 
-fn output(id: &str, piece: u32, data: &[u8]) -> Said {
+pub fn output(id: &str, piece: u32, data: &[u8]) -> Said {
     let source = OutputSource::Stdout.into();
     Said::Output(TaskOutput { task_id: id.into(), piece, source, data: data.to_vec() })
 }
 
-fn ended(id: &str, exit_code: i32) -> Said {
+pub fn ended(id: &str, exit_code: i32) -> Said {
     let outcome = if exit_code == 0 { TaskOutcome::TaskOk } else { TaskOutcome::TaskFailed };
     Said::Ended(TaskEnded {
         task_id: id.into(),
@@ -172,14 +176,14 @@ fn ended(id: &str, exit_code: i32) -> Said {
 }
 
 /// Whether the server asks for a stream at a check-in.
-async fn asked(cluster: &Cluster, agent: &mut Agent) -> bool {
+pub async fn asked(cluster: &Cluster, agent: &mut Agent) -> bool {
     let signed = agent.signed(cluster);
     agent.send(cluster, signed).await.unwrap().stream_requested
 }
 
 #[tokio::test]
 async fn a_task_goes_out_and_its_result_comes_in() {
-    let cluster = Cluster::start().await;
+    let cluster = Cluster::with(|c| c.checkin.streams = 0).await;
     let mut agent = cluster.agent("web-01").await;
     assert!(!asked(&cluster, &mut agent).await);
     let id = ordered(&cluster, &agent, &uptime()).await;
@@ -242,7 +246,7 @@ async fn case_077_an_agent_that_never_reads_is_cut_off() {
     let cluster = Cluster::start().await;
     let mut agent = cluster.agent("web-01").await;
     let context = cluster.server().context();
-    *context.dispatch.limits.lock().unwrap() = Limits { heartbeat: QUICK, linger: HOUR };
+    *context.dispatch.limits.lock().unwrap() = Limits { heartbeat: QUICK, linger: HOUR, keep: 0 };
     let long = "x".repeat(60_000);
     let job = Job { command: vec!["echo".into(), long], ..Job::default() };
     let mut ids = Vec::new();
@@ -382,7 +386,7 @@ async fn an_idle_stream_is_released_and_a_change_of_the_policy_is_told() {
     cluster.server().reload().await.unwrap();
     assert!(matches!(stream.hear().await.unwrap(), Some(What::PolicyChanged(_))));
     drop(stream);
-    *context.dispatch.limits.lock().unwrap() = Limits { heartbeat: HOUR, linger: QUICK };
+    *context.dispatch.limits.lock().unwrap() = Limits { heartbeat: HOUR, linger: QUICK, keep: 0 };
     let mut stream = Stream::open(&cluster, &mut agent, &[]).await.unwrap();
     assert!(matches!(stream.hear().await.unwrap(), Some(What::Opened(_))));
     assert!(matches!(stream.hear().await.unwrap(), Some(What::Release(_))));
@@ -390,5 +394,67 @@ async fn an_idle_stream_is_released_and_a_change_of_the_policy_is_told() {
     let mut newer = Stream::open(&cluster, &mut agent, &[]).await.unwrap();
     assert!(matches!(newer.hear().await.unwrap(), Some(What::Opened(_))));
     assert_eq!(stream.end().await.code(), Code::Unavailable);
+    cluster.stop().await;
+}
+
+fn cancelled(id: &str) -> Said {
+    let outcome = TaskOutcome::TaskCancelled.into();
+    Said::Ended(TaskEnded { task_id: id.into(), outcome, ..TaskEnded::default() })
+}
+
+#[tokio::test]
+async fn a_task_is_taken_back_wherever_it_is() {
+    let cluster = Cluster::start().await;
+    let mut agent = cluster.agent("web-01").await;
+    let context = cluster.server().context().clone();
+    let cancel = |id: &str| {
+        let (context, id) = (context.clone(), id.to_owned());
+        async move { task::cancel(&context, &id, "ann".into()).await.unwrap() }
+    };
+    // not sent yet: it never will be
+    let waiting = ordered(&cluster, &agent, &uptime()).await;
+    assert_eq!(cancel(&waiting).await, (1, 0));
+    assert_eq!(target(&cluster, &waiting).await.state, State::Cancelled);
+    assert_eq!(cancel(&waiting).await, (0, 0), "it is over");
+
+    // begun: the agent is told, and what it says counts
+    let (a, b) = (ordered(&cluster, &agent, &uptime()).await, ordered(&cluster, &agent, &uptime()).await);
+    let mut stream = Stream::open(&cluster, &mut agent, &[]).await.unwrap();
+    assert_eq!(stream.task(&agent).await.task_id, a, "and not the one that was taken back");
+    assert_eq!(stream.task(&agent).await.task_id, b);
+    stream.say(&agent, started(&a)).await;
+    stream.say(&agent, output(&a, 0, b"half of it")).await;
+    state(&cluster, &a, State::Running).await;
+    assert_eq!(cancel(&a).await, (0, 1));
+    assert_eq!(stream.hear().await.unwrap(), Some(What::Cancel(a.clone())));
+    assert_eq!(target(&cluster, &a).await.state, State::Running, "until the agent says so");
+    stream.say(&agent, cancelled(&a)).await;
+    assert_eq!(stream.hear().await.unwrap(), Some(What::Acknowledged(a.clone())));
+    assert_eq!(target(&cluster, &a).await.state, State::Cancelled);
+    assert_eq!(pieces(&cluster, &a, &agent).await.len(), 1, "what it wrote is kept");
+    // its end was under way already: then it stands
+    assert_eq!(cancel(&b).await, (0, 1));
+    assert_eq!(stream.hear().await.unwrap(), Some(What::Cancel(b.clone())));
+    stream.say(&agent, ended(&b, 0)).await;
+    assert_eq!(stream.hear().await.unwrap(), Some(What::Acknowledged(b.clone())));
+    assert_eq!(target(&cluster, &b).await.state, State::Ok);
+
+    // sent on a stream that broke: an agent that has no record of it is not sent it again, and one that has is told
+    let (c, d) = (ordered(&cluster, &agent, &uptime()).await, ordered(&cluster, &agent, &uptime()).await);
+    assert_eq!(stream.task(&agent).await.task_id, c);
+    assert_eq!(stream.task(&agent).await.task_id, d);
+    drop(stream);
+    for id in [&c, &d] {
+        assert_eq!(cancel(id).await, (0, 1));
+    }
+    let mut stream = Stream::open(&cluster, &mut agent, &[&d]).await.unwrap();
+    assert!(matches!(stream.hear().await.unwrap(), Some(What::Opened(_))));
+    assert_eq!(stream.hear().await.unwrap(), Some(What::Cancel(d.clone())));
+    state(&cluster, &c, State::Cancelled).await;
+
+    // nobody answers: in the end it is not known
+    drop(stream);
+    cluster.advance(Duration::from_secs(121));
+    state(&cluster, &d, State::Unknown).await;
     cluster.stop().await;
 }

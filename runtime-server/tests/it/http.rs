@@ -544,7 +544,7 @@ async fn tokens_of_the_api_let_hosts_in_and_every_change_is_written_down() {
 }
 
 #[tokio::test]
-async fn requests_that_are_not_understood_are_refused_with_reasons() {
+async fn case_069_requests_that_are_not_understood_are_refused_with_reasons() {
     let cluster = Cluster::start().await;
     let client = Client::new(&cluster).token(&api_token(&cluster, "admin", Role::Admin).1);
     client.get("/api/v1/nothing").await.problem(404, "not-found");
@@ -567,6 +567,17 @@ async fn requests_that_are_not_understood_are_refused_with_reasons() {
     json.send("POST", "/api/v1/tokens", Some(b"{".to_vec())).await.problem(400, "invalid-request");
     json.send("POST", "/api/v1/tokens", Some(vec![b' '; 100_000])).await.problem(413, "too-large");
     client.get("/api/v1/envoys/%ff").await.problem(400, "invalid-request");
+    // case 69: what is packed is not unpacked, neither here nor on the way to whoever reads the body
+    let packed = json.with("content-encoding", "gzip");
+    let bomb = crate::limits::bomb(9 << 20);
+    assert!(bomb.len() < 64 << 10);
+    for body in [bomb, b"{}".to_vec()] {
+        packed.send("POST", "/api/v1/tokens", Some(body)).await.problem(415, "packed");
+    }
+    json.with("content-encoding", "identity")
+        .send("POST", "/api/v1/tokens", Some(b"{}".to_vec()))
+        .await
+        .is(201);
     client.get("/api/v1/envoys/a%00b").await.problem(404, "not-found");
     cluster.stop().await;
 }
@@ -611,6 +622,7 @@ async fn metrics_pass_promtool_and_name_no_envoy() {
         "vigo_resources_total{outcome=\"ok\"} 2",
         "vigo_compliance_ratio{framework=\"convergence\"} 1",
         "vigo_publish_refused 0",
+        "vigo_streams 0",
         "vigo_store_size_bytes ",
         "vigo_http_requests_total{code=\"200\",route=\"/api/v1/envoys/{envoy}\"}",
         "vigo_build_info{",
@@ -628,6 +640,42 @@ async fn metrics_pass_promtool_and_name_no_envoy() {
     let checked = promtool.wait_with_output().unwrap();
     assert!(checked.status.success(), "{checked:?}\n{text}");
     cluster.stop().await;
+}
+
+/// A task with output, and a workflow, by somebody with a name that is not kind; their ids.
+async fn hostile_work(cluster: &Cluster, agent: &Agent) -> (String, String) {
+    use protocol::pb::{TaskEnded, TaskOutcome};
+    use runtime_server::dispatch::task::{self, Job};
+    use runtime_server::dispatch::workflow::{self, Plan, Workflow};
+    use runtime_server::store::tasks::{self, NewTarget, PieceRow, Reach};
+    let context = cluster.server().context();
+    let target = NewTarget {
+        envoy_id: agent.reply.envoy_id.clone(),
+        hostname: "web-01".into(),
+        reach: Reach::Promotable,
+    };
+    let job = Job { command: vec![HOSTILE.replace(['\0', '/'], "")], ..Job::default() };
+    let checked = job.check().unwrap();
+    let made = task::create(context, &checked, vec![target.clone()], HOSTILE.into(), None);
+    let id = made.await.unwrap().id;
+    let text = format!("first line\n{HOSTILE}");
+    let (task, envoy) = (id.clone(), agent.reply.envoy_id.clone());
+    cluster.db(|conn| {
+        let pieces =
+            [1, 2].map(|source| PieceRow { piece: source - 1, source, data: text.clone().into_bytes() });
+        let ended = TaskEnded {
+            task_id: task,
+            outcome: TaskOutcome::TaskOk.into(),
+            error: HOSTILE.into(),
+            ..TaskEnded::default()
+        };
+        assert!(tasks::end(conn, &envoy, &ended, &pieces, 5).unwrap());
+    });
+    let workflow = Workflow { name: HOSTILE.into(), steps: vec![job], ..Workflow::default() };
+    let plan = Plan::new(workflow, vec![target]).unwrap();
+    let row = workflow::create(context, plan, HOSTILE.into()).await.unwrap();
+    assert!(workflow::cancel(context, &row.id, HOSTILE.into()).await.unwrap());
+    (id, row.id)
 }
 
 const HOSTILE: &str = "<script>alert(1)</script>\"'&\u{1b}[2J\u{202e}\u{9b}\0\r\n";
@@ -650,11 +698,19 @@ async fn case_079_what_agents_wrote_stays_text_on_pages() {
     let part = RunReport { only: Some(HOSTILE.into()), ..run(&cluster, 2, vec![]) };
     agent.report(&cluster, &part).await.unwrap();
 
+    let (task, workflow) = hostile_work(&cluster, &agent).await;
     let token = api_token(&cluster, "viewer", Role::Viewer).1;
     let client = Client::new(&cluster).cookie(&token);
     let run_path = format!("/envoys/web-01/runs/{}", report.run_id);
+    let (task_path, workflow_path) = (format!("/tasks/{task}"), format!("/workflows/{workflow}"));
     for path in [
         "/",
+        "/tasks",
+        "/tasks?cursor=%3Cscript%3E",
+        "/tasks/%3Cscript%3E",
+        task_path.as_str(),
+        workflow_path.as_str(),
+        "/envoys/web-01/graph",
         "/?hostname=%3Cscript%3E&range=%22%3E%3Cscript%3E",
         "/envoys/web-01",
         run_path.as_str(),
@@ -670,8 +726,14 @@ async fn case_079_what_agents_wrote_stays_text_on_pages() {
         assert!(unseen.is_empty(), "{path}: {unseen:?}");
         assert_eq!(said.headers["cache-control"], "no-store");
     }
-    let page = client.get("/envoys/web-01").await.body;
-    assert!(page.contains("alert(1)"), "shown as text");
+    for path in ["/envoys/web-01", &task_path, &workflow_path, "/tasks"] {
+        let page = client.get(path).await.body;
+        assert!(page.contains("alert(1)"), "{path}: shown as text");
+    }
+    let page = client.get(&task_path).await.body;
+    assert!(page.contains("first line\n") && page.contains("1 ok"), "{page}");
+    let page = client.get("/envoys/web-01/graph").await.body;
+    assert!(page.contains("<svg") && page.contains("nginx.file"), "{page}");
 
     let api = Client::new(&cluster).token(&token).get("/api/v1/envoys/web-01").await;
     assert_eq!(api.json()["results"][0]["error"].as_str().unwrap().replace('\u{fffd}', "\0"), HOSTILE);

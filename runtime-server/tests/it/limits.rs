@@ -301,6 +301,101 @@ async fn case_068_a_length_that_nobody_has_memory_for() {
     cluster.stop().await;
 }
 
+/// gzip of so many zeros, more than a thousand times smaller: one literal, and then copies of 258 bytes.
+pub fn bomb(unpacked: usize) -> Vec<u8> {
+    let mut out = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+    let (mut bits, mut free) = (0u32, 0);
+    let mut put = |value: u32, width: u32| {
+        bits |= value << free;
+        free += width;
+        while free >= 8 {
+            out.push(bits as u8);
+            (bits, free) = (bits >> 8, free - 8);
+        }
+    };
+    // The last block, with the fixed code; its words stand with their highest bit first.
+    put(0b011, 3);
+    put(0b0000_1100, 8);
+    for _ in 0..unpacked / 258 {
+        put(0b1010_0011, 8);
+        put(0, 5);
+    }
+    put(0, 7);
+    put(0, 8);
+    out
+}
+
+/// What another program makes of it, however it likes the missing checksum.
+fn unpacked(gzip: &[u8]) -> usize {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bomb.gz");
+    std::fs::write(&path, gzip).unwrap();
+    let gunzip = std::process::Command::new("gzip").arg("-dc").arg(&path).output().unwrap();
+    gunzip.stdout.len()
+}
+
+/// Memory of this process, in bytes: the server is in it.
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
+#[tokio::test]
+async fn case_069_what_is_packed_is_not_unpacked() {
+    let cluster = Cluster::start().await;
+    let (agent, mut honest) = (cluster.agent("web-01").await, cluster.agent("honest").await);
+    assert!(unpacked(&bomb(50 << 20)) > 49 << 20, "it is a bomb");
+    // 2 GiB in less than the 16 MiB that a message may have.
+    let packed = bomb(2 << 30);
+    assert!(packed.len() < protocol::MAX_MESSAGE_BYTES, "{}", packed.len());
+    let before = resident();
+    let (mut send, connection) = h2::client::handshake(dial_as(&cluster, &agent).await).await.unwrap();
+    tokio::spawn(connection);
+    let prefixed =
+        |flag: u8| [&[flag], (packed.len() as u32).to_be_bytes().as_slice(), packed.as_slice()].concat();
+    for (encoding, flag, path) in [
+        // Announced: refused before a byte of it is read. Not announced: the mark of the message is a lie.
+        (Some("gzip"), 1, "/vigo.v1.Fleet/CheckIn"),
+        (Some("zstd"), 1, "/vigo.v1.Fleet/CheckIn"),
+        (None, 1, "/vigo.v1.Fleet/CheckIn"),
+        (Some("gzip"), 1, "/vigo.v1.Fleet/ReportRun"),
+        (Some("gzip"), 1, "/vigo.v1.Fleet/Stream"),
+        (Some("gzip"), 1, "/vigo.v1.Enrolment/Enroll"),
+        // Not marked: a message like any other, and none.
+        (None, 0, "/vigo.v1.Fleet/CheckIn"),
+    ] {
+        let mut request = http::Request::post(format!("https://localhost{path}"));
+        if let Some(encoding) = encoding {
+            request = request.header("grpc-encoding", encoding);
+        }
+        let request = request.header("content-type", "application/grpc").body(()).unwrap();
+        let (answer, mut body) = send.send_request(request, false).unwrap();
+        // The server may have answered already, and reads no further then.
+        let _ = body.send_data(prefixed(flag).into(), true);
+        let answer = tokio::time::timeout(PATIENCE, answer).await.expect("an answer").unwrap();
+        let status = match answer.headers().get("grpc-status") {
+            Some(status) => status.to_str().unwrap().to_owned(),
+            None => {
+                let mut body = answer.into_body();
+                let trailers = tokio::time::timeout(PATIENCE, body.trailers()).await.expect("an end");
+                trailers.unwrap().unwrap()["grpc-status"].to_str().unwrap().to_owned()
+            }
+        };
+        // Not implemented; not what was announced; not a message.
+        let expected: &[&str] = match (encoding, flag) {
+            (Some(_), _) => &["12"],
+            (None, 1) => &["13"],
+            _ => &["11", "13", "3"],
+        };
+        assert!(expected.contains(&status.as_str()), "{encoding:?} {flag} {path}: {status}");
+    }
+    // Tests beside this one take some, too; a bomb that went off would take 2 GiB.
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 512 << 20, "{grown} bytes more");
+    still_serves(&cluster, &mut honest).await;
+    cluster.stop().await;
+}
+
 #[tokio::test]
 async fn a_session_is_resumed_and_the_envoy_is_still_known_by_it() {
     let cluster = Cluster::start().await;

@@ -13,3 +13,4 @@ mod publish;
 mod replicas;
 mod report;
 mod request;
+mod streams;

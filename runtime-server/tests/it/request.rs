@@ -208,5 +208,38 @@ async fn case_073_traits_that_are_none() {
     refused(send(good.clone(), vec![0; 32]).await, Code::InvalidArgument, "malformed");
     refused(send(good.clone(), vec![]).await, Code::InvalidArgument, "malformed");
     send(good.clone(), digest(&good)).await.unwrap();
+
+    // as many as fit, with names made to collide in a careless table: taken in a moment
+    let names = |n: u32| {
+        ir::Value::Map((0..n).map(|n| (format!("{:07}", n * 65_536).into(), i64::from(n).into())).collect())
+    };
+    let many = ir::wire::encode_value(&names(20_000)).unwrap();
+    assert!(many.len() <= 1 << 20 && many.len() > 1 << 18, "{}", many.len());
+    let since = std::time::Instant::now();
+    send(many.clone(), digest(&many)).await.unwrap();
+    assert!(since.elapsed() < std::time::Duration::from_secs(20), "{:?}", since.elapsed());
+    // a million: cut off by their size
+    let million = vec![7; 1_000_000 * 8];
+    refused(send(million.clone(), digest(&million)).await, Code::InvalidArgument, "malformed");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn case_073_more_modules_than_there_can_be() {
+    let cluster = Cluster::start().await;
+    let mut agent = cluster.agent("web-01").await;
+    agent.bundle(&cluster).await;
+    let own = agent.asked.held_modules.clone();
+    for (stubs, code, said) in [
+        (ir::manifest::MAX_MODULES + 1, Code::InvalidArgument, "malformed"),
+        // 34 MB: more than a message may have
+        (1_000_000, Code::OutOfRange, ""),
+    ] {
+        agent.asked.held_modules = vec![vec![7; 32]; stubs];
+        refused(agent.check_in(&cluster).await, code, said);
+    }
+    // the same hash a thousand times is one; its twin is answered as ever
+    agent.asked.held_modules = own.iter().cycle().take(1000).cloned().collect();
+    assert!(matches!(agent.check_in(&cluster).await.unwrap(), Answer::NoChange(_)));
     cluster.stop().await;
 }

@@ -206,6 +206,7 @@ impl Envoy {
             agent_version: "simulated".to_owned(),
             ir_format: ir::IR_FORMAT,
             features: Vec::new(),
+            traits_delta: None,
         }
     }
 
@@ -320,6 +321,7 @@ impl Envoy {
                     return Err("the result is not acknowledged".to_owned());
                 }
                 report_reply::Answer::StaleKey(statement) => self.trust(&statement)?,
+                report_reply::Answer::NeedWhole(_) => return Err("it was told the whole".to_owned()),
             }
         }
         Err("the server asks for the same again and again".to_owned())

@@ -43,6 +43,10 @@ struct Fake {
     requests: Vec<pb::CheckInRequest>,
     /// Changes an answer on its way.
     tamper: fn(&mut Answer),
+    /// It is spoken to on a stream.
+    stream: bool,
+    /// It does not have the runs that deltas are made from.
+    forgetful: bool,
     last_lease: Vec<u8>,
 }
 
@@ -160,6 +164,9 @@ impl Server for Fake {
         if let Some(traits) = &body.traits {
             self.traits = Some(traits.clone());
         }
+        if let (Some(delta), Some(known)) = (&body.traits_delta, &self.traits) {
+            self.traits = protocol::delta::apply_traits(known, delta);
+        }
         self.requests.push(body.clone());
         let known = self.traits.as_ref().is_some_and(|t| Hash::of(t).0.as_slice() == body.traits_digest);
         let manifest = self.manifest();
@@ -208,12 +215,24 @@ impl Server for Fake {
             None => report_reply::Answer::StaleKey(self.statement()),
             Some(_) => {
                 let report = pb::RunReport::decode(request.payload.as_slice()).unwrap();
+                if self.forgetful && report.delta.is_some() {
+                    let answer = Some(report_reply::Answer::NeedWhole(pb::Unit {}));
+                    return Ok(pb::ReportReply { answer });
+                }
                 let seq = report.result_seq;
                 self.reports.push(report);
                 report_reply::Answer::AcknowledgedSeq(seq)
             }
         };
         Ok(pb::ReportReply { answer: Some(answer) })
+    }
+
+    fn is_stream(&self) -> bool {
+        self.stream
+    }
+
+    fn will_say(&self) -> bool {
+        self.stream
     }
 }
 
@@ -263,6 +282,8 @@ fn host() -> Host {
         reports: vec![],
         requests: vec![],
         tamper: |_| {},
+        stream: false,
+        forgetful: false,
         last_lease: vec![],
     };
     let ca_pem = pem("CERTIFICATE", &server.ca);

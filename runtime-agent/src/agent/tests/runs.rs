@@ -181,3 +181,38 @@ fn back_off_and_jitter_stay_in_their_bounds() {
         assert!((240_000..=360_000).contains(&wait.as_millis()), "{wait:?}");
     }
 }
+
+#[test]
+fn on_a_stream_only_what_changed_is_told_and_nothing_is_asked_for_nothing() {
+    let mut host = host();
+    host.server.publish(motd("one"));
+    host.server.stream = true;
+    let agent = host.agent.clone();
+    let mut session = agent.session().unwrap();
+    let mut turn = |server: &mut Fake| {
+        session.cycle(server, &RunOptions::default(), &mut Silent).unwrap().check_in.unwrap()
+    };
+    assert_eq!(turn(&mut host.server), News::Bundle);
+    let asked = host.server.requests.len();
+    // nothing is new: no word but the report, and that is told by what differs from the one before
+    for _ in 0..2 {
+        host.pass(300_000);
+        assert_eq!(turn(&mut host.server), News::Same);
+    }
+    assert_eq!(host.server.requests.len(), asked);
+    assert_eq!(host.store().contact().unwrap().at, host.clock.now(), "it is in touch all the same");
+    let told: Vec<_> = host.server.reports.iter().map(|r| (r.result_seq, r.results.len())).collect();
+    assert_eq!(told, [(1, 1), (2, 1), (3, 0)], "created, then in order, then the same");
+    assert!(host.server.reports[0].delta.is_none() && host.server.reports[2].delta.is_some());
+    // a server that does not have the run before gets the whole
+    host.server.forgetful = true;
+    host.pass(300_000);
+    turn(&mut host.server);
+    let last = host.server.reports.last().unwrap();
+    assert_eq!((last.result_seq, last.results.len(), last.delta.is_none()), (4, 1, true));
+    // half of the lease is over: it has something to ask for
+    host.pass(20 * 3_600_000);
+    assert_eq!(turn(&mut host.server), News::Renewed);
+    let renewal = host.server.requests.last().unwrap();
+    assert!(renewal.renew && renewal.traits.is_none());
+}

@@ -228,3 +228,51 @@ fn case_032_a_store_cut_to_nothing_is_no_store() {
         assert!(matches!(error, AgentError::Store(StoreError::TrustStateDamaged(_))), "{error}");
     }
 }
+
+#[test]
+fn case_061_bytes_flipped_in_any_page_lose_nothing_in_silence() {
+    let mut host = host();
+    host.server.publish(motd("one"));
+    host.turn().unwrap();
+    host.server.down = true;
+    host.turn().unwrap();
+    host.server.down = false;
+    let path = host.agent.state().store();
+    let state = host.agent.state().path().to_owned();
+    let files: Vec<_> = fs::read_dir(&state)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
+        .map(|path| (fs::read(&path).unwrap(), path))
+        .collect();
+    let good = fs::read(&path).unwrap();
+    let pages = good.len() / 4096;
+    let (mut whole, mut lost) = (0, 0);
+    // Every page of the first hundred, and then some of those that are not in use yet.
+    for page in (0..pages).filter(|page| *page < 100 || page % 37 == 0) {
+        for entry in fs::read_dir(&state).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                fs::remove_file(path).unwrap();
+            }
+        }
+        files.iter().for_each(|(bytes, path)| fs::write(path, bytes).unwrap());
+        let mut flipped = good.clone();
+        flipped[page * 4096..page * 4096 + 64].iter_mut().for_each(|byte| *byte ^= 0xA5);
+        fs::write(&path, flipped).unwrap();
+        (host.server.counter, host.server.reports) = (0, vec![]);
+        host.turn().unwrap_or_else(|e| panic!("page {page}: {e}"));
+        let second = host.server.reports.iter().find(|r| r.result_seq == 2).unwrap();
+        match second.dropped {
+            Some(dropped) => {
+                assert_eq!((dropped.from_seq, dropped.to_seq), (2, 2), "page {page}");
+                lost += 1;
+            }
+            None => {
+                assert_eq!(second.results[0].resource, "motd", "page {page}");
+                whole += 1;
+            }
+        }
+    }
+    assert!(whole > 0 && lost > 0, "{whole} pages were not in use, {lost} were");
+}

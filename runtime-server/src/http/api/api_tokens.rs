@@ -75,13 +75,6 @@ pub struct Created {
     pub about: ApiToken,
 }
 
-/// A token that was taken back.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Revoked {
-    /// Names it.
-    pub id: String,
-}
-
 pub(in crate::http) async fn list(call: Call) -> Result<Response, Problem> {
     let context = &call.site.context;
     let now = context.clock.now();
@@ -112,24 +105,12 @@ pub(in crate::http) async fn create(call: Call) -> Result<Response, Problem> {
 }
 
 pub(in crate::http) async fn revoke(call: Call) -> Result<Response, Problem> {
-    let (id, actor) = (call.param("id").to_owned(), call.caller.actor());
-    let context = &call.site.context;
-    let now = context.clock.now();
-    let token = id.clone();
-    let revoked = context
-        .store
-        .call(move |conn| {
-            conn.transaction(|conn| {
-                let revoked = api_tokens::revoke(conn, &token, now)?;
-                if revoked {
-                    audit::append(conn, &Event::new(now, &actor, "api-token.revoke", &token, ""))?;
-                }
-                Ok(revoked)
-            })
-        })
-        .await?;
-    if !revoked {
-        return Err(Problem::not_found(format!("there is no API token `{id}` that is not revoked already")));
-    }
-    json(StatusCode::OK, &Revoked { id })
+    let revoked = super::revoke(&call, "api-token.revoke", api_tokens::revoke).await?;
+    let none = || {
+        Problem::not_found(format!(
+            "there is no API token `{}` that is not revoked already",
+            call.param("id")
+        ))
+    };
+    json(StatusCode::OK, &revoked.ok_or_else(none)?)
 }

@@ -1,6 +1,7 @@
 //! Envoys: who there is, and how they are.
 
 use super::runs::{Outcome, Run};
+use crate::dispatch;
 use crate::http::call::{Call, json};
 use crate::http::page::{self, Page};
 use crate::http::problem::Problem;
@@ -8,7 +9,7 @@ use crate::http::survey::{Place, Surveyed, place_of};
 use crate::status::{Compliance, Drift, Health, RUNS, Reachability, Status};
 use crate::store::audit::{self, Event};
 use crate::store::envoys::{self, Brief, EnvoyRow};
-use crate::store::runs;
+use crate::store::{pushes, runs};
 use axum::http::StatusCode;
 use axum::response::Response;
 use ir::wire;
@@ -103,10 +104,36 @@ pub struct Detail {
     pub modules: Vec<Module>,
     /// What became of each resource in `last_run`.
     pub results: Vec<Outcome>,
+    /// The run under way; null when there is none, or the envoy has no stream to the server that answers.
+    pub running: Option<Running>,
     /// The latest runs, the latest first.
     pub runs: Vec<Run>,
     /// First and last number of results that never came.
     pub lost_results: Vec<(u64, u64)>,
+}
+
+/// A run under way.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Running {
+    /// UUIDv7.
+    pub run_id: String,
+    /// When it began, by the envoy's clock.
+    pub started_at: u64,
+    /// Resources that have their outcome.
+    pub done: u32,
+    /// Those that changed or failed, as they came; the latest 200.
+    pub results: Vec<Outcome>,
+}
+
+impl From<dispatch::Running> for Running {
+    fn from(run: dispatch::Running) -> Self {
+        Running {
+            run_id: run.run_id,
+            started_at: run.started_at,
+            done: run.done,
+            results: run.results.into_iter().map(Outcome::from).collect(),
+        }
+    }
 }
 
 /// Which envoys.
@@ -218,6 +245,7 @@ pub(in crate::http) async fn detail(call: &Call, latest: u32) -> Result<Detail, 
         traits: (&traits).into(),
         modules,
         results,
+        running: context.dispatch.running(&row.id).map(Running::from),
         runs: latest.into_iter().map(|run| Run::of(run, &brief.id, &brief.hostname)).collect(),
         lost_results: lost,
     })
@@ -287,7 +315,7 @@ pub struct Pushed {
     pub id: String,
     /// Its host name.
     pub hostname: String,
-    /// Until when it should have asked; null when it is offline.
+    /// Until when it should have asked: now, when it has a stream to the server that answers; null when it is offline.
     pub expected_by: Option<u64>,
 }
 
@@ -297,19 +325,27 @@ pub(in crate::http) async fn push(call: Call) -> Result<Response, Problem> {
     let envoy = context.fleet.get(&row.id).filter(|e| !e.is_revoked());
     let envoy = envoy.ok_or_else(|| Problem::conflict(format!("`{}` was revoked", row.hostname)))?;
     let (last_seen, interval) = {
-        let mut state = envoy.state();
-        state.forced = true;
+        let state = envoy.state();
         (Some(state.last_seen).filter(|at| *at > 0), state.interval_ms)
     };
-    let (hostname, actor, now) = (row.hostname.clone(), call.caller.actor(), context.clock.now());
+    let (id, hostname, actor) = (row.id.clone(), row.hostname.clone(), call.caller.actor());
+    let now = context.clock.now();
     context
         .store
-        .call(move |conn| audit::append(conn, &Event::new(now, &actor, "envoy.push", &hostname, "")))
+        .call(move |conn| {
+            conn.transaction(|conn| {
+                pushes::ask(conn, &id, now)?;
+                audit::append(conn, &Event::new(now, &actor, "envoy.push", &hostname, ""))
+            })
+        })
         .await?;
+    context.dispatch.push(&envoy).await;
+    let open = context.dispatch.is_open(&row.id);
     let online = Status::at(last_seen, interval, &[], now).reachability != Reachability::Offline;
     let percent = 100 + u64::from(context.checkin.jitter_percent);
-    let expected_by = last_seen
-        .filter(|_| online)
-        .map(|seen| seen.saturating_add(interval.saturating_mul(percent) / 100).max(now));
+    let expected_by = last_seen.filter(|_| online).map(|seen| match open {
+        true => now,
+        false => seen.saturating_add(interval.saturating_mul(percent) / 100).max(now),
+    });
     json(StatusCode::ACCEPTED, &Pushed { id: row.id, hostname: row.hostname, expected_by })
 }

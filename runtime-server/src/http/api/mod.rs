@@ -12,8 +12,12 @@ pub mod workflows;
 
 use super::call::{Call, json};
 use super::problem::Problem;
+use crate::store::audit::{Event, append};
+use crate::store::{Connection, StoreError};
 use axum::http::StatusCode;
 use axum::response::Response;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// The OpenAPI document.
@@ -39,4 +43,36 @@ fn random() -> Result<[u8; 20], Problem> {
         Problem::internal()
     })?;
     Ok(random)
+}
+
+/// A token that was taken back.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RevokedToken {
+    /// Names it.
+    pub id: String,
+}
+
+/// Takes the token back that a path names; `None` when there is none that could still be used.
+async fn revoke(
+    call: &Call,
+    action: &'static str,
+    revoke: fn(&mut Connection, &str, u64) -> Result<bool, StoreError>,
+) -> Result<Option<RevokedToken>, Problem> {
+    let (id, actor) = (call.param("id").to_owned(), call.caller.actor());
+    let context = &call.site.context;
+    let now = context.clock.now();
+    let token = id.clone();
+    let revoked = context
+        .store
+        .call(move |conn| {
+            conn.transaction(|conn| {
+                let revoked = revoke(conn, &token, now)?;
+                if revoked {
+                    append(conn, &Event::new(now, &actor, action, &token, ""))?;
+                }
+                Ok(revoked)
+            })
+        })
+        .await?;
+    Ok(revoked.then_some(RevokedToken { id }))
 }

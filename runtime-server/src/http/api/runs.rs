@@ -7,6 +7,7 @@ use crate::http::problem::Problem;
 use crate::store::runs::{self, ResultRow, RunRow};
 use axum::http::StatusCode;
 use axum::response::Response;
+use protocol::pb::ResourceResult;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -101,6 +102,20 @@ impl From<ResultRow> for Outcome {
             action: row.action,
             error: row.error,
             duration_ms: row.duration_ms,
+        }
+    }
+}
+
+impl From<ResourceResult> for Outcome {
+    fn from(told: ResourceResult) -> Self {
+        Outcome {
+            outcome: runs::outcome(told.outcome()).to_owned(),
+            module: told.module,
+            resource: told.resource,
+            kind: told.r#type,
+            action: told.action,
+            error: told.error,
+            duration_ms: told.duration_ms.into(),
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::dispatch::target::{Candidate, Chosen, Selector, TargetError, Targets}
 use crate::dispatch::task::{self, Job, TaskError};
 use crate::http::auth::Role;
 use crate::http::call::{Call, json};
-use crate::http::page::{self, Page};
+use crate::http::page::{Latest, Page};
 use crate::http::problem::Problem;
 use crate::status::Reachability;
 use crate::store::envoys;
@@ -61,10 +61,12 @@ pub struct Task {
     /// The workflow it is a part of.
     pub workflow: Option<String>,
     /// How many envoys are in which state: `queued`, `sent`, `running`, `ok`, `failed`, `timed-out`, `refused`,
-    /// `expired`, `interrupted`, `unknown`, `offline`.
+    /// `expired`, `interrupted`, `unknown`, `offline`, `cancelled`.
     pub states: BTreeMap<String, u64>,
     /// Whether every envoy is done with.
     pub done: bool,
+    /// When somebody took it back; envoys that had it may still have to stop it.
+    pub cancelled_at: Option<u64>,
 }
 
 impl Task {
@@ -80,6 +82,7 @@ impl Task {
             not_after: row.not_after,
             deadline: row.deadline,
             workflow: row.part_of.map(|p| p.0),
+            cancelled_at: row.cancelled_at,
         }
     }
 }
@@ -140,16 +143,6 @@ pub struct Detail {
     pub job: Option<Job>,
     /// By name.
     pub targets: Vec<Target>,
-}
-
-/// Which tasks.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Filter {
-    /// How many; 100 by default, at most 1000.
-    pub limit: Option<u32>,
-    /// `next` of the page before.
-    pub cursor: Option<String>,
 }
 
 /// Which output.
@@ -251,23 +244,45 @@ pub(in crate::http) async fn create(call: Call) -> Result<Response, Problem> {
     json(StatusCode::CREATED, &Created { task, unknown: chosen.unknown, undecided: chosen.undecided })
 }
 
+/// A part of the list.
+pub(in crate::http) async fn latest(call: &Call, which: Latest) -> Result<Page<Task>, Problem> {
+    which.page(call, tasks::list, Task::of, |task| task.id.clone()).await
+}
+
 pub(in crate::http) async fn list(call: Call) -> Result<Response, Problem> {
-    let filter: Filter = call.query()?;
-    let limit = page::limit(filter.limit)?;
-    let before = filter.cursor;
-    let found = call
-        .site
-        .context
-        .store
-        .read(move |conn| tasks::list(conn, before.as_deref(), limit as u32 + 1))
-        .await?;
-    let found = found.into_iter().map(Task::of).collect();
-    json(StatusCode::OK, &Page::cut(found, limit, |task: &Task| task.id.clone()))
+    json(StatusCode::OK, &latest(&call, call.query()?).await?)
 }
 
 pub(in crate::http) async fn show(call: Call) -> Result<Response, Problem> {
+    json(StatusCode::OK, &named(&call).await?)
+}
+
+/// The task that a path names.
+pub(in crate::http) async fn named(call: &Call) -> Result<Detail, Problem> {
+    let row = find(call).await?;
+    detail(call, row).await
+}
+
+/// A task that was taken back.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Cancelled {
+    /// The task.
+    #[serde(flatten)]
+    pub task: Detail,
+    /// Envoys that were sent nothing yet, and will not be.
+    pub not_begun: u64,
+    /// Envoys that have it: they kill what runs and say what became of it.
+    pub to_be_stopped: u64,
+}
+
+pub(in crate::http) async fn cancel(call: Call) -> Result<Response, Problem> {
     let row = find(&call).await?;
-    json(StatusCode::OK, &detail(&call, row).await?)
+    let (not_begun, to_be_stopped) = task::cancel(&call.site.context, &row.id, call.caller.actor()).await?;
+    if (not_begun, to_be_stopped) == (0, 0) {
+        return Err(Problem::conflict(format!("task `{}` is over", row.id)));
+    }
+    let task = named(&call).await?;
+    json(StatusCode::ACCEPTED, &Cancelled { task, not_begun, to_be_stopped })
 }
 
 async fn find(call: &Call) -> Result<TaskRow, Problem> {
@@ -310,22 +325,30 @@ fn job_of(row: &TaskRow) -> Option<Job> {
 pub(in crate::http) async fn output(call: Call) -> Result<Response, Problem> {
     let from = call.query::<OutputFilter>()?.from.unwrap_or(0);
     let row = find(&call).await?;
-    let envoy = call.param("envoy").to_owned();
-    let pieces =
-        call.site.context.store.read(move |conn| tasks::output(conn, &row.id, &envoy, from, PIECES)).await?;
+    let pieces = pieces(&call, row.id, call.param("envoy").to_owned(), from, PIECES).await?;
     let next = pieces.last().map_or(from, |piece| piece.piece.saturating_add(1));
-    let pieces = pieces
-        .into_iter()
-        .map(|piece| Piece {
-            piece: piece.piece,
-            source: match piece.source {
-                1 => "stdout",
-                3 => "answer",
-                _ => "stderr",
-            }
-            .to_owned(),
-            text: String::from_utf8_lossy(&piece.data).into_owned(),
-        })
-        .collect();
     json(StatusCode::OK, &Output { pieces, next })
+}
+
+/// What a task wrote on an envoy, from a piece on.
+pub(in crate::http) async fn pieces(
+    call: &Call,
+    task: String,
+    envoy: String,
+    from: u32,
+    limit: u32,
+) -> Result<Vec<Piece>, Problem> {
+    let store = &call.site.context.store;
+    let pieces = store.read(move |conn| tasks::output(conn, &task, &envoy, from, limit)).await?;
+    let shown = |piece: tasks::PieceRow| Piece {
+        piece: piece.piece,
+        source: match piece.source {
+            1 => "stdout",
+            3 => "answer",
+            _ => "stderr",
+        }
+        .to_owned(),
+        text: String::from_utf8_lossy(&piece.data).into_owned(),
+    };
+    Ok(pieces.into_iter().map(shown).collect())
 }

@@ -68,13 +68,6 @@ pub struct Created {
     pub port: u16,
 }
 
-/// A token that was taken back.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Revoked {
-    /// Names it.
-    pub id: String,
-}
-
 impl Token {
     fn of(t: tokens::Token, now: u64) -> Self {
         Token {
@@ -131,24 +124,8 @@ pub(in crate::http) async fn create(call: Call) -> Result<Response, Problem> {
 }
 
 pub(in crate::http) async fn revoke(call: Call) -> Result<Response, Problem> {
-    let (id, actor) = (call.param("id").to_owned(), call.caller.actor());
-    let context = &call.site.context;
-    let now = context.clock.now();
-    let token = id.clone();
-    let revoked = context
-        .store
-        .call(move |conn| {
-            conn.transaction(|conn| {
-                let revoked = tokens::revoke(conn, &token, now)?;
-                if revoked {
-                    audit::append(conn, &Event::new(now, &actor, "token.revoke", &token, ""))?;
-                }
-                Ok(revoked)
-            })
-        })
-        .await?;
-    if !revoked {
-        return Err(Problem::not_found(format!("there is no token `{id}` that could still be used")));
-    }
-    json(StatusCode::OK, &Revoked { id })
+    let revoked = super::revoke(&call, "token.revoke", tokens::revoke).await?;
+    let none =
+        || Problem::not_found(format!("there is no token `{}` that could still be used", call.param("id")));
+    json(StatusCode::OK, &revoked.ok_or_else(none)?)
 }

@@ -4,7 +4,7 @@ use super::tasks::{Task, choose};
 use crate::dispatch::workflow::{self, Plan, Workflow, WorkflowError};
 use crate::http::auth::Role;
 use crate::http::call::{Call, json};
-use crate::http::page::{self, Page};
+use crate::http::page::{Latest, Page};
 use crate::http::problem::Problem;
 use crate::store::tasks;
 use crate::store::workflows::{self, WorkflowRow};
@@ -24,9 +24,9 @@ pub struct Brief {
     pub author: String,
     /// Milliseconds since 1970-01-01 UTC, as is the other.
     pub created_at: u64,
-    /// `running`, `done` or `stopped`.
+    /// `running`, `done`, `stopped` or `cancelled`.
     pub state: String,
-    /// Why it was stopped.
+    /// Why it was stopped, or who cancelled it.
     pub error: String,
     /// When it was over.
     pub ended_at: Option<u64>,
@@ -74,16 +74,6 @@ pub struct Step {
     pub task: Task,
 }
 
-/// Which workflows.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Filter {
-    /// How many; 100 by default, at most 1000.
-    pub limit: Option<u32>,
-    /// `next` of the page before.
-    pub cursor: Option<String>,
-}
-
 impl From<WorkflowError> for Problem {
     fn from(e: WorkflowError) -> Self {
         match e {
@@ -105,26 +95,34 @@ pub(in crate::http) async fn create(call: Call) -> Result<Response, Problem> {
     json(StatusCode::CREATED, &detail(&call, row).await?)
 }
 
+/// A part of the list.
+pub(in crate::http) async fn latest(call: &Call, which: Latest) -> Result<Page<Brief>, Problem> {
+    which.page(call, workflows::list, |row| Brief::from(&row), |workflow| workflow.id.clone()).await
+}
+
 pub(in crate::http) async fn list(call: Call) -> Result<Response, Problem> {
-    let filter: Filter = call.query()?;
-    let limit = page::limit(filter.limit)?;
-    let before = filter.cursor;
-    let found = call
-        .site
-        .context
-        .store
-        .read(move |conn| workflows::list(conn, before.as_deref(), limit as u32 + 1))
-        .await?;
-    let found = found.iter().map(Brief::from).collect();
-    json(StatusCode::OK, &Page::cut(found, limit, |workflow: &Brief| workflow.id.clone()))
+    json(StatusCode::OK, &latest(&call, call.query()?).await?)
 }
 
 pub(in crate::http) async fn show(call: Call) -> Result<Response, Problem> {
+    json(StatusCode::OK, &named(&call).await?)
+}
+
+/// The workflow that a path names.
+pub(in crate::http) async fn named(call: &Call) -> Result<Detail, Problem> {
     let id = call.param("workflow").to_owned();
     let row = call.site.context.store.read(move |conn| workflows::find(conn, &id)).await?;
     let row =
         row.ok_or_else(|| Problem::not_found(format!("there is no workflow `{}`", call.param("workflow"))))?;
-    json(StatusCode::OK, &detail(&call, row).await?)
+    detail(call, row).await
+}
+
+pub(in crate::http) async fn cancel(call: Call) -> Result<Response, Problem> {
+    let id = named(&call).await?.workflow.id;
+    if !workflow::cancel(&call.site.context, &id, call.caller.actor()).await? {
+        return Err(Problem::conflict(format!("workflow `{id}` is over")));
+    }
+    json(StatusCode::ACCEPTED, &named(&call).await?)
 }
 
 async fn detail(call: &Call, row: WorkflowRow) -> Result<Detail, Problem> {

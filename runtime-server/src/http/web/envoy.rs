@@ -26,6 +26,8 @@ struct EnvoyPage {
     reachability: Badge,
     why: String,
     facts: Vec<(&'static str, String)>,
+    graph_link: String,
+    running: Option<RunUnderWay>,
     last_run: Option<String>,
     notable: Vec<Line>,
     quiet: Vec<Line>,
@@ -33,6 +35,12 @@ struct EnvoyPage {
     runs: Vec<RunLine>,
     lost: String,
     traits: Vec<(String, String)>,
+}
+
+struct RunUnderWay {
+    since: String,
+    done: u32,
+    results: Vec<Line>,
 }
 
 struct ModuleLine {
@@ -56,7 +64,7 @@ struct RunLine {
 }
 
 pub(in crate::http) async fn page(call: Call) -> Result<Response, Problem> {
-    let Detail { envoy, traits, modules, results, runs, lost_results } = detail(&call, RUNS).await?;
+    let Detail { envoy, traits, modules, results, running, runs, lost_results } = detail(&call, RUNS).await?;
     let now = call.site.context.clock.now();
     let (mut notable, quiet): (Vec<_>, Vec<_>) =
         results.iter().partition(|r| r.outcome == "changed" || r.outcome == "failed");
@@ -97,6 +105,12 @@ pub(in crate::http) async fn page(call: Call) -> Result<Response, Problem> {
         reachability: show::reachability(envoy.reachability),
         why: why(&envoy),
         facts: facts(&envoy, now),
+        graph_link: format!("/envoys/{}/graph", part(&envoy.hostname)),
+        running: running.map(|run| RunUnderWay {
+            since: show::ago(run.started_at, now),
+            done: run.done,
+            results: run.results.iter().map(Line::from).collect(),
+        }),
         last_run: envoy.last_run.as_ref().map(|run| show::ago(run.received_at, now)),
         notable: notable.into_iter().map(Line::from).collect(),
         quiet: quiet.into_iter().map(Line::from).collect(),

@@ -6,8 +6,10 @@
 pub mod chart;
 pub mod envoy;
 pub mod fleet;
+pub mod graph;
 pub mod releases;
 mod show;
+pub mod tasks;
 
 use super::auth::{COOKIE, verify};
 use super::call::{Call, answer};

@@ -24,6 +24,12 @@ pub fn outcome(outcome: Outcome) -> &'static str {
     }
 }
 
+/// The outcome of a word that [`outcome`] wrote.
+pub fn outcome_of(word: &str) -> Outcome {
+    let all = [Outcome::Ok, Outcome::Changed, Outcome::Failed, Outcome::Skipped];
+    all.into_iter().find(|of| outcome(*of) == word).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod samples {
     use super::{Stored, store};
