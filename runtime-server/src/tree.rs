@@ -3,7 +3,8 @@
 //! What was sent is hostile until it is looked at here. Nothing is ever written under these names, but they are shown, compiled
 //! and checked out again by others, on other systems too.
 
-use crate::text::{is_unseen, plain};
+use crate::text::plain;
+use ir::is_unseen;
 use compiler::db::Content;
 use compiler::tree::{self, Files, MAX_FILE_BYTES};
 use ir::Hash;

@@ -1,7 +1,7 @@
 //! Following a task: results as they come, with a progress bar where somebody looks.
 
 use super::connection::{Connection, typed};
-use super::output::{told, pieces, shown};
+use super::output::{pieces, shown, told};
 use super::task::{Outcome, all_ok, path, remark, value};
 use super::{Failure, Format, Shown};
 use crate::http::api::tasks::{Created, Detail, Piece, Target};

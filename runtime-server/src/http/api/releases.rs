@@ -10,7 +10,7 @@ use crate::store::api_tokens::Role;
 use crate::store::audit::{self, Event};
 use crate::store::releases::{self, Freeze, Refused, ReleaseRow};
 use crate::store::{Connection, StoreError};
-use crate::text::is_unseen;
+use ir::is_unseen;
 use crate::tree::Tree;
 use axum::http::StatusCode;
 use axum::response::Response;
