@@ -228,6 +228,9 @@ fn verify_lease(inputs: &Inputs<'_>, manifest: &Manifest) -> Result<Lease, Verif
     if lease.epoch != inputs.lease_key.epoch {
         return Err(VerifyError::Malformed("the lease's epoch is not that of its key".to_owned()));
     }
+    if lease.epoch < inputs.marks.min_epoch {
+        return Err(VerifyError::RetiredKey { have: inputs.marks.min_epoch, got: lease.epoch });
+    }
     if lease.epoch < inputs.marks.epoch && !inputs.live_epochs.contains(&lease.epoch) {
         return Err(VerifyError::RetiredKey { have: inputs.marks.epoch, got: lease.epoch });
     }

@@ -160,6 +160,65 @@ fn case_003_004_another_envoy_or_cluster_in_manifest_or_lease() {
 }
 
 #[test]
+fn case_004_a_bundle_of_another_cluster_with_the_same_ca() {
+    // Signed by the very key that is trusted, for the very envoy: only the cluster is another one.
+    let other = refused(|c| {
+        c.manifest.cluster_id = "other".into();
+        c.lease.cluster_id = "other".into();
+    });
+    assert_eq!(other, VerifyError::WrongCluster("other".into()));
+    // The lease alone, beside a manifest of ours.
+    assert_eq!(refused(|c| c.lease.cluster_id = "other".into()), VerifyError::WrongCluster("other".into()));
+}
+
+#[test]
+fn case_006_what_is_cut_or_longer_or_rearranged_is_none() {
+    let case = Case::new();
+    let (manifest, lease) = (case.manifest.seal(&key(1)), case.lease.seal(&key(1)));
+    let judge = |manifest: &[u8], lease: &[u8]| {
+        verify_bundle(&Inputs {
+            cluster_id: "cluster",
+            envoy_id: "envoy",
+            manifest,
+            manifest_key: &trusted(1, 3),
+            lease,
+            lease_key: &trusted(1, 3),
+            live_epochs: &[],
+            marks: &case.marks,
+            now: NOW,
+            nonce: None,
+            blob: &|hash| case.blobs.get(hash).map(Vec::as_slice),
+        })
+        .map(drop)
+    };
+    assert_eq!(judge(&manifest, &lease), Ok(()), "the positive twin");
+    let malformed = Err(VerifyError::Malformed("not a signed envelope".into()));
+    for cut in 0..manifest.len() {
+        assert_eq!(judge(&manifest[..cut], &lease), malformed, "manifest cut at {cut}");
+    }
+    for cut in 0..lease.len() {
+        assert_eq!(judge(&manifest, &lease[..cut]), malformed, "lease cut at {cut}");
+    }
+    for byte in [0, 1, 0xff] {
+        assert_eq!(judge(&[&manifest[..], &[byte]].concat(), &lease), malformed);
+        assert_eq!(judge(&[&[byte], &manifest[..]].concat(), &lease), malformed);
+    }
+    assert_eq!(judge(&[manifest.clone(), manifest.clone()].concat(), &lease), malformed, "two bundles");
+    assert_eq!(judge(&[manifest.clone(), lease.clone()].concat(), &lease), malformed);
+    // Two fields of one length, swapped: the two hashes of modules, and two halves of the signature.
+    let at = |hash: &Hash| manifest.windows(32).position(|w| w == hash.0).unwrap();
+    let rows = &case.manifest.modules;
+    for (one, two, len) in [(at(&rows[0].hash), at(&rows[1].hash), 32), (37, 69, 32)] {
+        let mut swapped = manifest.clone();
+        for byte in 0..len {
+            swapped.swap(one + byte, two + byte);
+        }
+        assert_ne!(swapped, manifest, "the fault is there");
+        assert_eq!(judge(&swapped, &lease), Err(VerifyError::BadSignature));
+    }
+}
+
+#[test]
 fn case_005_006_no_bit_may_flip_and_nothing_may_be_cut() {
     let case = Case::new();
     let (manifest, lease) = (case.manifest.seal(&key(1)), case.lease.seal(&key(1)));

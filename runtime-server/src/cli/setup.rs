@@ -173,7 +173,7 @@ fn recorded(
 }
 
 /// Who works on the server's machine, as far as the environment tells: a name for the audit log, and no proof.
-fn actor() -> String {
+pub(super) fn actor() -> String {
     let user = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
     format!("local {}", crate::text::plain(user.as_deref().unwrap_or("unknown"), 64))
 }
