@@ -44,7 +44,8 @@ pub enum VerifyError {
     },
     /// Far beyond what was accepted.
     #[error(
-        "bundle {got} is offered after bundle {have}: too far ahead to be trusted, enrol again if the server was rebuilt"
+        "number {got} is offered after {have}: too far ahead to be trusted; if the server is the right one, `vigosrv reset` on it \
+         tells all hosts to go on from there"
     )]
     Jump {
         /// Accepted.

@@ -135,17 +135,15 @@ impl Server {
         let address = listener.local_addr().map_err(listen)?;
         let (stop, stopped) = watch::channel(false);
         let site = Arc::new(Site::new(context.clone(), address.port()));
+        let teller = match &config.webhook {
+            Some(settings) => Some(Teller::new(site.clone(), settings.clone())?),
+            None => None,
+        };
         let http = match config.listen_http {
             Some(at) => Some(listen_http(at, tls::http_config(&chain, &key)?, &site, &stopped).await?),
             None => None,
         };
-        let telling = match &config.webhook {
-            Some(settings) => {
-                let teller = Teller::new(site.clone(), settings.clone())?;
-                Some(tokio::spawn(teller.run(stopped.clone())))
-            }
-            None => None,
-        };
+        let telling = teller.map(|teller| tokio::spawn(teller.run(stopped.clone())));
         let looking_after = tokio::spawn(site.look_after(stopped.clone()));
         let listening = Arc::new(Listener::new(context.clone(), tls, config.limits.clone(), stopped.clone()));
         let serving = tokio::spawn(listening.serve(listener));

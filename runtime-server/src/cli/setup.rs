@@ -3,6 +3,7 @@
 use super::{FINDING, Failure, INTERNAL};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::events::Webhook;
 use crate::files;
 use crate::pki;
 use crate::store::api_tokens::{self, Role};
@@ -60,6 +61,11 @@ pub(super) fn check_config(path: &Path) -> Result<(), Failure> {
     }
     if config.database.file().is_some_and(|file| !file.is_file()) {
         wrong.push(format!("there is no database at {}", config.database));
+    }
+    if let Some(settings) = &config.webhook
+        && let Err(e) = Webhook::new(settings.clone())
+    {
+        wrong.push(e.to_string());
     }
     if !wrong.is_empty() {
         return Err(Failure::new(FINDING, wrong.join("\nerror: ")));

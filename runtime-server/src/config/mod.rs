@@ -357,7 +357,7 @@ runs: { keep: 7d }
             ("events:\n  webhook: { url: 'ftp://h' }\n", "begins with `https://` or `http://`"),
             ("events:\n  webhook: { secret_file: s }\n", "`events.webhook.url` is missing"),
             ("events:\n  webhook: { url: 'https://h', timeout: 5m }\n", "at most"),
-            ("events:\n  webhook: { url: 'https://h', secret: s }\n", "did you mean `secret_file`"),
+            ("events:\n  webhook: { url: 'https://h', secret_fil: s }\n", "did you mean `secret_file`"),
             ("events:\n  webhook: 'https://h'\n", "settings"),
             ("policy:\n  dir:\n", "text"),
         ] {
