@@ -25,6 +25,7 @@ fn case_090_096_a_secret_set_over_the_network_reaches_who_uses_it_and_nobody_els
         ("modules/motd.vgo", MOTD),
     ];
     let mut server = Server::init(dir.path(), &policy);
+    server.command_with_input(&["secrets", "set", "app/db"], "canary-4711-zero");
     server.start();
     let token =
         |role| server.command(&["api-token", "create", "--name", role, "--role", role]).trim().to_owned();
@@ -40,7 +41,7 @@ fn case_090_096_a_secret_set_over_the_network_reaches_who_uses_it_and_nobody_els
     let outside = server.vigocli_with_input(&admin, &["secrets", "set", "../db"], one);
     assert_eq!(outside.status.code(), Some(64), "{}", said(&outside));
     let set = server.vigocli_with_input(&admin, &["secrets", "set", "app/db"], &format!("{one}\n"));
-    assert!(set.status.success() && said(&set).contains("was stored"), "{}", said(&set));
+    assert!(set.status.success() && said(&set).contains("was replaced"), "{}", said(&set));
     let listed = server.vigocli(&admin, &["secrets", "list", "--format", "json"]);
     assert!(said(&listed).contains("app/db") && !said(&listed).contains("canary"), "{}", said(&listed));
 
@@ -57,6 +58,8 @@ fn case_090_096_a_secret_set_over_the_network_reaches_who_uses_it_and_nobody_els
     let [db, web] = &hosts;
     let before = (run(db), run(web));
     assert_eq!(db.read("/etc/app.conf").unwrap(), format!("password = {one}\n"));
+    let fresh = server.vigocli_with_input(&admin, &["secrets", "set", "app/other"], "canary-4711-other");
+    assert!(fresh.status.success() && said(&fresh).contains("was stored"), "{}", said(&fresh));
 
     // Set anew, from a file this time: who uses it gets another bundle, and nobody else does.
     let file = dir.path().join("value");
@@ -74,18 +77,18 @@ fn case_090_096_a_secret_set_over_the_network_reaches_who_uses_it_and_nobody_els
     let again = server.vigocli(&admin, &["secrets", "rm", "app/db"]);
     assert_eq!(again.status.code(), Some(1), "{}", said(&again));
     let (_, out) = db.run();
-    assert!(out.contains("there is no secret `app/db`"), "{out}");
+    assert!(out.contains("the secret `app/db` is not available"), "{out}");
     assert_eq!(db.read("/etc/app.conf").unwrap(), format!("password = {two}\n"), "it keeps what it has");
 
     let audit = said(&server.vigocli(&admin, &["audit", "list", "--format", "json"]));
-    for (action, times) in [("secret.set", 2), ("secret.remove", 1)] {
+    for (action, times) in [("secret.set", 3), ("secret.remove", 1)] {
         assert_eq!(audit.matches(action).count(), times, "{action}: {audit}");
     }
     server.stop();
     let database = Config::load(&server.dir.join("server.yaml")).unwrap().database;
     let places =
         [audit, server.log().join("\n"), String::from_utf8_lossy(&everything_in(&database)).into_owned()];
-    for value in [one, two] {
+    for value in [one, two, "canary-4711-zero"] {
         for place in &places {
             assert!(!contains(place.as_bytes(), value), "{value} is in {place}");
         }
