@@ -3,18 +3,19 @@
 use crate::clock::{Clock, Millis};
 use crate::identity::Identity;
 use crate::server::{NetError, Server};
-use crate::store::{Accepted, Contact, KeyRecord, Renewed, Store, StoreError};
+use crate::store::{Accepted, Contact, KeyRecord, Marks, Renewed, Store, StoreError};
 use crate::verify::{self, Inputs, Verified, VerifyError, effective_now, verify_bundle};
 use ir::Hash;
 use prost::Message;
 use protocol::key_statement::{self, KeyStatementError, TrustedKey};
 use protocol::pb::{self, check_in_reply::Answer, report_reply};
 use protocol::request::{self, Rpc};
+use protocol::reset::{self, Reset, ResetError};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Answers that only ask for another request; a server that goes on asking is broken.
-const MAX_ROUNDS: usize = 4;
+const MAX_ROUNDS: usize = 6;
 /// A report that is sent; the rest of the message around it is small.
 const MAX_REPORT_BYTES: usize = protocol::MAX_MESSAGE_BYTES - (64 << 10);
 /// Results delivered in one go.
@@ -37,6 +38,23 @@ pub enum CheckInError {
     /// Its signing key is not to be trusted.
     #[error("the server's signing key is not taken: {0}")]
     Key(#[from] KeyStatementError),
+    /// A reset that the CA did not make.
+    #[error("the server's reset is not taken: {0}")]
+    Reset(#[from] ResetError),
+    /// The server does not let a host in whose certificate ended.
+    #[error(
+        "the certificate of this host ended {} ago, so the server does not let it in; make a token on the server and run \
+         `vigo enroll --rejoin --token TOKEN` here ({cause})",
+        crate::text::span(now.saturating_sub(*ended_at))
+    )]
+    CertificateEnded {
+        /// When.
+        ended_at: Millis,
+        /// Now.
+        now: Millis,
+        /// What the attempt came to.
+        cause: NetError,
+    },
     /// It has nothing for this envoy.
     #[error("the server has no policy for this host: {message} ({code})")]
     Refused {
@@ -125,11 +143,9 @@ impl Conversation<'_> {
         lease_key: Option<&KeyRecord>,
         nonce: Option<&[u8]>,
     ) -> Result<Result<Verified, VerifyError>, StoreError> {
-        let marks = self.store.marks()?;
-        let live = match self.store.highest_key()? {
-            Some(record) => self.trust(&record).map(|key| key.live_epochs).unwrap_or_default(),
-            None => Vec::new(),
-        };
+        // A reset that does not hold was refused with its statement; here it is none.
+        let reset = lease_key.and_then(|record| self.reset_of(record).ok().flatten());
+        let (marks, live) = self.seen(reset)?;
         let (Some(manifest_key), Some(lease_key)) = (
             cached.manifest_key.as_ref().and_then(|k| self.trust(k).ok()),
             lease_key.and_then(|k| self.trust(k).ok()),
@@ -175,14 +191,37 @@ impl Conversation<'_> {
                 (by_wall, key)
             }
         };
-        self.epoch_is_due(&key)?;
+        self.epoch_is_due(&key, self.reset_of(&record)?)?;
         Ok((record, key))
     }
 
-    fn epoch_is_due(&self, key: &TrustedKey) -> Result<(), CheckInError> {
-        let have = self.store.marks()?.epoch;
-        let Some(highest) = self.store.highest_key()? else { return Ok(()) };
-        let live = self.trust(&highest).map(|k| k.live_epochs).unwrap_or_default();
+    /// The reset that a statement brings along.
+    fn reset_of(&self, record: &KeyRecord) -> Result<Option<Reset>, ResetError> {
+        let Some(reset) = &record.statement.reset else { return Ok(None) };
+        let ca = self.identity.ca_der().ok_or(ResetError::OtherCa)?;
+        reset::verify(reset, &ca, &self.identity.cluster_id).map(Some)
+    }
+
+    /// What was seen so far, and the epochs that are live beside the highest. A new reset leaves nothing of either but the
+    /// first epoch that counts. Nothing is stored: it counts for good with the first bundle or lease that is taken under it.
+    fn seen(&self, reset: Option<Reset>) -> Result<(Marks, Vec<u64>), StoreError> {
+        let marks = self.store.marks()?;
+        if let Some(reset) = reset.filter(|reset| reset.number > marks.reset) {
+            return Ok((marks.after(reset), Vec::new()));
+        }
+        let live = match self.store.highest_key()? {
+            Some(record) => self.trust(&record).map(|key| key.live_epochs).unwrap_or_default(),
+            None => Vec::new(),
+        };
+        Ok((marks, live))
+    }
+
+    fn epoch_is_due(&self, key: &TrustedKey, reset: Option<Reset>) -> Result<(), CheckInError> {
+        let (marks, live) = self.seen(reset)?;
+        let have = marks.epoch;
+        if key.epoch < marks.min_epoch {
+            return Err(VerifyError::RetiredKey { have: marks.min_epoch, got: key.epoch }.into());
+        }
         if key.epoch < have && !live.contains(&key.epoch) {
             return Err(VerifyError::RetiredKey { have, got: key.epoch }.into());
         }
@@ -251,6 +290,7 @@ impl Conversation<'_> {
         let mut send_traits = contact.traits_digest != digest.to_string();
         let mut record = self.store.current_key()?;
         let mut renew = false;
+        let mut seen = None;
         let held = self.held()?;
         if server.will_say()
             && !send_traits
@@ -265,7 +305,8 @@ impl Conversation<'_> {
             let key = record.as_ref().and_then(|r| self.trust(r).ok());
             let mut nonce = [0; 16];
             getrandom::fill(&mut nonce).map_err(CheckInError::Random)?;
-            let marks = self.store.marks()?;
+            let reset = record.as_ref().and_then(|record| self.reset_of(record).ok().flatten());
+            let (marks, _) = self.seen(reset)?;
             let verified = held.verified.as_ref();
             let known = told.traits.borrow().clone().filter(|_| send_traits && server.is_stream());
             let traits_delta = known.and_then(|known| protocol::delta::of_traits(&known, traits));
@@ -290,6 +331,8 @@ impl Conversation<'_> {
                 agent_version: env!("CARGO_PKG_VERSION").to_owned(),
                 ir_format: ir::IR_FORMAT,
                 features: verify::FEATURES.iter().map(|f| (*f).to_owned()).collect(),
+                reset: marks.reset,
+                seen: seen.clone(),
             }
             .encode_to_vec();
             let header = self.header(key.as_ref(), &nonce)?;
@@ -313,6 +356,11 @@ impl Conversation<'_> {
                 Answer::NeedTraits(_) => {
                     send_traits = true;
                     told.traits.replace(None);
+                    continue;
+                }
+                // A server whose database was restored: it believes the statement that it made itself once.
+                Answer::NeedProof(_) => {
+                    seen = self.store.highest_key()?.map(|record| record.statement);
                     continue;
                 }
                 Answer::Refusal(refusal) => {
@@ -363,6 +411,8 @@ impl Conversation<'_> {
             key: record,
             epoch: verified.lease.epoch,
             seq: verified.manifest.seq,
+            root: verified.manifest.merkle_root,
+            reset: self.reset_of(record)?,
             server_time: verified.lease.server_time,
         })?;
         Ok(News::Renewed)
@@ -406,6 +456,7 @@ impl Conversation<'_> {
             epoch: verified.lease.epoch,
             seq: manifest.seq,
             root: manifest.merkle_root,
+            reset: self.reset_of(record)?,
             server_time: verified.lease.server_time,
         })?;
         Ok(News::Bundle)

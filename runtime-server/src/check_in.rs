@@ -19,6 +19,7 @@ use crate::{assign, authorise, trait_changes};
 use ir::manifest::{ModuleRow, SecretRef};
 use ir::{Hash, Lease, Manifest, wire};
 use prost::Message;
+use protocol::key_statement;
 use protocol::pb::check_in_reply::Answer;
 use protocol::pb::{self, CheckInReply, CheckInRequest, RequestHeader, SignedRequest};
 use protocol::request::Rpc;
@@ -54,12 +55,11 @@ async fn admitted(
     peer: Option<Peer>,
     signed: &SignedRequest,
 ) -> Result<(Answer, bool), Reject> {
-    authorise::meet(context, peer, signed).await?;
-    let caller = authorise::envoy(context, Rpc::CheckIn, peer, signed)?;
+    let caller = authorise::admit(context, Rpc::CheckIn, peer, signed).await?;
     let asked =
         CheckInRequest::decode(signed.payload.as_slice()).map_err(|_| Reject::Malformed("not a check-in"))?;
     let answer = if caller.stale_key {
-        stale_key(context, asked.epoch).await
+        stale_key(context, &caller.envoy, &asked).await
     } else {
         answer(context, &caller.envoy, &caller.header, asked).await?
     };
@@ -75,17 +75,54 @@ pub async fn has_news(context: &Arc<Context>, envoy: &Arc<Envoy>, released: bool
     let Ok(plan) = plan(context, envoy).await? else { return Ok(released) };
     let Ok(secrets) = secrets(context, envoy, &plan.variant).await? else { return Ok(released) };
     let content = content(&plan, &secrets);
-    let state = envoy.state.lock().await;
+    let state = envoy.state();
     Ok(state.forced || state.content != content)
 }
 
-/// The statement of the live key for an agent that named another one; of a newer key, if the agent has seen a
-/// later epoch than this server.
-pub async fn stale_key(context: &Context, seen_epoch: u64) -> Answer {
-    match context.keys.lift_above(seen_epoch, &context.store).await {
-        Ok(live) => Answer::StaleKey(live.statement.clone()),
+/// The statement of the live key for an agent that named another one; of a newer key, if the agent proves that it has seen a
+/// later epoch than this database gave out. What an agent has seen does not count when there was a reset that it does not
+/// know.
+pub async fn stale_key(context: &Context, envoy: &Envoy, request: &CheckInRequest) -> Answer {
+    let live = context.keys.current();
+    if request.reset < live.reset {
+        return Answer::StaleKey(live.statement.clone());
+    }
+    match follow(context, envoy, request).await {
+        Ok(Followed::Live(live)) => Answer::StaleKey(live.statement.clone()),
+        Ok(Followed::Unproven) => Answer::NeedProof(pb::Unit {}),
         Err(e) => epoch_refusal(&e),
     }
+}
+
+enum Followed {
+    Live(Arc<LiveKey>),
+    Unproven,
+}
+
+/// An envoy's word alone moves no key: it has to bring the statement, which the signer identity signed, and so this cluster
+/// once gave out. A rogue envoy cannot make one, and an old one is no news.
+async fn follow(context: &Context, envoy: &Envoy, request: &CheckInRequest) -> Result<Followed, KeyError> {
+    let known = context.keys.current();
+    if request.epoch <= known.epoch || context.keys.is_ours(request.epoch, &context.store).await? {
+        return Ok(Followed::Live(known));
+    }
+    let Some(statement) = &request.seen else { return Ok(Followed::Unproven) };
+    let now = context.clock.now();
+    let proven = match key_statement::verify(statement, &context.ca.der, &context.cluster_id, now) {
+        Ok(proven) => proven.epoch,
+        Err(e) => {
+            tracing::warn!(
+                envoy = %envoy.id, host = envoy.hostname, epoch = request.epoch, error = %e,
+                "an envoy claims to have seen a later epoch and cannot prove it"
+            );
+            return Err(KeyError::Unproven { reported: request.epoch });
+        }
+    };
+    if proven < request.epoch {
+        return Err(KeyError::Unproven { reported: request.epoch });
+    }
+    tracing::warn!(envoy = %envoy.id, host = envoy.hostname, epoch = proven, "an envoy proves a later epoch");
+    context.keys.lift_above(proven, &context.store).await.map(Followed::Live)
 }
 
 fn epoch_refusal(e: &KeyError) -> Answer {
@@ -128,8 +165,10 @@ pub async fn answer(
     let traits = take_traits(context, envoy, &request)?;
     let live = context.keys.current();
     // The epoch of another server is as good as ours.
-    if request.epoch > live.epoch && !context.keys.is_ours(request.epoch, &context.store).await? {
-        return Ok(stale_key(context, request.epoch).await);
+    if request.reset < live.reset
+        || request.epoch > live.epoch && !context.keys.is_ours(request.epoch, &context.store).await?
+    {
+        return Ok(stale_key(context, envoy, &request).await);
     }
     if request.ir_format != ir::IR_FORMAT {
         let message =
@@ -149,9 +188,15 @@ pub async fn answer(
         Ok(secrets) => secrets,
         Err(e) => {
             tracing::error!(envoy = %envoy.id, host = envoy.hostname, error = %e, "no bundle: a secret cannot be had");
-            let code =
-                if matches!(e, SecretError::Denied { .. }) { "secret-denied" } else { "secret-missing" };
-            return Ok(refusal(code, e.to_string()));
+            // Where secrets are kept is no business of a host.
+            let path = e.path();
+            return Ok(match e {
+                SecretError::Denied { .. } => refusal("secret-denied", e.to_string()),
+                _ => refusal(
+                    "secret-missing",
+                    format!("the secret `{path}` is not available; the server's log says why"),
+                ),
+            });
         }
     };
     let content = content(&plan, &secrets);

@@ -3,8 +3,10 @@
 //! Rebuilt from the store at the start; what changes with every request goes back in batches.
 
 use crate::catalog::Placed;
+use crate::certified::Certified;
 use crate::counter_window::Window;
 use crate::policy;
+use crate::store::certificates::Certificates;
 use crate::store::envoys::{Asked, EnvoyRow, Seen};
 use crate::store::lock;
 use crate::trait_changes::TraitChanges;
@@ -22,8 +24,6 @@ pub struct Envoy {
     pub id: Arc<str>,
     /// Lower-case.
     pub hostname: String,
-    /// Its requests and its certificate are of this key.
-    pub key: VerifyingKey,
     /// Its secrets are sealed to this one.
     pub seal_key: [u8; 32],
     revoked: AtomicBool,
@@ -31,11 +31,58 @@ pub struct Envoy {
     waits: AtomicBool,
     window: Mutex<Window>,
     trait_changes: Mutex<TraitChanges>,
+    /// Its requests and its certificates are of these.
+    keys: Mutex<Keys>,
     /// Decides what it gets. Held for moments only.
     kind: Mutex<Kind>,
     /// Held for the whole of a check-in, so that two of one envoy do not cross.
     pub turn: tokio::sync::Mutex<()>,
     state: Mutex<State>,
+}
+
+/// The keys an envoy may come with.
+#[derive(Debug)]
+struct Keys {
+    current: VerifyingKey,
+    /// Begin of the newest certificate that was issued to it.
+    issued_at: u64,
+    /// Of a certificate that it has not used yet.
+    next: Option<Box<VerifyingKey>>,
+    /// The one before, and until when it is let in.
+    previous: Option<Box<(VerifyingKey, u64)>>,
+}
+
+impl Keys {
+    fn new(current: &[u8; 32], certificates: &Certificates) -> Option<Self> {
+        let key = |bytes: &[u8; 32]| VerifyingKey::from_bytes(bytes).ok();
+        let next = certificates.next.as_ref();
+        let issued_at =
+            next.map_or(0, |(_, certificate)| certificate.issued_at).max(certificates.current.issued_at);
+        Some(Keys {
+            current: key(current)?,
+            issued_at,
+            next: next.and_then(|(bytes, _)| key(bytes)).map(Box::new),
+            previous: certificates
+                .previous
+                .as_ref()
+                .and_then(|(bytes, until)| Some(Box::new((key(bytes)?, *until)))),
+        })
+    }
+}
+
+/// How a certificate stands with an envoy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// In use.
+    Current,
+    /// Issued to the envoy, and used for the first time: in use from now on.
+    New,
+    /// The one before; it is let in for a while.
+    Previous,
+    /// The one before, or an older one.
+    Replaced,
+    /// Not this envoy's.
+    Stranger,
 }
 
 /// What decides which variant an envoy gets.
@@ -87,7 +134,7 @@ impl Envoy {
     /// From its row; `None` when the row's key is none.
     fn new(row: EnvoyRow, facts: Option<Arc<Facts>>, names: &mut Names) -> Option<Self> {
         Some(Envoy {
-            key: VerifyingKey::from_bytes(&row.public_key).ok()?,
+            keys: Mutex::new(Keys::new(&row.public_key, &row.certificates)?),
             id: row.id.into(),
             hostname: row.hostname,
             seal_key: row.seal_key,
@@ -117,6 +164,41 @@ impl Envoy {
     /// stored, revocations noticed and the fleet counted by threads that come here for every envoy.
     pub fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
+    }
+
+    /// How a certificate stands with it now. One that the CA issued to this envoy later than any that is known here was
+    /// issued by another server, or before the database was restored from a backup.
+    pub fn standing(&self, certified: &Certified, now: u64) -> Standing {
+        let keys = lock(&self.keys);
+        if certified.key == keys.current {
+            return Standing::Current;
+        }
+        if keys.next.as_deref() == Some(&certified.key) {
+            return Standing::New;
+        }
+        match keys.previous.as_deref() {
+            Some((key, until)) if *key == certified.key && now < *until => Standing::Previous,
+            _ if !certified.names(&self.id) => Standing::Stranger,
+            _ if certified.issued_at > keys.issued_at => Standing::New,
+            _ => Standing::Replaced,
+        }
+    }
+
+    /// A certificate was issued to it, with that begin.
+    pub fn set_next(&self, key: VerifyingKey, issued_at: u64) {
+        let mut keys = lock(&self.keys);
+        keys.next = Some(Box::new(key));
+        keys.issued_at = keys.issued_at.max(issued_at);
+    }
+
+    /// What is stored of its certificates now.
+    pub fn set_keys(&self, current: &[u8; 32], certificates: &Certificates) {
+        match Keys::new(current, certificates) {
+            Some(keys) => *lock(&self.keys) = keys,
+            None => {
+                tracing::error!(envoy = %self.id, "the stored key of an envoy is not a key; it is left as it was")
+            }
+        }
     }
 
     /// What decides which variant it gets.
@@ -202,17 +284,10 @@ impl KnownFacts {
     }
 }
 
-/// The envoys, and the keys that are theirs.
-#[derive(Debug, Default)]
-struct Envoys {
-    by_id: HashMap<Arc<str>, Arc<Envoy>>,
-    keys: HashSet<[u8; 32]>,
-}
-
 /// See the module.
 #[derive(Debug, Default)]
 pub struct FleetIndex {
-    envoys: RwLock<Envoys>,
+    envoys: RwLock<HashMap<Arc<str>, Arc<Envoy>>>,
     /// Ids that were revoked and are not in `envoys`: one may be on its way there, read before it was revoked. Locked
     /// before `envoys`.
     revoked: Mutex<HashSet<String>>,
@@ -230,7 +305,7 @@ impl FleetIndex {
     /// One that was not known. One that is stays as it is: it knows which counters were used. One that was revoked
     /// after its row was read comes in as revoked.
     pub fn add(&self, row: EnvoyRow) {
-        let (id, public_key) = (row.id.clone(), row.public_key);
+        let id = row.id.clone();
         let traits = row.traits.as_deref().and_then(|traits| ir::wire::decode_value(traits).ok());
         let facts = traits.map(|traits| self.facts(&traits));
         let envoy = Envoy::new(row, facts, &mut lock(&self.names));
@@ -241,8 +316,7 @@ impl FleetIndex {
                     envoy.revoked.store(true, Ordering::SeqCst);
                 }
                 let mut envoys = self.envoys.write().unwrap_or_else(PoisonError::into_inner);
-                envoys.keys.insert(public_key);
-                envoys.by_id.entry(envoy.id.clone()).or_insert_with(|| Arc::new(envoy));
+                envoys.entry(envoy.id.clone()).or_insert_with(|| Arc::new(envoy));
             }
             None => tracing::error!(envoy = id, "the stored key of an envoy is not a key; it was left out"),
         }
@@ -272,33 +346,27 @@ impl FleetIndex {
 
     /// By id.
     pub fn get(&self, id: &str) -> Option<Arc<Envoy>> {
-        self.read().by_id.get(id).cloned()
-    }
-
-    /// Whether a key is that of an envoy here, active or not.
-    pub fn has_key(&self, key: &VerifyingKey) -> bool {
-        self.read().keys.contains(key.as_bytes())
+        self.read().get(id).cloned()
     }
 
     /// Those that were not revoked, in no order.
     pub fn active(&self) -> Vec<Arc<Envoy>> {
-        self.read().by_id.values().filter(|e| !e.is_revoked()).cloned().collect()
+        self.read().values().filter(|e| !e.is_revoked()).cloned().collect()
     }
 
     /// How many there are, revoked ones included.
     pub fn len(&self) -> usize {
-        self.read().by_id.len()
+        self.read().len()
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Envoys> {
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<Arc<str>, Arc<Envoy>>> {
         self.envoys.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets one that the store does not know any more; whatever it has open here ends.
     pub fn remove(&self, id: &str) {
         let mut envoys = self.envoys.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(envoy) = envoys.by_id.remove(id) {
-            envoys.keys.remove(envoy.key.as_bytes());
+        if let Some(envoy) = envoys.remove(id) {
             envoy.revoked.store(true, Ordering::SeqCst);
             tracing::error!(
                 envoy = %envoy.id, host = envoy.hostname,
@@ -378,6 +446,7 @@ impl FleetIndex {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ed25519_dalek::SigningKey;
 
     fn row(n: u8, family: &str) -> EnvoyRow {
         let key = ed25519_dalek::SigningKey::from_bytes(&[n; 32]).verifying_key();
@@ -397,7 +466,41 @@ mod tests {
             interval_ms: 0,
             agent_version: "1".into(),
             acknowledged_seq: 0,
+            certificates: Certificates::default(),
         }
+    }
+
+    fn certified(n: u8, envoy: Option<u128>, issued_at: u64) -> Certified {
+        let key = SigningKey::from_bytes(&[n; 32]).verifying_key();
+        Certified { key, envoy: envoy.map(uuid::Uuid::from_u128), issued_at, expires_at: u64::MAX }
+    }
+
+    #[test]
+    fn a_certificate_stands_with_its_own_envoy_only_and_old_ones_fade() {
+        let key = |n: u8| SigningKey::from_bytes(&[n; 32]).verifying_key().to_bytes();
+        let id = uuid::Uuid::from_u128(5).to_string();
+        let mut row = EnvoyRow { id: id.clone(), public_key: key(1), ..row(1, "debian") };
+        row.certificates.current.issued_at = 1000;
+        let index = FleetIndex::default();
+        index.add(row);
+        let envoy = index.get(&id).unwrap();
+        let standing = |n, issued_at, now| envoy.standing(&certified(n, Some(5), issued_at), now);
+        assert_eq!(standing(1, 1000, 0), Standing::Current);
+        assert_eq!(standing(2, 1000, 0), Standing::Replaced, "issued no later than the one in use");
+        assert_eq!(standing(2, 2000, 0), Standing::New, "newer than all that is known: a restored database");
+        assert_eq!(envoy.standing(&certified(2, Some(6), 2000), 0), Standing::Stranger);
+        assert_eq!(envoy.standing(&certified(2, None, 2000), 0), Standing::Stranger);
+
+        envoy.set_next(certified(3, None, 0).key, 3000);
+        assert_eq!((standing(3, 3000, 0), standing(1, 1000, 0)), (Standing::New, Standing::Current));
+        assert_eq!(standing(2, 2000, 0), Standing::Replaced, "a newer one is known");
+
+        let stored = Certificates { previous: Some((key(1), 500)), ..Certificates::default() };
+        envoy.set_keys(&key(3), &stored);
+        assert_eq!((standing(3, 3000, 0), standing(1, 0, 499)), (Standing::Current, Standing::Previous));
+        assert_eq!(standing(1, 0, 500), Standing::Replaced);
+        envoy.set_keys(&[0xff; 32], &stored);
+        assert_eq!(standing(3, 3000, 0), Standing::Current, "a damaged row changes nothing");
     }
 
     #[test]
@@ -468,9 +571,8 @@ mod tests {
         let index = FleetIndex::default();
         index.extend(vec![row(1, "debian")]);
         let envoy = index.get("e1").unwrap();
-        assert!(index.has_key(&envoy.key));
         index.remove("e1");
-        assert!(index.get("e1").is_none() && !index.has_key(&envoy.key) && envoy.is_revoked());
+        assert!(index.get("e1").is_none() && envoy.is_revoked());
         index.extend(vec![row(1, "debian")]);
         assert!(!index.get("e1").unwrap().is_revoked(), "it is back, with the database it was in");
     }

@@ -74,7 +74,7 @@ impl hyper::service::Service<http::Request<Incoming>> for Connection {
         request.extensions_mut().insert(self.peer);
         let answer = match self.peer {
             _ if request.uri().path().starts_with("/vigo.v1.Enrolment/") => enrolment.clone().call(request),
-            Peer::Key(_) => fleet.clone().call(request),
+            Peer::Envoy(_) => fleet.clone().call(request),
             // Before a byte of the body is read: messages of envoys are long.
             Peer::Stranger => return refused(Reject::NoClientCertificate),
             Peer::Other => return refused(Reject::WrongEnvoy),

@@ -27,8 +27,7 @@ pub async fn receive(
     peer: Option<Peer>,
     signed: &SignedRequest,
 ) -> Result<ReportReply, Reject> {
-    authorise::meet(context, peer, signed).await?;
-    let caller = authorise::envoy(context, Rpc::ReportRun, peer, signed)?;
+    let caller = authorise::admit(context, Rpc::ReportRun, peer, signed).await?;
     let answer = if caller.stale_key {
         Answer::StaleKey(context.keys.current().statement.clone())
     } else {

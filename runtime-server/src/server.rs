@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::connection::Listener;
 use crate::context::Context;
 use crate::dispatch::{self, Dispatch};
+use crate::events::{Teller, WebhookError};
 use crate::files::{self, FileError};
 use crate::fleet::FleetIndex;
 use crate::grpc::Grpc;
@@ -20,7 +21,7 @@ use crate::publish::{self, Look, PublishError, Publishing, Reloaded};
 use crate::retention;
 use crate::secrets::{SecretError, Secrets};
 use crate::store::api_tokens::{self, Role};
-use crate::store::{Connection, Store, StoreError, Topic, envoys, meta, tokens};
+use crate::store::{Connection, Store, StoreError, Topic, certificates, envoys, meta, tokens};
 use crate::tls::{self, TlsError};
 use ir::Hash;
 use std::net::SocketAddr;
@@ -36,6 +37,8 @@ const PAGE: u32 = 5000;
 const DRAIN: Duration = Duration::from_secs(10);
 /// How long a batch waits to be stored, and a revocation to be noticed.
 const FLUSH: Duration = Duration::from_secs(1);
+/// How often the log says that a certificate ends soon.
+const WARNING: Duration = Duration::from_secs(86_400);
 /// How often the other servers of the cluster are told that this one is up.
 const BEAT: Duration = Duration::from_secs(20);
 
@@ -57,6 +60,9 @@ pub enum StartError {
     /// The signing key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// Whoever is to be told of events.
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
     /// What every secret needs.
     #[error(transparent)]
     Secrets(#[from] SecretError),
@@ -108,6 +114,7 @@ pub struct Server {
     dispatching: JoinHandle<()>,
     publishing: JoinHandle<()>,
     looking_after: JoinHandle<()>,
+    telling: Option<JoinHandle<()>>,
 }
 
 impl Server {
@@ -154,6 +161,10 @@ impl Server {
         let (finish, finished) = watch::channel(false);
         let limits = &config.limits;
         let site = Arc::new(Site::new(context.clone(), address.port()));
+        let teller = match &config.webhook {
+            Some(settings) => Some(Teller::new(site.clone(), settings.clone())?),
+            None => None,
+        };
         let https = match http {
             Some((listener, address)) => {
                 let tls = tls::http_config(&chain, &key)?;
@@ -163,6 +174,7 @@ impl Server {
             }
             None => None,
         };
+        let telling = teller.map(|teller| tokio::spawn(teller.run(stopped.clone())));
         let looking_after = tokio::spawn(site.look_after(stopped.clone()));
         let grpc = Grpc::new(context.clone(), limits.request);
         let grpc = Listener::new(grpc, tls, limits.clone(), stopped.clone());
@@ -192,6 +204,7 @@ impl Server {
             dispatching,
             publishing,
             looking_after,
+            telling,
         })
     }
 
@@ -262,6 +275,9 @@ impl Server {
         }
         let _ = self.looking_after.await;
         let _ = self.forgetting.await;
+        if let Some(telling) = self.telling {
+            let _ = telling.await;
+        }
         // What came in until here is in the last batch.
         self.finish.send_replace(true);
         let _ = self.chores.await;
@@ -318,6 +334,7 @@ async fn context(
         )?
         .to_vec(),
     };
+    let signer_certificate = signer.certificate.clone();
     let fixed = match &config.signing_key_file {
         Some(path) => Some(pki::read_key("`signing.key_file`", &read_key(path)?)?),
         None => None,
@@ -329,10 +346,7 @@ async fn context(
     if cluster != config.cluster_id {
         return Err(StartError::OtherCluster { database: cluster, config: config.cluster_id.clone() });
     }
-    let mut fresh = [0; 32];
-    getrandom::fill(&mut fresh)?;
-    let version_key = store.call(move |conn| meta::secret_version_key(conn, fresh)).await?;
-    let secrets = Secrets::new(&config.secrets, version_key)?;
+    let secrets = Secrets::new(&config.secrets, signer.secret_version_key())?;
     let fleet = FleetIndex::default();
     let mut last = String::new();
     loop {
@@ -358,7 +372,19 @@ async fn context(
         cluster_id: config.cluster_id.clone(),
         checkin: config.checkin,
         clock,
+        own_certificates: vec![
+            ("ca", ends(&ca.der)),
+            (
+                "server",
+                ends(&pki::read_certificate(
+                    "the server's certificate",
+                    &files::read_text(&tls.certificate)?,
+                )?),
+            ),
+            ("signer", ends(&signer_certificate)),
+        ],
         ca,
+        envoy_lifetime: config.envoy_lifetime,
         keys,
         fleet,
         catalog: Catalog::new(source),
@@ -373,13 +399,34 @@ async fn context(
     })
 }
 
+/// The end of a certificate. One that does not read would have kept the server from starting.
+fn ends(der: &[u8]) -> u64 {
+    protocol::certificate::facts(der).map_or(u64::MAX, |facts| facts.not_after)
+}
+
+fn warn_of_certificates(context: &Context) {
+    for (certificate, left) in context.ending_certificates() {
+        tracing::warn!(
+            certificate,
+            days_left = left.as_secs() / 86_400,
+            "a certificate of this server ends soon; `vigosrv certificates renew` makes a new one, but a new CA is a new cluster"
+        );
+    }
+}
+
 /// What is done beside answering: storing batches, noticing revocations, saying that this server is up.
 async fn chores(context: Arc<Context>, mut stop: watch::Receiver<bool>) {
     let mut envoys_changed = context.store.watch(Topic::Envoys);
     // Somebody may have been revoked after the fleet was read.
     envoys_changed.mark_changed();
     let mut beat = Instant::now();
+    let mut warned = Instant::now();
+    warn_of_certificates(&context);
     loop {
+        if warned.elapsed() > WARNING {
+            warned = Instant::now();
+            warn_of_certificates(&context);
+        }
         let stopping = tokio::time::timeout(FLUSH, stop.wait_for(|stop| *stop)).await.is_ok();
         flush(&context).await;
         if stopping {
@@ -398,6 +445,10 @@ async fn chores(context: Arc<Context>, mut stop: watch::Receiver<bool>) {
                 envoys_changed.mark_changed();
                 tracing::error!(error = %e, "cannot look for revocations; will try again");
             }
+            if let Err(e) = context.keys.notice_reset(&context.store).await {
+                envoys_changed.mark_changed();
+                tracing::error!(error = %e, "cannot look for a reset; will try again");
+            }
         }
     }
 }
@@ -414,10 +465,22 @@ async fn flush(context: &Context) {
     }
 }
 
-/// `vigosrv envoys revoke` writes to the database from another process, as other servers do.
+/// How far back renewals of other servers are looked for: their clocks may differ, and a word of them may come late.
+const RECENT_MS: u64 = 15 * 60_000;
+
+/// `vigosrv envoys revoke` writes to the database from another process, as other servers do; those also renew certificates.
 async fn notice_revocations(context: &Context) -> Result<(), StoreError> {
-    for envoy in context.fleet.revoke(&context.store.read(envoys::revoked).await?) {
+    let since = context.clock.now().saturating_sub(RECENT_MS);
+    let look =
+        move |conn: &mut Connection| Ok((envoys::revoked(conn)?, certificates::changed_since(conn, since)?));
+    let (revoked, renewed) = context.store.read(look).await?;
+    for envoy in context.fleet.revoke(&revoked) {
         tracing::warn!(envoy, "revoked");
+    }
+    for (id, key, stored) in renewed {
+        if let Some(envoy) = context.fleet.get(&id) {
+            envoy.set_keys(&key, &stored);
+        }
     }
     Ok(())
 }

@@ -2,10 +2,14 @@
 
 use crate::context::Context;
 use crate::reject::Reject;
-use crate::{authorise, check_in, dispatch, enrol, report};
+use crate::{authorise, check_in, dispatch, enrol, renew, report};
 use protocol::pb::enrolment_server::Enrolment;
 use protocol::pb::fleet_server::Fleet;
-use protocol::pb::{CheckInReply, EnrollReply, EnrollRequest, ReportReply, SignedFrame, SignedRequest};
+use protocol::pb::renew_reply::Answer as RenewAnswer;
+use protocol::pb::{
+    CheckInReply, EnrollReply, EnrollRequest, RenewReply, ReportReply, SignedFrame, SignedRequest,
+};
+use protocol::request::Rpc;
 use std::sync::Arc;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -44,6 +48,18 @@ impl Fleet for Service {
         let peer = authorise::peer(&request);
         let outgoing = dispatch::stream::open(self.0.clone(), peer, request.into_inner()).await?;
         Ok(Response::new(outgoing))
+    }
+
+    async fn renew(&self, request: Request<SignedRequest>) -> Result<Response<RenewReply>, Status> {
+        let (peer, signed) = (authorise::peer(&request), request.get_ref());
+        let caller = authorise::admit(&self.0, Rpc::Renew, peer, signed).await.map_err(refused)?;
+        let answer = if caller.stale_key {
+            RenewAnswer::StaleKey(self.0.keys.current().statement.clone())
+        } else {
+            let certificate = renew::renew(&self.0, &caller, &signed.payload).await.map_err(refused)?;
+            RenewAnswer::CertificatePem(certificate)
+        };
+        Ok(Response::new(RenewReply { answer: Some(answer) }))
     }
 }
 

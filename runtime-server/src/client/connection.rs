@@ -102,7 +102,8 @@ impl Connection {
         body: &impl Serialize,
         patience: Duration,
     ) -> Result<Value, Failure> {
-        let body = serde_json::to_vec(body).map_err(|e| Failure::new(INTERNAL, e))?;
+        // It may hold a secret.
+        let body = Zeroizing::new(serde_json::to_vec(body).map_err(|e| Failure::new(INTERNAL, e))?);
         let request = self
             .agent
             .post(format!("{}{path}", self.server))

@@ -6,6 +6,7 @@ mod fleet;
 mod follow;
 mod output;
 mod release;
+mod secrets;
 mod task;
 mod workflow;
 
@@ -106,6 +107,9 @@ enum Command {
     /// Tokens for this API and the dashboard
     #[command(subcommand)]
     ApiToken(access::ApiToken),
+    /// The values that policy names as `secret:PATH`
+    #[command(subcommand)]
+    Secrets(secrets::Secrets),
     /// Who changed what
     #[command(subcommand)]
     Audit(access::Audit),
@@ -200,6 +204,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Releases(command) => release::releases(&server, command)?,
         Command::Token(command) => access::token(&server, command)?,
         Command::ApiToken(command) => access::api_token(&server, command)?,
+        Command::Secrets(command) => secrets::secrets(&server, command)?,
         Command::Audit(access::Audit::List { limit }) => access::audit(&server, limit)?,
         Command::Audit(access::Audit::Verify) => {
             let (shown, whole) = access::verify(&server)?;

@@ -2,6 +2,7 @@
 
 use super::value::{duration, spell};
 use super::{Config, Problem};
+use crate::events::WebhookSettings;
 use crate::secrets::acl::{Rule, Rules};
 use crate::secrets::{Backend, VaultSettings};
 use crate::store::{Database, StoreError};
@@ -16,7 +17,7 @@ const SECTIONS: &[(&str, &[&str])] = &[
     ("listen", &["grpc", "http"]),
     ("policy", &["dir", "watch"]),
     ("database", &["url", "ca", "password_file"]),
-    ("tls", &["ca", "ca_key", "certificate", "key", "signer", "signer_key"]),
+    ("tls", &["ca", "ca_key", "certificate", "key", "signer", "signer_key", "envoy_lifetime"]),
     ("signing", &["key_file"]),
     ("checkin", &["interval", "jitter_percent", "bundle_max_age", "streams"]),
     (
@@ -36,9 +37,15 @@ const SECTIONS: &[(&str, &[&str])] = &[
         ],
     ),
     ("runs", &["keep"]),
+    ("events", &["webhook"]),
 ];
 
+/// Those of `events.webhook`.
+const WEBHOOK: &[&str] = &["url", "secret_file", "ca_file", "timeout"];
+
 const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 
 pub(super) fn config(text: &str, dir: &Path, problems: &mut Vec<Problem>) -> Config {
@@ -66,6 +73,9 @@ pub(super) fn config(text: &str, dir: &Path, problems: &mut Vec<Problem>) -> Con
             signer: reader.path("tls", "signer").unwrap_or(tls.signer),
             signer_key: reader.path("tls", "signer_key").unwrap_or(tls.signer_key),
         },
+        envoy_lifetime: reader
+            .duration("tls", "envoy_lifetime", HOUR..=DAY * 3650)
+            .unwrap_or(defaults.envoy_lifetime),
         signing_key_file: reader.path("signing", "key_file"),
         checkin: super::CheckIn {
             interval: reader
@@ -81,6 +91,7 @@ pub(super) fn config(text: &str, dir: &Path, problems: &mut Vec<Problem>) -> Con
         },
         secrets: reader.secrets(),
         secret_rules: Rules(reader.rules()),
+        webhook: reader.webhook(),
         limits: defaults.limits,
         runs_keep: reader.limit("runs", "keep", defaults.runs_keep),
     };
@@ -145,7 +156,8 @@ impl<'a> Reader<'a> {
     }
 
     fn node(&self, section: &str, key: &str) -> Option<&'a Node> {
-        self.root.get(section)?.get(key).filter(|n| !n.is_error())
+        let section = section.split('.').try_fold(self.root, |at, part| at.get(part))?;
+        section.get(key).filter(|n| !n.is_error())
     }
 
     fn text(&mut self, section: &str, key: &str) -> Option<(&'a str, Span)> {
@@ -160,7 +172,8 @@ impl<'a> Reader<'a> {
     }
 
     fn missing(&mut self, section: &str, key: &str, help: &str) {
-        let span = self.root.entry(section).map_or(Span::new(0, 0), |e| e.key.span);
+        let top = section.split('.').next().unwrap_or_default();
+        let span = self.root.entry(top).map_or(Span::new(0, 0), |e| e.key.span);
         let message = format!("`{section}.{key}` is missing");
         self.problem(span, message, "belongs here", Some(help.to_owned()));
     }
@@ -293,6 +306,35 @@ impl<'a> Reader<'a> {
             self.problem(node.span, message, "not such a number", None);
         }
         value
+    }
+
+    fn webhook(&mut self) -> Option<WebhookSettings> {
+        let node = self.node("events", "webhook")?;
+        for entry in self.entries(node, "`events.webhook`") {
+            if !WEBHOOK.contains(&entry.key.text.as_str()) {
+                self.unknown(entry, "events.webhook.", WEBHOOK);
+            }
+        }
+        const SECTION: &str = "events.webhook";
+        let Some((url, span)) = self.text(SECTION, "url") else {
+            if matches!(node.value, Value::Map(_)) && self.node(SECTION, "url").is_none() {
+                self.missing(SECTION, "url", "such as `https://alerts.example.com/vigo`");
+            }
+            return None;
+        };
+        let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+        if host.is_none_or(|host| host.is_empty() || host.starts_with('/')) {
+            let message = "`events.webhook.url` begins with `https://` or `http://` and a host".to_owned();
+            self.problem(span, message, "not such a URL", None);
+            return None;
+        }
+        Some(WebhookSettings {
+            url: url.to_owned(),
+            secret_file: self.path(SECTION, "secret_file"),
+            ca_file: self.path(SECTION, "ca_file"),
+            timeout: self.duration(SECTION, "timeout", SECOND..=MINUTE).unwrap_or(SECOND * 10),
+            look: SECOND * 5,
+        })
     }
 
     fn secrets(&mut self) -> Backend {

@@ -2,6 +2,7 @@
 
 use super::Peer;
 use super::activity::Activity;
+use crate::certified::Certified;
 use crate::limits::Limits;
 use crate::store::lock;
 use std::collections::HashMap;
@@ -43,7 +44,7 @@ impl Place {
     /// oldest connection is closed when that makes too many: an agent that lost its way to a dead one must not be
     /// kept waiting by it.
     pub(super) fn settle(&mut self, peer: &Peer, activity: &Arc<Activity>, limits: &Limits) -> bool {
-        let Peer::Key(key) = peer else {
+        let Peer::Envoy(Certified { key, .. }) = peer else {
             self.holder = Holder::Stranger;
             return self.gate.strangers.fetch_add(1, Ordering::AcqRel) < limits.strangers;
         };

@@ -6,11 +6,11 @@
 mod activity;
 mod gate;
 
+use crate::certified::Certified;
 use crate::limits::{self, Limits};
 use crate::store::lock;
 use activity::{Activity, Counted};
 use bytes::Bytes;
-use ed25519_dalek::VerifyingKey;
 use gate::{Gate, Place};
 use hyper::body::{Body, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -45,8 +45,8 @@ const SAID_EVERY: Duration = Duration::from_secs(10);
 pub enum Peer {
     /// No certificate.
     Stranger,
-    /// The CA certified this key.
-    Key(VerifyingKey),
+    /// The CA certified this.
+    Envoy(Certified),
     /// A certificate of the CA that is no envoy's.
     Other,
 }
@@ -183,7 +183,7 @@ impl<S: Serve> Listener<S> {
         };
         let peer = match tls.get_ref().1.peer_certificates().and_then(|certificates| certificates.first()) {
             None => Peer::Stranger,
-            Some(certificate) => protocol::ed25519_key(certificate).map_or(Peer::Other, Peer::Key),
+            Some(certificate) => Certified::read(certificate).map_or(Peer::Other, Peer::Envoy),
         };
         let activity = Arc::new(Activity::default());
         if !place.settle(&peer, &activity, &self.limits) {
@@ -195,7 +195,7 @@ impl<S: Serve> Listener<S> {
             is_stream: S::is_stream,
         };
         let http = match peer {
-            Peer::Key(_) => &self.http,
+            Peer::Envoy(_) => &self.http,
             Peer::Stranger | Peer::Other => &self.http_of_strangers,
         };
         let http = http.serve_connection(TokioIo::new(tls), service);

@@ -5,7 +5,7 @@ use super::auth;
 use super::call::{Call, answer, json};
 use super::problem::Problem;
 use crate::metrics::Snapshot;
-use crate::store::{self, Connection, releases};
+use crate::store::{self, Connection, events, releases};
 use axum::http::StatusCode;
 use axum::response::Response;
 use schemars::JsonSchema;
@@ -18,7 +18,8 @@ pub struct Readiness {
     /// Whether agents get what they should.
     pub ready: bool,
     /// Why not: `no-release`, `database-unreachable`. `publish-refused` and `publish-frozen` alone leave it ready: what is
-    /// served is older than what somebody wants.
+    /// served is older than what somebody wants. So does `certificate-ending`: a certificate of the server's own has less
+    /// than 60 days left.
     pub reasons: Vec<String>,
     /// With a token: the policy that was refused, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -80,6 +81,9 @@ pub(super) async fn readyz(call: Call) -> Result<Response, Problem> {
     if frozen {
         reasons.push("publish-frozen".to_owned());
     }
+    if !context.ending_certificates().is_empty() {
+        reasons.push("certificate-ending".to_owned());
+    }
     // Findings show lines of the policy, and this route is open to everybody.
     let refused = match refused {
         Some(refused) if auth::known(&call.site, &call.headers).await => Some(Refusal::from(refused)),
@@ -110,9 +114,10 @@ pub(super) async fn metrics(call: Call) -> Result<Response, Problem> {
     let look = move |conn: &mut Connection| {
         let latest = releases::list(conn, None, 1)?;
         let frozen = releases::frozen(conn, now)?.is_some();
-        Ok((latest, releases::refused(conn)?.is_some(), frozen, store::size(conn)?))
+        let refused = releases::refused(conn)?.is_some();
+        Ok((latest, refused, frozen, store::size(conn)?, events::pending(conn)?))
     };
-    let (latest, refused, publish_frozen, store_bytes) = context.store.read(look).await?;
+    let (latest, refused, publish_frozen, store_bytes, events_pending) = context.store.read(look).await?;
     let release = context.catalog.release().map(|release| {
         let published = latest.first().filter(|r| r.serial == release.serial).map(|r| r.published_at);
         let age = published.map_or(0, |at| survey.at.saturating_sub(at));
@@ -126,6 +131,8 @@ pub(super) async fn metrics(call: Call) -> Result<Response, Problem> {
         streams: context.dispatch.streams(),
         audit_valid: site.audit_valid(),
         store_bytes,
+        certificates: context.own_certificates.clone(),
+        events_pending,
     };
     let text = context.metrics.text(&snapshot).map_err(|e| {
         tracing::error!(error = %e, "the metrics cannot be written");

@@ -25,6 +25,8 @@ const SMALL: Limits = Limits { body: 64 << 10, time: Duration::from_secs(30) };
 const POLICY: Limits = Limits { body: 96 << 20, time: Duration::from_secs(300) };
 /// What a request may take that compiles a policy of the store.
 const LONG: Limits = Limits { time: POLICY.time, ..SMALL };
+/// What a request with a secret in it may take.
+const SECRET: Limits = Limits { body: api::secrets::MAX_BODY, ..SMALL };
 
 /// What a request may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,6 +232,15 @@ pub const ROUTES: &[Route] = routes! {
         201 [json api::api_tokens::Created];
     Post "/api/v1/api-tokens/{id}/revoke", ADMIN, api::api_tokens::revoke, "revokeApiToken", "Take an API token back",
         200 [json api::RevokedToken];
+
+    Get "/api/v1/secrets", ADMIN, api::secrets::list, "listSecrets",
+        "Names of the secrets that the server keeps itself; values never come back",
+        200 [json page::Page<api::secrets::Secret>];
+    Post "/api/v1/secrets", ADMIN, api::secrets::set as SECRET, "setSecret",
+        "Store a value; exactly the envoys that use it get it, at their next check-in",
+        body api::secrets::Set, 200 [json api::secrets::Stored];
+    Post "/api/v1/secrets/remove", ADMIN, api::secrets::remove, "removeSecret", "Take a secret away",
+        body api::secrets::Remove, 200 [json api::secrets::Removed];
 
     Get "/api/v1/audit", ADMIN, api::audit::list, "listAudit", "Who changed what, the latest first",
         query api::audit::Filter, 200 [json page::Page<api::audit::Entry>];

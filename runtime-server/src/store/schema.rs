@@ -11,6 +11,8 @@ const STEPS: &[&str] = &[
     include_str!("tasks.sql"),
     include_str!("publish.sql"),
     include_str!("cancel.sql"),
+    include_str!("certificates.sql"),
+    include_str!("events.sql"),
 ];
 
 /// The version that this program knows.

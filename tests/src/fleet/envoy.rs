@@ -163,6 +163,7 @@ impl Envoy {
                     renew = true;
                 }
                 Answer::NeedTraits(_) => self.traits_sent = false,
+                Answer::NeedProof(_) => return Err("the server has lost an epoch".to_owned()),
                 Answer::Refusal(refusal) => return Err(format!("{}: {}", refusal.code, refusal.message)),
                 Answer::NoChange(answer) => {
                     self.traits_sent = true;
@@ -207,6 +208,8 @@ impl Envoy {
             ir_format: ir::IR_FORMAT,
             features: Vec::new(),
             traits_delta: None,
+            reset: 0,
+            seen: None,
         }
     }
 
