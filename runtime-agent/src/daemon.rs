@@ -11,7 +11,7 @@ use crate::stream::{Line, StreamHandle, StreamParts};
 use crate::task::Tasks;
 use protocol::pb::agent_frame::What as Said;
 use protocol::pb::server_frame::What;
-use protocol::pb::{CheckInReply, ReportReply, RunProgress, SignedRequest};
+use protocol::pb::{CheckInReply, RenewReply, ReportReply, RunProgress, SignedRequest};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -91,15 +91,19 @@ pub fn run(agent: &Agent, alarm: &Alarm, observer: &mut dyn RunObserver) -> Resu
         let wanted = session.store.contact().is_ok_and(|c| c.stream_requested && c.at >= began)
             || (reached && tasks.busy());
         if wanted && !stream.is_open() {
-            stream.open(StreamParts {
-                identity: Identity::load(agent.state())?,
-                store: session.store.clone(),
-                clock: agent.shared_clock(),
-                tasks: tasks.clone(),
-                stop: agent.shared_stop(),
-                wake: alarm.0.clone(),
-                line: line.clone(),
-            });
+            match Identity::load(agent.state()) {
+                Ok(identity) => stream.open(StreamParts {
+                    identity,
+                    store: session.store.clone(),
+                    clock: agent.shared_clock(),
+                    tasks: tasks.clone(),
+                    stop: agent.shared_stop(),
+                    wake: alarm.0.clone(),
+                    line: line.clone(),
+                }),
+                // What hinders reading it now need not do so at the next turn.
+                Err(error) => tracing::error!("no stream: {error}"),
+            }
         }
         let (interval, jitter) = interval(&session);
         if reached {
@@ -169,6 +173,15 @@ impl Server for Way<'_> {
             return Ok(reply);
         }
         self.grpc.report(request)
+    }
+
+    fn renew(&mut self, request: SignedRequest) -> Result<RenewReply, NetError> {
+        self.grpc.renew(request)
+    }
+
+    fn adopt(&mut self, identity: &Identity) -> Result<(), NetError> {
+        // A stream that is open speaks with the certificate before; the server ends it.
+        self.grpc.adopt(identity)
     }
 
     fn is_stream(&self) -> bool {

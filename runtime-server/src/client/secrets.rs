@@ -5,7 +5,7 @@ use super::connection::{Connection, typed};
 use super::{Failure, INPUT, Shown, USAGE};
 use crate::http::api::secrets::{Secret, Stored};
 use crate::secrets::{check_path, read_value};
-use crate::text::{plain, table};
+use crate::text::{moment, plain, table};
 use base64::Engine;
 use clap::Subcommand;
 use serde::Serialize;
@@ -77,7 +77,7 @@ pub(super) fn secrets(server: &Connection, command: Secrets) -> Result<Shown, Fa
             let json = json!({ "secrets": page["items"].take() });
             let secrets: Vec<Secret> = typed(json["secrets"].clone())?;
             let rows: Vec<[String; 2]> =
-                secrets.iter().map(|s| [plain(&s.path, 256), super::fleet::moment(s.changed_at)]).collect();
+                secrets.iter().map(|s| [plain(&s.path, 256), moment(s.changed_at)]).collect();
             let note = secrets
                 .is_empty()
                 .then(|| "there are no secrets yet; `vigocli secrets set PATH < FILE` stores one".to_owned());

@@ -182,7 +182,7 @@ impl Dispatch {
     /// Sends an envoy its bundle again, as it is on record that it is to get it: now when its stream is open here.
     pub async fn push(&self, envoy: &Envoy) {
         lock(&self.pushed).insert(envoy.id.to_string());
-        envoy.state.lock().await.forced = true;
+        envoy.state().forced = true;
         self.tell_push(&envoy.id);
     }
 
@@ -297,7 +297,7 @@ async fn take_pushes(context: &Context) -> Result<(), StoreError> {
     for id in before.symmetric_difference(&now) {
         let Some(envoy) = context.fleet.get(id) else { continue };
         let forced = now.contains(id);
-        envoy.state.lock().await.forced = forced;
+        envoy.state().forced = forced;
         if forced {
             context.dispatch.tell_push(id);
         }

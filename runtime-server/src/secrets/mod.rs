@@ -86,6 +86,7 @@ impl SecretError {
             | SecretError::Exposed { path, .. }
             | SecretError::Path(path)
             | SecretError::Unreadable { path, .. }
+            | SecretError::Denied { path, .. }
             | SecretError::Unavailable { path, .. } => path,
         }
     }
