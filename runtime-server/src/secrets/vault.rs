@@ -116,6 +116,7 @@ mod tests {
     use std::io::{BufRead, BufReader, Write};
     use std::net::TcpListener;
     use std::path::Path;
+    use std::sync::Arc;
 
     /// Speaks as much HTTP as a Vault does when it is asked for a secret. What it was asked goes to the channel.
     fn fake(
@@ -126,7 +127,7 @@ mod tests {
             generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let (ca_file, token_file) = (dir.join("ca.pem"), dir.join("token"));
         std::fs::write(&ca_file, cert.pem()).unwrap();
-        std::fs::write(&token_file, "hvs.token\n").unwrap();
+        files::write_new(&token_file, 0o600, b"hvs.token\n").unwrap();
         let key = PrivatePkcs8KeyDer::from(signing_key.serialize_der()).into();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = ServerConfig::builder_with_provider(provider)

@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn events_are_sent_in_order_and_forgotten_when_they_were_taken() {
         on_each(|conn| {
-            lead(conn, "a", 0, 1000).unwrap();
+            assert!(lead(conn, "a", 1, 1000).unwrap());
             assert_eq!(told(conn).unwrap(), None, "nothing was ever told");
             let first = candidate(conn, 1, "web-01");
             envoys::enrol(conn, &first, 5).unwrap().unwrap();
@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn what_finds_no_room_is_counted_in_one_event() {
         on_each(|conn| {
-            lead(conn, "a", 0, 1000).unwrap();
+            assert!(lead(conn, "a", 1, 1000).unwrap());
             assert_eq!(tell(conn, "a", &news(0..10), 10, &dropped).unwrap(), Some(0));
             let on_its_way = oldest(conn, "a", 0).unwrap().unwrap();
             assert_eq!(tell(conn, "a", &news(10..12), 10, &dropped).unwrap(), Some(3));

@@ -157,6 +157,7 @@ async fn what_happens_is_told_once_signed_and_as_the_document_says() {
     listening(&cluster).await;
     let mut agent = cluster.agent("web-01").await;
     agent.bundle(&cluster).await;
+    receiver.until(|events| !healths(events, "web-01").is_empty());
     report(&cluster, &mut agent, 1, 0).await;
     receiver.until(|events| healths(events, "web-01").last() == Some(&Health::Converged));
     report(&cluster, &mut agent, 2, 1).await;
@@ -208,6 +209,7 @@ async fn a_receiver_that_is_away_gets_everything_later_also_across_a_restart() {
     receiver.answers(503);
     let mut agent = cluster.agent("web-01").await;
     agent.bundle(&cluster).await;
+    receiver.until(|events| !healths(events, "web-01").is_empty());
     report(&cluster, &mut agent, 1, 0).await;
     // The same event again and again, and nothing after it.
     let tried = receiver.until(|events| events.len() >= 2);

@@ -3,6 +3,7 @@
 use crate::harness::{Agent, Cluster};
 use protocol::pb::check_in_reply::Answer;
 use protocol::pb::{Outcome, ResourceResult, RunReport, RunTotals};
+use runtime_server::config::Config;
 use runtime_server::http::auth::Access;
 use runtime_server::http::route::{Method, ROUTES, Route};
 use runtime_server::store::api_tokens::{self, Role};
@@ -317,19 +318,18 @@ async fn case_047_what_is_open_to_everybody_shows_nothing_of_the_fleet() {
     cluster.stop().await;
 }
 
+/// A server that keeps its secrets itself.
+fn with_secrets(config: &mut Config) {
+    let identity_file = config.tls.ca.with_file_name("secrets.key");
+    std::fs::write(&identity_file, runtime_server::secrets::new_identity().0.as_bytes()).unwrap();
+    std::fs::set_permissions(&identity_file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let dir = config.tls.ca.with_file_name("secrets");
+    config.secrets = runtime_server::secrets::Backend::Age { dir, identity_file };
+}
+
 #[tokio::test]
 async fn case_090_a_value_is_stored_sealed_and_a_body_that_is_wrong_is_not_quoted() {
-    let cluster = Cluster::with(|config| {
-        let tls = &config.tls.ca;
-        let identity_file = tls.with_file_name("secrets.key");
-        let (text, _) = runtime_server::secrets::new_identity();
-        std::fs::write(&identity_file, text.as_bytes()).unwrap();
-        std::fs::set_permissions(&identity_file, std::os::unix::fs::PermissionsExt::from_mode(0o600))
-            .unwrap();
-        let dir = tls.with_file_name("secrets");
-        config.secrets = runtime_server::secrets::Backend::Age { dir, identity_file };
-    })
-    .await;
+    let cluster = Cluster::with(with_secrets).await;
     let client = Client::new(&cluster).token(&api_token(&cluster, "admin", Role::Admin).1);
     let set = async |body: Value| client.post("/api/v1/secrets", body).await;
     // "canary-4711" in base64.
@@ -379,7 +379,7 @@ async fn case_090_a_value_is_stored_sealed_and_a_body_that_is_wrong_is_not_quote
 
 #[tokio::test]
 async fn what_is_answered_is_what_the_document_says() {
-    let cluster = Cluster::start().await;
+    let cluster = Cluster::with(with_secrets).await;
     let results = vec![
         result("base", "etc", Outcome::Ok, ""),
         result("nginx", "conf", Outcome::Changed, ""),
@@ -430,6 +430,8 @@ async fn what_is_answered_is_what_the_document_says() {
                 client.post(&asked, json!({ "files": files, "dry_run": true })).await
             }
             (_, "freeze") => client.post(&asked, json!({ "duration": "1h" })).await,
+            (_, "setSecret") => client.post(&asked, json!({ "path": "a", "value_base64": "eA==" })).await,
+            (_, "removeSecret") => client.post(&asked, json!({ "path": "a" })).await,
             (_, "createTask") => client.post(&asked, query.clone()).await,
             (_, "createWorkflow") => client.post(&asked, steps.clone()).await,
             // Later, when nobody needs it any more.

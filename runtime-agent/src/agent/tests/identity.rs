@@ -93,6 +93,7 @@ fn far_ahead() -> Host {
     let mut host = host();
     host.server.publish(motd("one"));
     (host.server.epoch, host.server.seq) = (1 << 20, 1 << 20);
+    host.server.key = SigningKey::from_bytes(&[20; 32]);
     host.turn().unwrap();
     assert_eq!(host.store().marks().unwrap().epoch, 1 << 20);
     (host.server.epoch, host.server.seq) = (9, 4);
