@@ -225,7 +225,7 @@ fn variant(context: &Context, envoy: &Envoy) -> Option<Arc<Variant>> {
     let plan = match context.catalog.known(&envoy.hostname, &kind) {
         Some(plan) => plan.ok()?,
         None => {
-            let (placed, plan) = context.catalog.plan(&envoy.hostname, &*kind.facts?).ok()?;
+            let (placed, plan) = context.catalog.plan(&envoy.hostname, &kind.facts?).ok()?;
             envoy.set_class(placed);
             plan.ok()?
         }
