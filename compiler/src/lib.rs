@@ -24,6 +24,7 @@ mod removal;
 pub mod resolve;
 pub mod rules;
 pub mod schema;
+pub mod secrets;
 pub mod specialise;
 pub mod suppress;
 pub mod syntax;

@@ -14,7 +14,7 @@ use crate::resolve::matching::matching;
 use crate::resolve::vars::class_vars;
 use crate::suppress::{Allowed, suppress};
 use crate::syntax::ast;
-use crate::tree::{self, OpenError, Snapshot};
+use crate::tree::{self, Files, OpenError, Snapshot};
 use crate::variant::{class_of_key, variant_of_class};
 use ir::{Hash, Value};
 use salsa::{Durability, Setter};
@@ -85,14 +85,23 @@ impl Policy {
 
     /// Reads a policy directory into a database of the caller's, such as [`RootDb::recording`].
     pub fn open_with(root: &Path, db: RootDb) -> Result<Policy, OpenError> {
-        let snapshot = tree::read(root, None)?;
+        Ok(Policy::holding(root, tree::read(root, None)?, db))
+    }
+
+    /// A policy of files that were read elsewhere. There is no directory to [`refresh`](Policy::refresh) it from; use
+    /// [`Policy::take`].
+    pub fn of(files: Files) -> Policy {
+        Policy::holding(Path::new(""), Snapshot::of(files), RootDb::default())
+    }
+
+    fn holding(root: &Path, snapshot: Snapshot, db: RootDb) -> Policy {
         let mut files = BTreeMap::new();
         for (path, content) in &snapshot.files {
             files.insert(path.clone(), durable(&db, path, content));
         }
         let project =
             Project::builder(files.values().copied().collect()).durability(Durability::HIGH).new(&db);
-        Ok(Policy {
+        Policy {
             db,
             project,
             root: root.to_owned(),
@@ -100,7 +109,7 @@ impl Policy {
             files,
             edited: BTreeSet::new(),
             warm: Cell::new(false),
-        })
+        }
     }
 
     /// Reads what changed on disk; the paths that did.
@@ -109,6 +118,16 @@ impl Policy {
     /// nothing comes of the change.
     pub fn refresh(&mut self) -> Result<Vec<String>, OpenError> {
         let snapshot = tree::read(&self.root, Some(&self.snapshot))?;
+        Ok(self.take_in(snapshot))
+    }
+
+    /// Goes on with other files: what they have in common with those before is not computed again. The paths that
+    /// differ.
+    pub fn take(&mut self, files: Files) -> Vec<String> {
+        self.take_in(Snapshot::of(files))
+    }
+
+    fn take_in(&mut self, snapshot: Snapshot) -> Vec<String> {
         let mut changed = Vec::new();
         let mut others = false;
         for (path, content) in &snapshot.files {
@@ -139,7 +158,7 @@ impl Policy {
             self.project.set_files(&mut self.db).to(all);
         }
         self.snapshot = snapshot;
-        Ok(changed)
+        changed
     }
 
     /// Goes on with the policy in another directory: what the two have in common is not computed again.
@@ -223,18 +242,7 @@ impl Policy {
 
     /// Digest over all files, for telling one state of the policy from another.
     pub fn digest(&self) -> Hash {
-        let mut parts: Vec<Vec<u8>> = Vec::new();
-        for (path, content) in &self.snapshot.files {
-            let bytes: &[u8] = match content {
-                Content::Text(t) => t.as_bytes(),
-                Content::Bytes(b) => b,
-                _ => &[],
-            };
-            parts.push((path.len() as u64).to_be_bytes().to_vec());
-            parts.push(path.as_bytes().to_vec());
-            parts.push(Hash::of(bytes).0.to_vec());
-        }
-        Hash::of_parts(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>())
+        tree::digest(&self.snapshot.files)
     }
 
     /// Checks everything that can be known without a host.

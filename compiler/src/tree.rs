@@ -1,6 +1,7 @@
 //! Reads a policy directory. The only place of the compiler that touches the file system for policy.
 
 use crate::db::Content;
+use ir::Hash;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read};
@@ -69,6 +70,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Of files that were read elsewhere.
+    pub fn of(files: Files) -> Self {
+        Snapshot { files, stamps: BTreeMap::new() }
+    }
+
     /// Makes the next [`read`] read this file again.
     pub fn forget(&mut self, path: &str) {
         self.stamps.remove(path);
@@ -108,6 +114,22 @@ pub fn find_root(start: &Path) -> Option<PathBuf> {
         dir.join("modules").is_dir() || dir.join("nodes.vgo").is_file() || dir.join("roles.vgo").is_file()
     };
     start.ancestors().find(|dir| holds(dir)).map(Path::to_owned)
+}
+
+/// Tells one state of a policy from another: over all paths and contents.
+pub fn digest(files: &Files) -> Hash {
+    let mut parts: Vec<Vec<u8>> = Vec::with_capacity(files.len() * 3);
+    for (path, content) in files {
+        let bytes: &[u8] = match content {
+            Content::Text(t) => t.as_bytes(),
+            Content::Bytes(b) => b,
+            _ => &[],
+        };
+        parts.push((path.len() as u64).to_be_bytes().to_vec());
+        parts.push(path.as_bytes().to_vec());
+        parts.push(Hash::of(bytes).0.to_vec());
+    }
+    Hash::of_parts(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>())
 }
 
 enum Stop {

@@ -1,11 +1,14 @@
 //! The release that is served, and its variants.
 //!
-//! Two copies of the policy are held: one is served, the other takes a change in first. A change with errors
-//! stays in the second copy, so the first can go on to compile variants for hosts it has not seen yet.
+//! Two copies of the policy are held: one is served, the other takes a change in first. So what is served goes on to
+//! compile variants for hosts it has not seen yet, whatever becomes of the change: it may have errors, or it was only
+//! looked at.
 
 use crate::fleet::{Envoy, Facts, Kind};
-use crate::policy::{Checked, ClassKey, Policy, PolicyError, PolicySource, Variant};
+use crate::policy::{Checked, ClassKey, Policy, PolicyError, PolicySource, SecretUse, Variant};
+use crate::reach::{Reach, Tally};
 use crate::store::lock;
+use crate::tree::Tree;
 use ir::manifest::{MAX_BUNDLE_BYTES, MAX_MODULES};
 use ir::{Hash, Value};
 use std::collections::{HashMap, HashSet};
@@ -22,27 +25,42 @@ pub struct Release {
     pub digest: Hash,
 }
 
-/// What an attempt to publish came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What looking at a policy came to.
+#[derive(Debug)]
 pub enum Candidate {
-    /// The same content as the release that is served.
-    Unchanged,
-    /// New, and fit to be served: call [`Catalog::serve`].
-    Ready {
-        /// What checking found (warnings perhaps).
-        checked: Checked,
-        /// Files that changed.
-        changed: Vec<String>,
-        /// Of the new policy.
-        digest: Hash,
-    },
+    /// Fit to be served: call [`Catalog::serve`], or [`Catalog::put_back`].
+    Ready(Box<Staged>),
     /// It has errors; the release that is served stays.
-    Refused {
-        /// What checking found.
-        checked: Checked,
-        /// Files that changed.
-        changed: Vec<String>,
-    },
+    Refused(Checked),
+}
+
+/// A policy that is compiled for every known envoy, and served to none.
+pub struct Staged {
+    policy: Box<dyn Policy>,
+    table: Arc<Table>,
+    /// Where it has envoys that the served one has elsewhere.
+    placed: Vec<(Arc<Envoy>, Placed)>,
+    /// What is known of it.
+    pub about: Arc<About>,
+}
+
+/// What is known of a policy that is staged.
+#[derive(Debug)]
+pub struct About {
+    /// What checking found (warnings perhaps).
+    pub checked: Checked,
+    /// What serving it would do to the fleet.
+    pub reach: Reach,
+    /// Of what changes; see [`Tally::digest`].
+    pub effect: Hash,
+    /// The secrets that it names.
+    pub secrets: Vec<SecretUse>,
+}
+
+impl std::fmt::Debug for Staged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Staged").field("release", &self.table.release).finish_non_exhaustive()
+    }
 }
 
 /// Why an envoy gets no variant.
@@ -125,17 +143,6 @@ pub fn content_of(variant: &Variant, secrets: &[(&str, &str)]) -> Arc<str> {
     content.into()
 }
 
-/// What a publish did to the fleet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reach {
-    /// Envoys whose roots are known under the new release.
-    pub envoys: usize,
-    /// Envoys whose roots are others than before.
-    pub changed: usize,
-    /// Variants that the envoys have between them.
-    pub variants: usize,
-}
-
 /// See the module.
 pub struct Catalog {
     source: Box<dyn PolicySource>,
@@ -164,6 +171,7 @@ impl Classes {
 #[derive(Debug)]
 struct Table {
     release: Arc<Release>,
+    tree: Tree,
     layout: u32,
     /// By class and facts.
     plans: RwLock<HashMap<(u32, u32), Made>>,
@@ -265,70 +273,95 @@ impl Catalog {
         self.table().map(|table| table.release.clone())
     }
 
-    /// Reads the policy anew and checks it. Takes as long as compiling takes.
-    pub fn prepare(&self) -> Result<Candidate, PolicyError> {
-        let mut next = lock(&self.next);
-        let (policy, changed) = match next.take() {
-            Some(mut policy) => {
-                let changed = policy.refresh();
-                (next.insert(policy), changed?)
-            }
-            None => (next.insert(self.source.open()?), Vec::new()),
-        };
-        let digest = policy.digest();
-        if self.release().is_some_and(|r| r.digest == digest) {
-            return Ok(Candidate::Unchanged);
-        }
-        let checked = policy.check();
-        if checked.errors > 0 {
-            return Ok(Candidate::Refused { checked, changed });
-        }
-        Ok(Candidate::Ready { checked, changed, digest })
+    /// What lies in the policy directory of this server; `None` when that holds no policy. Blocks.
+    pub fn read(&self) -> Result<Option<Tree>, PolicyError> {
+        self.source.read()
     }
 
-    /// Serves what [`Catalog::prepare`] found ready; the roots of these envoys are known before the first of them
-    /// asks. `None` when it was changed in between.
-    pub fn serve(&self, serial: u64, digest: Hash, envoys: &[Arc<Envoy>]) -> Option<Reach> {
+    /// The files of what is served, when it is this release.
+    pub fn tree(&self, serial: u64) -> Option<Tree> {
+        self.table().filter(|table| table.release.serial == serial).map(|table| table.tree.clone())
+    }
+
+    /// Checks a policy and computes the roots of these envoys; takes as long as compiling takes, and nothing that is served
+    /// waits for it. With `anyway`, errors do not matter: it was published before.
+    ///
+    /// One at a time: whoever calls it serves what comes out, or puts it back.
+    pub fn stage(&self, tree: &Tree, serial: u64, envoys: &[Arc<Envoy>], anyway: bool) -> Candidate {
         let mut next = lock(&self.next);
-        let policy = next.take_if(|p| p.digest() == digest)?;
+        let policy = match next.take() {
+            Some(mut policy) => {
+                policy.take(tree);
+                policy
+            }
+            None => self.source.open(tree),
+        };
+        let checked = policy.check();
+        if checked.errors > 0 && !anyway {
+            *next = Some(policy);
+            return Candidate::Refused(checked);
+        }
         let before = self.table();
         let generation = before.as_ref().map_or(1, |t| t.release.generation + 1);
         let table = Arc::new(Table {
-            release: Arc::new(Release { serial, generation, digest }),
+            release: Arc::new(Release { serial, generation, digest: tree.digest() }),
+            tree: tree.clone(),
             layout: Classes::number(&mut lock(&self.classes).layouts, policy.layout()),
             plans: RwLock::default(),
             variants: Mutex::default(),
         });
-        let reach = self.reach(&table, before.as_deref(), &*policy, envoys);
-        let old = lock(&self.served).replace(policy);
-        *self.table.write().unwrap_or_else(PoisonError::into_inner) = Some(table);
-        *next = old;
-        Some(reach)
+        let (tally, placed) = self.tally(&table, before.as_deref(), &*policy, envoys);
+        let (reach, effect) = (tally.reach(table.count()), tally.digest());
+        let about = Arc::new(About { checked, reach, effect, secrets: policy.secrets() });
+        Candidate::Ready(Box::new(Staged { policy, table, placed, about }))
     }
 
-    /// Brings the second copy up to date with the first, variants included, so that it tells the next change apart
-    /// and has to compile nothing else. A failure shows at the next change too.
+    /// Serves what was staged, from one check-in to the next.
+    pub fn serve(&self, staged: Staged) -> Arc<Release> {
+        let Staged { policy, table, placed, .. } = staged;
+        let release = table.release.clone();
+        // Held while both change: whoever compiles for a host that was not seen yet works on a pair that belongs together.
+        let mut served = lock(&self.served);
+        let old = served.replace(policy);
+        *self.table.write().unwrap_or_else(PoisonError::into_inner) = Some(table);
+        drop(served);
+        for (envoy, placed) in placed {
+            envoy.set_class(placed);
+        }
+        *lock(&self.next) = old;
+        release
+    }
+
+    /// Forgets what was staged, but keeps what was compiled for it.
+    pub fn put_back(&self, staged: Staged) {
+        *lock(&self.next) = Some(staged.policy);
+    }
+
+    /// Brings the second copy up to date with the first, variants included, so that the next change has nothing to compile
+    /// but itself.
     pub fn catch_up(&self, envoys: &[Arc<Envoy>]) {
         let mut next = lock(&self.next);
-        let mut policy = match next.take() {
-            Some(mut policy) => policy.refresh().ok().map(|_| policy),
-            None => self.source.open().ok(),
+        let Some(table) = self.table() else { return };
+        let policy = match next.take() {
+            Some(mut policy) => {
+                policy.take(&table.tree);
+                policy
+            }
+            None => self.source.open(&table.tree),
         };
-        if let Some(policy) = &mut policy {
-            policy.check();
-            let mut done = HashSet::new();
-            for kind in envoys.iter().map(|e| e.kind()) {
-                let (Some(facts), Some(Placed { class: Some(class), .. })) = (&kind.facts, kind.class) else {
-                    continue;
-                };
-                if done.insert((class, facts.number))
-                    && let Some(key) = self.class_key(class)
-                {
-                    let _ = policy.variant(&key, &facts.traits);
-                }
+        policy.check();
+        let mut done = HashSet::new();
+        for kind in envoys.iter().map(|e| e.kind()) {
+            let (Some(facts), Some(Placed { class: Some(class), .. })) = (&kind.facts, kind.class) else {
+                continue;
+            };
+            if done.insert((class, facts.number))
+                && let Some(key) = self.class_key(class)
+            {
+                let _ = policy.variant(&key, &facts.traits);
             }
         }
-        *next = policy;
+        *next = Some(policy);
     }
 
     fn class_key(&self, number: u32) -> Option<ClassKey> {
@@ -336,27 +369,31 @@ impl Catalog {
         classes.numbers.iter().find(|(_, n)| **n == number).map(|(key, _)| key.clone())
     }
 
-    fn reach(
+    fn tally(
         &self,
         table: &Table,
         before: Option<&Table>,
         policy: &dyn Policy,
         envoys: &[Arc<Envoy>],
-    ) -> Reach {
-        let mut reach = Reach::default();
+    ) -> (Tally, Vec<(Arc<Envoy>, Placed)>) {
+        let (mut tally, mut moved) = (Tally::default(), Vec::new());
         let mut keys: HashMap<u32, ClassKey> = HashMap::new();
         for (key, number) in &lock(&self.classes).numbers {
             keys.insert(*number, key.clone());
         }
         for envoy in envoys {
             let mut kind = envoy.kind();
-            let Some(facts) = kind.facts.clone() else { continue };
+            let Some(facts) = kind.facts.clone() else {
+                tally.unknown += 1;
+                continue;
+            };
             let old = before.and_then(|t| t.plan(&envoy.hostname, &kind)).and_then(Result::ok);
             let placed = match kind.class.filter(|p| p.layout == table.layout) {
                 Some(placed) => placed,
                 None => {
                     let placed = self.place(table.layout, policy, &envoy.hostname, &mut keys);
-                    envoy.set_class(placed);
+                    // Told to the envoy when this is served: until then its check-ins go by the old layout.
+                    moved.push((envoy.clone(), placed));
                     placed
                 }
             };
@@ -368,12 +405,9 @@ impl Catalog {
                 }
                 (None, None) => None,
             };
-            reach.envoys += usize::from(new.is_some());
-            let root = |plan: &Option<Arc<Plan>>| plan.as_ref().map(|p| p.variant.merkle_root);
-            reach.changed += usize::from(root(&old) != root(&new));
+            tally.count(old, new);
         }
-        reach.variants = table.count();
-        reach
+        (tally, moved)
     }
 
     fn place(
@@ -457,13 +491,18 @@ mod tests {
     use super::*;
     use crate::testing::{MemoryPolicy, module, traits};
 
-    fn publish(catalog: &Catalog, serial: u64) -> Candidate {
-        let candidate = catalog.prepare().unwrap();
-        if let Candidate::Ready { digest, .. } = &candidate {
-            assert!(catalog.serve(serial, *digest, &[]).is_some());
-            catalog.catch_up(&[]);
+    /// Whether what the source has now was fit to be served.
+    fn publish(catalog: &Catalog, serial: u64) -> Result<Reach, Checked> {
+        let tree = catalog.read().unwrap().unwrap();
+        match catalog.stage(&tree, serial, &[], false) {
+            Candidate::Ready(staged) => {
+                let reach = staged.about.reach.clone();
+                assert_eq!(catalog.serve(*staged).serial, serial);
+                catalog.catch_up(&[]);
+                Ok(reach)
+            }
+            Candidate::Refused(checked) => Err(checked),
         }
-        candidate
     }
 
     fn facts(number: u32, family: &str) -> Facts {
@@ -485,27 +524,46 @@ mod tests {
         let catalog = Catalog::new(Box::new(source.clone()));
         let debian = facts(1, "debian");
         assert_eq!(variant(&catalog, "web", &debian).unwrap_err(), NoVariant::NoRelease);
-        assert!(matches!(publish(&catalog, 1), Candidate::Ready { .. }));
+        publish(&catalog, 1).unwrap();
         let (_, good) = variant(&catalog, "web", &debian).unwrap();
-        assert_eq!(publish(&catalog, 2), Candidate::Unchanged);
-
         source.edit(|p| (p.modules, p.errors) = (vec![module("a", "broken")], 3));
-        assert!(matches!(publish(&catalog, 2), Candidate::Refused { checked, .. } if checked.errors == 3));
+        assert_eq!(publish(&catalog, 2).unwrap_err().errors, 3);
         let (release, unseen) = variant(&catalog, "web", &facts(2, "redhat")).unwrap();
         assert_eq!((release.serial, unseen.modules[0].hash), (1, good.modules[0].hash));
 
         source.edit(|p| (p.modules, p.errors) = (vec![module("a", "2")], 0));
-        assert!(matches!(publish(&catalog, 2), Candidate::Ready { .. }));
+        publish(&catalog, 2).unwrap();
         let (release, new) = variant(&catalog, "web", &debian).unwrap();
         assert_eq!((release.serial, release.generation), (2, 2));
         assert_ne!(new.modules[0].hash, good.modules[0].hash);
     }
 
     #[test]
+    fn what_is_only_looked_at_is_not_served() {
+        let source = MemoryPolicy::new(vec![module("a", "1")]);
+        let catalog = Catalog::new(Box::new(source.clone()));
+        publish(&catalog, 1).unwrap();
+        let debian = facts(1, "debian");
+        let (_, good) = variant(&catalog, "web", &debian).unwrap();
+        source.edit(|p| p.modules = vec![module("a", "2")]);
+        let tree = catalog.read().unwrap().unwrap();
+        let Candidate::Ready(staged) = catalog.stage(&tree, 2, &[], false) else {
+            panic!("it has no errors")
+        };
+        let (release, same) = variant(&catalog, "web", &debian).unwrap();
+        assert_eq!((release.serial, same.merkle_root), (1, good.merkle_root));
+        catalog.put_back(*staged);
+        let (release, same) = variant(&catalog, "web", &facts(2, "redhat")).unwrap();
+        assert_eq!((release.serial, same.modules[0].hash), (1, good.modules[0].hash));
+        publish(&catalog, 2).unwrap();
+        assert_ne!(variant(&catalog, "web", &debian).unwrap().1.merkle_root, good.merkle_root);
+    }
+
+    #[test]
     fn envoys_with_the_same_footprint_values_share_a_variant() {
         let source = MemoryPolicy::new(vec![module("a", "1")]);
         let catalog = Catalog::new(Box::new(source.clone()));
-        publish(&catalog, 1);
+        publish(&catalog, 1).unwrap();
         for _ in 0..5 {
             variant(&catalog, "web", &facts(1, "debian")).unwrap();
             variant(&catalog, "db", &facts(3, "debian")).unwrap();

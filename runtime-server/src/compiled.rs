@@ -1,18 +1,44 @@
 //! The compiler's policy as the server sees it.
 
-use crate::policy::{Checked, ClassKey, Policy, PolicyError, PolicySource, Variant};
+use crate::policy::{Checked, ClassKey, Policy, PolicyError, PolicySource, SecretUse, Variant};
+use crate::store::lock;
+use crate::tree::Tree;
+use compiler::diagnostic::json;
 use compiler::diagnostic::render::{Style, human};
+use compiler::tree::{self, OpenError, Snapshot};
 use ir::{Hash, Value};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// A policy directory.
-#[derive(Clone, Debug)]
-pub struct Directory(pub PathBuf);
+#[derive(Debug)]
+pub struct Directory {
+    path: PathBuf,
+    /// So that files that did not change are not read again.
+    latest: Mutex<Option<Snapshot>>,
+}
+
+impl Directory {
+    /// It need not be there yet.
+    pub fn new(path: PathBuf) -> Self {
+        Directory { path, latest: Mutex::default() }
+    }
+}
 
 impl PolicySource for Directory {
-    fn open(&self) -> Result<Box<dyn Policy>, PolicyError> {
-        Ok(Box::new(Compiled(open(&self.0)?)))
+    fn read(&self) -> Result<Option<Tree>, PolicyError> {
+        let mut latest = lock(&self.latest);
+        let snapshot = match tree::read(&self.path, latest.as_ref()) {
+            Ok(snapshot) => snapshot,
+            Err(OpenError::Empty { .. }) => return Ok(None),
+            Err(e) => return Err(PolicyError(e.to_string())),
+        };
+        let files = latest.insert(snapshot).files.clone();
+        Tree::new(files).map(Some).map_err(|e| PolicyError(e.to_string()))
+    }
+
+    fn open(&self, tree: &Tree) -> Box<dyn Policy> {
+        Box::new(Compiled(compiler::policy::Policy::of(tree.files().clone())))
     }
 }
 
@@ -23,12 +49,8 @@ fn open(dir: &Path) -> Result<compiler::policy::Policy, PolicyError> {
 struct Compiled(compiler::policy::Policy);
 
 impl Policy for Compiled {
-    fn refresh(&mut self) -> Result<Vec<String>, PolicyError> {
-        self.0.refresh().map_err(|e| PolicyError(e.to_string()))
-    }
-
-    fn digest(&self) -> Hash {
-        self.0.digest()
+    fn take(&mut self, tree: &Tree) {
+        self.0.take(tree.files().clone());
     }
 
     fn check(&self) -> Checked {
@@ -41,6 +63,10 @@ impl Policy for Compiled {
             files: summary.files,
             modules: summary.modules,
             classes: summary.classes,
+            diagnostics: match report.diagnostics.is_empty() {
+                true => serde_json::Value::Array(Vec::new()),
+                false => json::diagnostics(&report.diagnostics, &self.0.texts()),
+            },
             rendered: report
                 .diagnostics
                 .iter()
@@ -67,6 +93,11 @@ impl Policy for Compiled {
 
     fn variant(&self, class: &ClassKey, traits: &Value) -> Result<Arc<Variant>, PolicyError> {
         self.0.variant_of_host(class, traits).map_err(|e| PolicyError(e.to_string()))
+    }
+
+    fn secrets(&self) -> Vec<SecretUse> {
+        let (db, project) = self.0.queries();
+        compiler::secrets::secrets(db, project)
     }
 }
 

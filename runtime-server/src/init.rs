@@ -111,6 +111,7 @@ listen:
 
 policy:
   dir: policy
+  watch: true              # publish what lies there when it changes; false: `vigocli publish` and SIGHUP alone
 
 database:
   url: {url}

@@ -185,7 +185,7 @@ impl Metrics {
             )?,
             refused: whole(
                 "vigo_publish_refused",
-                "1 while the policy has errors and the release before it is served instead.",
+                "1 while the last policy that somebody wanted to publish was refused, and the release before it is served.",
             )?,
             frozen: whole("vigo_publish_frozen", "1 while publishing is frozen.")?,
             audit_valid: labelled(

@@ -2,7 +2,9 @@
 //!
 //! [`Policy`] is the compiler's, or in tests one in memory.
 
+use crate::tree::Tree;
 pub use compiler::policy::{ClassKey, Variant, VariantModule};
+pub use compiler::secrets::SecretUse;
 use ir::{Hash, Value};
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -20,8 +22,17 @@ pub struct Checked {
     pub modules: usize,
     /// Node entries in environments.
     pub classes: usize,
-    /// The diagnostics with the lines they stand in.
+    /// The diagnostics with the lines they stand in, in colour.
     pub rendered: String,
+    /// The same as in `vigoc check --format json`.
+    pub diagnostics: serde_json::Value,
+}
+
+impl Checked {
+    /// The diagnostics without colours, for whatever is no terminal.
+    pub fn plain(&self) -> String {
+        anstream::adapter::strip_str(&self.rendered).to_string()
+    }
 }
 
 /// Why a policy cannot be read or compiled.
@@ -56,10 +67,8 @@ pub fn shared(traits: &Value) -> Value {
 
 /// A policy in memory. Owned by one thread at a time.
 pub trait Policy: Send {
-    /// Reads what changed on disk; the changed files.
-    fn refresh(&mut self) -> Result<Vec<String>, PolicyError>;
-    /// Identifies the content: the same digest means the same release.
-    fn digest(&self) -> Hash;
+    /// Goes on with other files.
+    fn take(&mut self, tree: &Tree);
     /// Everything that can be known without a host.
     fn check(&self) -> Checked;
     /// The class of a (lower-case) host name; `None` when no node entry matches.
@@ -68,12 +77,16 @@ pub trait Policy: Send {
     fn layout(&self) -> Hash;
     /// What hosts of a class with such traits get.
     fn variant(&self, class: &ClassKey, traits: &Value) -> Result<Arc<Variant>, PolicyError>;
+    /// The secrets that it names, with the places.
+    fn secrets(&self) -> Vec<SecretUse>;
 }
 
 /// Where policies come from.
 pub trait PolicySource: Send + Sync {
-    /// Reads the policy from scratch.
-    fn open(&self) -> Result<Box<dyn Policy>, PolicyError>;
+    /// The files that lie in the directory of this server; `None` when there is no policy among them.
+    fn read(&self) -> Result<Option<Tree>, PolicyError>;
+    /// Files in memory, ready to be compiled.
+    fn open(&self, tree: &Tree) -> Box<dyn Policy>;
 }
 
 #[cfg(test)]

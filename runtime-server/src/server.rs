@@ -5,7 +5,7 @@ use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::connection::Listener;
-use crate::context::{Context, ReloadError, Reloaded};
+use crate::context::Context;
 use crate::dispatch::{self, Dispatch};
 use crate::files::{self, FileError};
 use crate::fleet::FleetIndex;
@@ -15,6 +15,7 @@ use crate::metrics::Metrics;
 use crate::pace::Pace;
 use crate::pki::{self, Ca, PkiError};
 use crate::policy::PolicySource;
+use crate::publish::{self, Look, PublishError, Publishing, Reloaded};
 use crate::secrets::{SecretError, Secrets};
 use crate::store::api_tokens::{self, Role};
 use crate::store::{Connection, Store, StoreError, Topic, envoys, meta, runs, tasks, tokens};
@@ -22,7 +23,6 @@ use crate::tls::{self, TlsError};
 use ir::Hash;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -101,12 +101,14 @@ pub struct Server {
     watching: JoinHandle<()>,
     chores: JoinHandle<()>,
     dispatching: JoinHandle<()>,
+    publishing: JoinHandle<()>,
     http: Option<Listening>,
     looking_after: JoinHandle<()>,
 }
 
 impl Server {
-    /// Starts to serve. Nothing is published before [`Server::reload`]; until then agents are told so.
+    /// Starts to serve: at once, and what the store has as the latest release as soon as that is compiled; until then agents are
+    /// told so. The policy directory is looked at with [`Server::reload`], and not before.
     ///
     /// `listener` is for those who want a port of the system's choice; otherwise the configuration's address.
     pub async fn start(
@@ -136,6 +138,7 @@ impl Server {
         let listening = Arc::new(Listener::new(context.clone(), tls, config.limits.clone(), stopped.clone()));
         let serving = tokio::spawn(listening.serve(listener));
         let dispatching = tokio::spawn(dispatch::look_after(context.clone(), stopped.clone()));
+        let publishing = tokio::spawn(publish::keep_up(context.clone(), stopped.clone()));
         let chores = tokio::spawn(chores(context.clone(), stopped, config.runs_keep));
         let pace = context.clone();
         let watching = tokio::spawn(async move { pace.pace.watch().await });
@@ -144,7 +147,18 @@ impl Server {
             %address, cluster = config.cluster_id, key = live.id.short(), epoch = live.epoch,
             envoys = context.fleet.len(), "serving"
         );
-        Ok(Server { context, address, stop, serving, watching, chores, dispatching, http, looking_after })
+        Ok(Server {
+            context,
+            address,
+            stop,
+            serving,
+            watching,
+            chores,
+            dispatching,
+            publishing,
+            http,
+            looking_after,
+        })
     }
 
     /// Where agents reach it.
@@ -173,9 +187,9 @@ impl Server {
         &self.context
     }
 
-    /// Takes in what changed in the policy.
-    pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
-        self.context.reload().await
+    /// Publishes what lies in the policy directory, when it is not what is served.
+    pub async fn reload(&self) -> Result<Reloaded, PublishError> {
+        self.context.reload(Look::Asked).await
     }
 
     /// A token for one host whose name matches.
@@ -216,6 +230,7 @@ impl Server {
             }
         }
         let _ = self.dispatching.await;
+        let _ = self.publishing.await;
         if let Some(http) = self.http {
             http.ended().await;
         }
@@ -304,7 +319,7 @@ async fn context(
         store,
         dispatch: Dispatch::default(),
         metrics: Metrics::new()?,
-        refused: AtomicBool::new(false),
+        publishing: Publishing::default(),
     })
 }
 

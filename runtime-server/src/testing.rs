@@ -1,11 +1,15 @@
 //! A policy in memory and databases to try, for tests of this crate and of its neighbours.
 
-use crate::policy::{Checked, ClassKey, Policy, PolicyError, PolicySource, Variant, VariantModule};
+use crate::policy::{
+    Checked, ClassKey, Policy, PolicyError, PolicySource, SecretUse, Variant, VariantModule,
+};
 use crate::store::{self, Connection, Database, lock};
+use crate::tree::Tree;
+use compiler::diagnostic::Place;
 use ir::{Hash, Module, Value, merkle, wire};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// What the policy is at the moment; every host name but `nobody` is of one class.
 #[derive(Clone, Debug, Default)]
@@ -18,14 +22,22 @@ pub struct Content {
     pub errors: usize,
     /// Variables: another text, another hash.
     pub vars: String,
+    /// Named in the policy, at its beginning.
+    pub named: Vec<String>,
 }
 
-/// A source whose policy can be edited.
+/// A source whose policy can be edited. Its tree is one file that holds the number of a content; of any other tree, the
+/// text is a module's content: with `error` in it, it has errors, and `secret:` names secrets.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryPolicy {
     content: Arc<Mutex<Content>>,
+    past: Arc<Mutex<Vec<Content>>>,
+    gate: Arc<Mutex<()>>,
     compiled: Arc<Mutex<usize>>,
 }
+
+/// The file of [`MemoryPolicy`].
+const MEMORY: &str = "memory.vgo";
 
 impl MemoryPolicy {
     /// A policy of these modules. A module named `os` appears on hosts with that `os.family` only.
@@ -40,35 +52,75 @@ impl MemoryPolicy {
         change(&mut lock(&self.content));
     }
 
+    /// Lets nobody check the policy until the guard is dropped, as if that took long.
+    pub fn hold(&self) -> MutexGuard<'_, ()> {
+        lock(&self.gate)
+    }
+
     /// How many variants were compiled.
     pub fn compiled(&self) -> usize {
         *lock(&self.compiled)
     }
 }
 
-impl PolicySource for MemoryPolicy {
-    fn open(&self) -> Result<Box<dyn Policy>, PolicyError> {
-        Ok(Box::new(Opened { source: self.clone(), read: lock(&self.content).clone() }))
+impl MemoryPolicy {
+    fn content(&self, tree: &Tree) -> Content {
+        let number = tree.text(MEMORY).and_then(|text| text.trim().parse::<usize>().ok());
+        if let Some(content) = number.and_then(|n| lock(&self.past).get(n).cloned()) {
+            return content;
+        }
+        let text: String =
+            tree.files().keys().filter_map(|path| tree.text(path)).map(|t| t.to_string()).collect();
+        let named = text.split_whitespace().filter_map(|word| word.strip_prefix("secret:"));
+        Content {
+            modules: vec![module("base", &text)],
+            errors: text.matches("error").count(),
+            named: named.map(str::to_owned).collect(),
+            ..Content::default()
+        }
     }
+}
+
+impl PolicySource for MemoryPolicy {
+    fn read(&self) -> Result<Option<Tree>, PolicyError> {
+        let (now, mut past) = (lock(&self.content).clone(), lock(&self.past));
+        let same = |content: &Content| format!("{content:?}") == format!("{now:?}");
+        let number = past.iter().position(same).unwrap_or_else(|| {
+            past.push(now.clone());
+            past.len() - 1
+        });
+        let file = (MEMORY.to_owned(), format!("{number}\n").into_bytes());
+        Tree::sent([file]).map(Some).map_err(|e| PolicyError(e.to_string()))
+    }
+
+    fn open(&self, tree: &Tree) -> Box<dyn Policy> {
+        Box::new(Opened { source: self.clone(), read: self.content(tree), file: first(tree) })
+    }
+}
+
+fn first(tree: &Tree) -> Arc<str> {
+    tree.files().keys().next().cloned().unwrap_or_default()
 }
 
 struct Opened {
     source: MemoryPolicy,
     read: Content,
+    file: Arc<str>,
 }
 
 impl Policy for Opened {
-    fn refresh(&mut self) -> Result<Vec<String>, PolicyError> {
-        self.read = lock(&self.source.content).clone();
-        Ok(vec!["modules.vgo".into()])
-    }
-
-    fn digest(&self) -> Hash {
-        Hash::of(format!("{:?}", self.read).as_bytes())
+    fn take(&mut self, tree: &Tree) {
+        (self.read, self.file) = (self.source.content(tree), first(tree));
     }
 
     fn check(&self) -> Checked {
+        drop(lock(&self.source.gate));
         Checked { errors: self.read.errors, rendered: "a made-up error".into(), ..Checked::default() }
+    }
+
+    fn secrets(&self) -> Vec<SecretUse> {
+        let place = || Place { file: self.file.clone(), span: grammar::Span::new(0, 0) };
+        self.read.named.iter().map(|path| SecretUse { path: path.as_str().into(), place: place() }).collect()
     }
 
     fn class_of(&self, hostname: &str) -> Option<ClassKey> {

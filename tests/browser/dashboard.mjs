@@ -2,7 +2,7 @@
 // they should. The first argument is a directory for screenshots; without one, none are kept.
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -118,10 +118,14 @@ for hour in range(24, 0, -1):
 db.commit()`;
   await run("python3", ["-c", samples, join(srv, "vigo.db")]);
   const token = await make(["api-token", "create", "--name", "browser", "--role", "viewer"]);
-  return { url: `https://127.0.0.1:${http}`, token, hosts };
+  const url = `https://127.0.0.1:${http}`;
+  const operator = await make(["api-token", "create", "--name", "ann", "--role", "operator"]);
+  const env = { ...process.env, VIGO_SERVER: url, VIGO_CA: join(srv, "tls/ca.pem"), VIGO_TOKEN: operator };
+  const vigocli = (...args) => run(`${bin}/vigocli`, args, { env }).catch((failed) => failed);
+  return { url, token, hosts, policy: join(srv, "policy"), vigocli };
 }
 
-async function look({ url, token }) {
+async function look({ url, token, policy: dir, vigocli }) {
   const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox"] });
   after.push(() => browser.close());
   const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1280, height: 900 } });
@@ -190,9 +194,34 @@ async function look({ url, token }) {
 
   await page.getByRole("link", { name: "Releases" }).click();
   await sees("served");
-  await shot("releases");
+  await sees("policy.dir");
   await page.locator("tbody a").first().click();
   await sees("3 of 4 active envoys");
+
+  // Another release, one that is refused, and a freeze.
+  const away = join(dir, "../elsewhere");
+  cpSync(dir, away, { recursive: true });
+  const motd = join(away, "modules/motd.vgo");
+  writeFileSync(motd, policy["modules/motd.vgo"].replace("Welcome to", "<b>Good day</b> at"));
+  const published = await vigocli("publish", away, "--message", "friendlier");
+  assert.equal(published.code ?? 0, 0, published.stderr);
+  writeFileSync(motd, policy["modules/motd.vgo"].replace(".Envoy.hostname", ".Vars.nobody"));
+  assert.equal((await vigocli("publish", away)).code, 1);
+  await vigocli("releases", "freeze", "--for", "2d", "--reason", "holidays");
+  await page.getByRole("link", { name: "Releases" }).first().click();
+  await sees("friendlier");
+  await sees("holidays");
+  await sees("was refused");
+  await page.getByText("What was found in it").click();
+  await sees("unknown-variable");
+  await shot("releases");
+  await page.locator("tbody a").first().click();
+  await sees("2 of 3 envoys got something else");
+  await sees("production");
+  await sees("motd.motd");
+  await sees("+    content: \"<b>Good day</b> at");
+  assert.equal(await page.locator("main b").count(), 0, "what is in a policy stays text");
+  assert.equal(await page.locator("main form, main button").count(), 0, "nothing is changed here");
   await shot("release");
 
   assert.deepEqual(complaints, [], "the browser has nothing to complain about");

@@ -118,6 +118,14 @@ impl Server {
     /// # Panics
     /// When it does not within half a minute.
     pub fn start(&mut self) {
+        self.start_until("release served");
+    }
+
+    /// Starts `vigosrv run` and waits for a line of its log that has this text.
+    ///
+    /// # Panics
+    /// When there is none within half a minute.
+    pub fn start_until(&mut self, text: &str) {
         let mut process = Command::new(binary("vigosrv"))
             .args(["run", "--config"])
             .arg(self.dir.join("server.yaml"))
@@ -133,7 +141,7 @@ impl Server {
             }
         });
         self.process = Some(process);
-        self.wait_for_log(from, "policy published");
+        self.wait_for_log(from, text);
     }
 
     /// The id of its process while it runs.

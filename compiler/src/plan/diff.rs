@@ -201,14 +201,14 @@ fn is_absence(name: &str, value: Option<&Expr>) -> bool {
 
 /// Differences, each computed once.
 #[derive(Debug, Default)]
-pub(super) struct Diffs {
+pub struct Diffs {
     modules: FxHashMap<Hash, Option<Arc<Module>>>,
     pairs: FxHashMap<(Arc<str>, Hash, Hash), Vec<Arc<Change>>>,
 }
 
 impl Diffs {
     /// What differs between two variants, and what that is for their envoys.
-    pub(super) fn variants(&mut self, old: &Variant, new: &Variant) -> (Status, Vec<Arc<Change>>) {
+    pub fn variants(&mut self, old: &Variant, new: &Variant) -> (Status, Vec<Arc<Change>>) {
         let (before, after) = (run_order(old), run_order(new));
         if old.merkle_root == new.merkle_root && before == after {
             return (Status::Unchanged, Vec::new());

@@ -5,7 +5,7 @@ use super::{Failure, INTERNAL};
 use crate::clock::Clock;
 use crate::compiled::Directory;
 use crate::config::Config;
-use crate::context::Reloaded;
+use crate::publish::{Look, Reloaded};
 use crate::server::Server;
 use crate::watch::Watch;
 use std::path::Path;
@@ -27,15 +27,27 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let mut terminate = signals(SignalKind::terminate())?;
     let mut interrupt = signals(SignalKind::interrupt())?;
     let mut hang_up = signals(SignalKind::hangup())?;
-    let source = Box::new(Directory(config.policy_dir.clone()));
+    let source = Box::new(Directory::new(config.policy_dir.clone()));
     let server = Server::start(&config, source, None, Clock::system()).await?;
     // Before the first look, so that nothing is saved unseen in between.
-    let mut watch = Watch::start(&config.policy_dir);
-    reload(&server).await;
+    let mut watch = config.policy_watch.then(|| Watch::start(&config.policy_dir));
+    let mut said = String::new();
+    if watch.is_some() {
+        reload(&server, Look::Start, &mut said).await;
+    }
     loop {
+        let changed = async {
+            match &mut watch {
+                Some(watch) => watch.changed().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            () = watch.changed() => reload(&server).await,
-            _ = hang_up.recv() => reload(&server).await,
+            () = changed => reload(&server, Look::Changed, &mut said).await,
+            _ = hang_up.recv() => {
+                said.clear();
+                reload(&server, Look::Asked, &mut said).await;
+            }
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }
@@ -45,30 +57,42 @@ async fn serve(config: Config) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn reload(server: &Server) {
-    match server.reload().await {
-        Ok(Reloaded::Unchanged) => {}
-        Ok(Reloaded::Published { serial, changed, checked, reach, took }) => tracing::info!(
-            release = serial,
-            changed = changed.join(", "),
-            modules = checked.modules,
-            classes = checked.classes,
-            warnings = checked.warnings,
-            envoys = reach.envoys,
-            changed_envoys = reach.changed,
-            variants = reach.variants,
-            took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-            "policy published"
+/// Takes in the directory. What cannot be done is tried again every minute, and said once.
+async fn reload(server: &Server, look: Look, said: &mut String) {
+    let reloaded = server.context().reload(look).await;
+    let news = match &reloaded {
+        Ok(Reloaded::Refused { checked, .. }) => checked.plain(),
+        Ok(Reloaded::Nothing) => "nothing".to_owned(),
+        Ok(_) => String::new(),
+        Err(e) => e.to_string(),
+    };
+    let again = *said == news && !news.is_empty();
+    said.clone_from(&news);
+    if again {
+        return;
+    }
+    let serving = server.context().catalog.release().map(|r| r.serial);
+    match reloaded {
+        // Whoever publishes says so.
+        Ok(Reloaded::Unchanged | Reloaded::Published { .. }) => {}
+        Ok(Reloaded::Nothing) => {
+            tracing::info!(
+                serving,
+                "there is no policy in `policy.dir`; `vigocli publish` publishes one from elsewhere"
+            );
+        }
+        Ok(Reloaded::Kept { directory, latest }) => tracing::info!(
+            directory,
+            latest,
+            "`policy.dir` holds the policy of an older release; it is published when it changes, or on SIGHUP"
         ),
         Ok(Reloaded::Refused { checked, .. }) => {
-            let serving = server.context().catalog.release().map(|r| r.serial);
-            let findings = format!("\n{}", anstream::adapter::strip_str(&checked.rendered));
             tracing::error!(
                 errors = checked.errors,
                 serving,
-                "the policy has errors and is not served\n{findings}"
+                "the policy has errors and is not served\n\n{news}"
             );
         }
-        Err(e) => tracing::error!(error = %e, "the policy was not reloaded"),
+        Err(e) => tracing::error!(error = %e, serving, "the policy was not reloaded"),
     }
 }

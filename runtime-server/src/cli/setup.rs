@@ -35,9 +35,10 @@ pub(super) fn init(dir: &Path, hostnames: Vec<String>, database: Option<String>)
 what stands alone on stdout is the CA hash; agents recognise the server by it
 
 next:
-  put a policy into {}
   vigosrv run --config {config}
-  vigosrv token create --config {config}",
+  vigosrv token create --config {config}
+  vigosrv api-token create --config {config} --name NAME --role admin
+then publish a policy with `vigocli publish DIR`, or put it into {}",
         hostnames.join(", "),
         dir.display(),
         made.config.policy_dir.display(),
@@ -55,7 +56,7 @@ pub(super) fn check_config(path: &Path) -> Result<(), Failure> {
             wrong.push(e.to_string());
         }
     }
-    if !config.policy_dir.is_dir() {
+    if config.policy_watch && !config.policy_dir.is_dir() {
         wrong.push(format!("the policy {} is not a directory", config.policy_dir.display()));
     }
     if config.database.file().is_some_and(|file| !file.is_file()) {

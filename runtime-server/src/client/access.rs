@@ -5,7 +5,7 @@ use super::{Failure, Shown};
 use crate::http::api::api_tokens::{ApiToken as ApiTokenRow, Created as ApiTokenCreated};
 use crate::http::api::audit::{Entry, Verdict};
 use crate::http::api::tokens::{Created, Token as TokenRow};
-use crate::text::{plain, span, table};
+use crate::text::{moment, plain, span, table};
 use clap::Subcommand;
 use serde_json::{Value, json};
 use std::time::SystemTime;
@@ -168,7 +168,7 @@ pub(super) fn audit(server: &Connection, limit: usize) -> Result<Shown, Failure>
     let rows: Vec<[String; 6]> = rows
         .iter()
         .map(|e| {
-            let at = super::fleet::moment(e.at);
+            let at = moment(e.at);
             let (actor, action) = (plain(&e.actor, 100), plain(&e.action, 40));
             [e.seq.to_string(), at, actor, action, plain(&e.subject, 253), plain(&e.details, 200)]
         })

@@ -92,12 +92,25 @@ impl Connection {
 
     /// Asks for something to be done.
     pub(super) fn post(&self, path: &str, body: &impl Serialize) -> Result<Value, Failure> {
+        self.post_patiently(path, body, TIMEOUT)
+    }
+
+    /// The same for what takes its time.
+    pub(super) fn post_patiently(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        patience: Duration,
+    ) -> Result<Value, Failure> {
         let body = serde_json::to_vec(body).map_err(|e| Failure::new(INTERNAL, e))?;
         let request = self
             .agent
             .post(format!("{}{path}", self.server))
             .header("authorization", format!("Bearer {}", *self.token))
-            .content_type("application/json");
+            .content_type("application/json")
+            .config()
+            .timeout_global(Some(patience))
+            .build();
         self.answer(request.send(&body[..]))
     }
 
@@ -135,11 +148,11 @@ impl Connection {
         }
         let problem: Problem = serde_json::from_slice(&body).map_err(|_| not_ours(&self.server))?;
         let said = |text: &str| crate::text::plain(text, 2000);
-        let code = match status.as_u16() {
+        let code = super::release::exit_code(&problem.code).unwrap_or(match status.as_u16() {
             400 => USAGE,
             500.. => UNREACHABLE,
             _ => FINDING,
-        };
+        });
         let mut message = format!("{}; {}", said(&problem.title), said(&problem.detail));
         if let Some(findings) = &problem.findings {
             for line in findings.rendered.lines() {

@@ -1,15 +1,13 @@
-//! The fleet: envoys, runs, compliance, releases.
+//! The fleet: envoys, runs, compliance.
 
 use super::connection::{Connection, part, typed};
 use super::{Failure, Shown};
 use crate::http::api::compliance::{Compliance, Group};
 use crate::http::api::envoys::{Detail, Envoy, Pushed};
-use crate::http::api::releases::Release;
 use crate::http::api::runs::{Detail as RunDetail, Outcome, Run};
 use crate::http::survey::Count;
-use crate::text::{plain, span, table};
+use crate::text::{moment, plain, span, table};
 use clap::{Args, Subcommand};
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::time::SystemTime;
@@ -94,16 +92,6 @@ pub(super) enum Runs {
     },
 }
 
-#[derive(Debug, Subcommand)]
-pub(super) enum Releases {
-    /// List releases, the latest first
-    List {
-        /// How many
-        #[arg(long, default_value_t = 20, value_name = "N")]
-        limit: usize,
-    },
-}
-
 /// By this machine's clock, as are the times ago.
 fn now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
@@ -111,12 +99,6 @@ fn now() -> u64 {
 
 fn ago(at: u64) -> String {
     format!("{} ago", span(now().saturating_sub(at)))
-}
-
-/// A moment in full.
-pub(super) fn moment(ms: u64) -> String {
-    let time = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    time.map_or("?".to_owned(), |t| t.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
 }
 
 fn totals(run: &Run) -> String {
@@ -352,18 +334,4 @@ fn counted(what: &str, name: &str, count: &Count) -> [String; 7] {
     let [compliant, active, non_compliant, unknown] =
         [count.compliant, count.active, count.non_compliant, count.unknown].map(|n| n.to_string());
     [what.to_owned(), plain(name, 100), compliant, active, non_compliant, unknown, share]
-}
-
-pub(super) fn releases(server: &Connection, limit: usize) -> Result<Shown, Failure> {
-    let json = json!({ "releases": server.list("/api/v1/releases", &[], limit)? });
-    let releases: Vec<Release> = typed(json["releases"].clone())?;
-    let rows: Vec<[String; 4]> = releases
-        .iter()
-        .map(|r| {
-            let served = if r.served { "served" } else { "" };
-            [r.serial.to_string(), moment(r.published_at), plain(&r.digest, 64), served.to_owned()]
-        })
-        .collect();
-    let human = table(["RELEASE", "PUBLISHED", "DIGEST", ""], &rows);
-    Ok(Shown { command: "releases list", json, human, note: None })
 }

@@ -3,6 +3,7 @@
 mod access;
 mod connection;
 mod fleet;
+mod release;
 mod task;
 mod workflow;
 
@@ -23,12 +24,14 @@ use std::process::ExitCode;
   vigocli envoys list --health failed
   vigocli envoys show web-01.example.com
   vigocli token create --hostname 'web-*'
+  vigocli publish --dry-run policy
+  vigocli releases rollback 6
   vigocli task run --on 'web-*' -- systemctl status nginx
 
 The CA's certificate is `tls/ca.pem` beside the server's configuration. `vigosrv api-token create` makes the first \
 token there; further ones come from `vigocli api-token create`.
 
-Exit codes: 0 done, 1 not found or not allowed, 64 wrong usage, 65 unreadable input, 69 server unreachable, 70 bug."
+Exit codes: 0 done, 1 not found, not allowed or refused, 3 another plan than the one that was looked at, 64 wrong usage, 65 unreadable input, 69 server unreachable, 70 bug."
 )]
 struct Cli {
     #[command(flatten)]
@@ -82,9 +85,11 @@ enum Command {
     /// How much of the fleet is as it should be
     #[command(after_help = "Example: vigocli compliance --format json | jq .fleet.ratio")]
     Compliance,
-    /// Published policies
+    /// Check a policy on the server, and publish it
+    Publish(release::Publish),
+    /// Published policies: what they are, going back to one, and letting none be published for a while
     #[command(subcommand)]
-    Releases(fleet::Releases),
+    Releases(release::Releases),
     /// Commands on envoys
     #[command(subcommand)]
     Task(task::Tasks),
@@ -189,7 +194,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Envoys(command) => fleet::envoys(&server, command)?,
         Command::Runs(command) => fleet::runs(&server, command)?,
         Command::Compliance => fleet::compliance(&server)?,
-        Command::Releases(fleet::Releases::List { limit }) => fleet::releases(&server, limit)?,
+        Command::Publish(asked) => release::publish(&server, asked)?,
+        Command::Releases(command) => release::releases(&server, command)?,
         Command::Token(command) => access::token(&server, command)?,
         Command::ApiToken(command) => access::api_token(&server, command)?,
         Command::Audit(access::Audit::List { limit }) => access::audit(&server, limit)?,

@@ -83,7 +83,7 @@ pub(super) fn workflows(server: &Connection, command: Workflows, format: Format)
             let rows: Vec<[String; 5]> = all
                 .iter()
                 .map(|w| {
-                    let made = super::fleet::moment(w.created_at);
+                    let made = crate::text::moment(w.created_at);
                     let error = plain(&w.error, 200);
                     [plain(&w.id, 64), made, plain(&w.name, 60), plain(&w.state, 20), error]
                 })

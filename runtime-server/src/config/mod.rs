@@ -31,6 +31,8 @@ pub struct Config {
     pub listen_http: Option<SocketAddr>,
     /// The policy tree.
     pub policy_dir: PathBuf,
+    /// Whether what lies in it is published at the start and whenever it changes; on SIGHUP it is in any case.
+    pub policy_watch: bool,
     /// Where everything is kept.
     pub database: Database,
     /// Certificates and keys.
@@ -107,6 +109,7 @@ impl Config {
             listen_grpc: ([0, 0, 0, 0], 1530).into(),
             listen_http: Some(([0, 0, 0, 0], 8443).into()),
             policy_dir: dir.join("policy"),
+            policy_watch: true,
             database: Database::Sqlite(dir.join("vigo.db")),
             tls: Tls::in_dir(&dir.join("tls")),
             signing_key_file: None,
@@ -248,7 +251,7 @@ mod tests {
         let text = format!(
             "{CLUSTER}{}",
             "listen: { grpc: 127.0.0.1:1, http: '[::1]:2' }
-policy: { dir: /p }
+policy: { dir: /p, watch: false }
 database: { url: sqlite:///d/vigo.db }
 tls: { ca: a, ca_key: b, certificate: /c, key: d, signer: e, signer_key: f }
 signing: { key_file: k }
@@ -261,7 +264,7 @@ runs: { keep: 7d }
         let path = |p: &str| Path::new("/srv").join(p);
         assert_eq!(config.listen_grpc.to_string(), "127.0.0.1:1");
         assert_eq!(config.listen_http.unwrap().to_string(), "[::1]:2");
-        assert_eq!(config.policy_dir, Path::new("/p"));
+        assert_eq!((config.policy_dir.as_path(), config.policy_watch), (Path::new("/p"), false));
         assert_eq!(config.database, Database::Sqlite("/d/vigo.db".into()));
         assert_eq!((config.tls.ca, config.tls.certificate), (path("a"), "/c".into()));
         assert_eq!(config.signing_key_file, Some(path("k")));
@@ -342,6 +345,8 @@ runs: { keep: 7d }
             ("database:\n  password_file: p\n", "PostgreSQL"),
             ("policy:\n  dir: [a]\n", "text"),
             ("policy:\n  dir:\n", "text"),
+            ("policy:\n  watch: sometimes\n", "true or false"),
+            ("policy:\n  watch: 'true'\n", "true or false"),
         ] {
             let rendered = parse(&format!("{CLUSTER}{text}")).unwrap_err();
             assert!(rendered.contains(expected), "{text}: {rendered}");

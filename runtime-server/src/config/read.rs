@@ -13,7 +13,7 @@ use std::time::Duration;
 const SECTIONS: &[(&str, &[&str])] = &[
     ("cluster", &["id"]),
     ("listen", &["grpc", "http"]),
-    ("policy", &["dir"]),
+    ("policy", &["dir", "watch"]),
     ("database", &["url", "ca", "password_file"]),
     ("tls", &["ca", "ca_key", "certificate", "key", "signer", "signer_key"]),
     ("signing", &["key_file"]),
@@ -54,6 +54,7 @@ pub(super) fn config(text: &str, dir: &Path, problems: &mut Vec<Problem>) -> Con
         listen_grpc: reader.address("grpc").unwrap_or(defaults.listen_grpc),
         listen_http: reader.http(defaults.listen_http),
         policy_dir: reader.path("policy", "dir").unwrap_or(defaults.policy_dir),
+        policy_watch: reader.flag("policy", "watch").unwrap_or(defaults.policy_watch),
         database: reader.database().unwrap_or(defaults.database),
         tls: super::Tls {
             ca: reader.path("tls", "ca").unwrap_or(tls.ca),
@@ -258,6 +259,18 @@ impl<'a> Reader<'a> {
             return None;
         }
         self.duration(section, key, SECOND..=DAY * 36_500).or(default)
+    }
+
+    fn flag(&mut self, section: &str, key: &str) -> Option<bool> {
+        let node = self.node(section, key)?;
+        let value = match node.as_scalar().map(|s| s.core()) {
+            Some(Core::Bool(value)) => Some(value),
+            _ => None,
+        };
+        if value.is_none() {
+            self.problem(node.span, format!("`{section}.{key}` is true or false"), "neither", None);
+        }
+        value
     }
 
     fn percent(&mut self) -> Option<u32> {

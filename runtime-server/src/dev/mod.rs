@@ -8,9 +8,9 @@ mod show;
 
 use crate::clock::Clock;
 use crate::compiled::{self, Directory};
-use crate::context::{ReloadError, Reloaded};
 use crate::init::{self, InitError};
 use crate::policy::{PolicyError, Variant};
+use crate::publish::{PublishError, Reloaded};
 use crate::secrets::Backend;
 use crate::server::{Server, StartError};
 use crate::store::api_tokens::Role;
@@ -65,7 +65,7 @@ pub enum DevError {
     Start(#[from] StartError),
     /// The policy again.
     #[error(transparent)]
-    Reload(#[from] ReloadError),
+    Reload(#[from] PublishError),
     /// Signals.
     #[error("cannot wait for signals: {0}")]
     Signals(io::Error),
@@ -88,7 +88,7 @@ pub async fn run(options: &Options) -> Result<bool, DevError> {
     config.listen_http = Some(http_address());
     config.checkin.interval = agent::INTERVAL;
     config.secrets = Backend::Generated;
-    let source = Box::new(Directory(options.policy.clone()));
+    let source = Box::new(Directory::new(options.policy.clone()));
     let server = Server::start(&config, source, None, Clock::system()).await?;
 
     let mut dev =
@@ -237,7 +237,11 @@ impl Dev<'_> {
                 print_findings(&checked.rendered);
                 Ok(false)
             }
-            Reloaded::Unchanged => Ok(true),
+            Reloaded::Nothing => {
+                say("compiled", &format!("{policy}: no .vgo file; nothing to serve yet"));
+                Ok(false)
+            }
+            Reloaded::Unchanged | Reloaded::Kept { .. } => Ok(true),
         }
     }
 
@@ -246,7 +250,8 @@ impl Dev<'_> {
         let before = self.variant(envoy_id).await;
         let started = Instant::now();
         match self.server.reload().await? {
-            Reloaded::Unchanged => {
+            Reloaded::Nothing => say("edit", "no .vgo file is left; what was served stays"),
+            Reloaded::Unchanged | Reloaded::Kept { .. } => {
                 if self.broken.swap(false, Ordering::Relaxed) {
                     say("edit", "mended; the policy is as it was");
                 }

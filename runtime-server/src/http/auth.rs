@@ -71,6 +71,14 @@ pub async fn verify(site: &Site, token: &str) -> Result<Option<ApiToken>, Proble
     Ok(context.store.read(move |conn| api_tokens::verify(conn, &token, now)).await?)
 }
 
+/// Whether a request has a good bearer token, for routes that everybody may ask and that tell some more.
+pub async fn known(site: &Site, headers: &HeaderMap) -> bool {
+    match bearer(headers) {
+        Some(token) => verify(site, token).await.is_ok_and(|known| known.is_some()),
+        None => false,
+    }
+}
+
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())

@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use survey::{Survey, Surveyor};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// The least and the most time between two samples of the fleet's compliance; in between, it is the check-in interval.
 const SAMPLING: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
@@ -42,6 +42,8 @@ pub struct Site {
     /// The port that agents dial.
     pub grpc_port: u16,
     surveyor: Surveyor,
+    /// Requests with a large body, one at a time.
+    large: Semaphore,
     document: OnceLock<Value>,
     /// 0: not looked at yet, 1: broken, 2: whole.
     audit: AtomicU8,
@@ -51,7 +53,7 @@ impl Site {
     /// Of a server whose agents dial that port.
     pub fn new(context: Arc<Context>, grpc_port: u16) -> Self {
         let (surveyor, document, audit) = Default::default();
-        Site { context, grpc_port, surveyor, document, audit }
+        Site { context, grpc_port, surveyor, large: Semaphore::new(1), document, audit }
     }
 
     /// The fleet as it is now, or was a moment ago.

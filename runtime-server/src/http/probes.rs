@@ -1,5 +1,7 @@
 //! What other machines ask: is it alive, is it ready, what is it, and how is the fleet.
 
+use super::api::releases::Refusal;
+use super::auth;
 use super::call::{Call, answer, json};
 use super::problem::Problem;
 use crate::metrics::Snapshot;
@@ -15,9 +17,12 @@ use std::time::Duration;
 pub struct Readiness {
     /// Whether agents get what they should.
     pub ready: bool,
-    /// Why not: `no-release`, `database-unreachable`. `publish-refused` alone leaves it ready: the policy on disk has
-    /// errors, and the release before it is served.
+    /// Why not: `no-release`, `database-unreachable`. `publish-refused` and `publish-frozen` alone leave it ready: what is
+    /// served is older than what somebody wants.
     pub reasons: Vec<String>,
+    /// With a token: the policy that was refused, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Refusal>,
 }
 
 /// Which version it is.
@@ -51,21 +56,37 @@ pub(super) async fn readyz(call: Call) -> Result<Response, Problem> {
     if context.catalog.release().is_none() {
         reasons.push("no-release".to_owned());
     }
-    let reached = tokio::time::timeout(Duration::from_secs(5), context.store.read(store::ping)).await;
-    match reached {
-        Ok(Ok(())) => {}
+    let now = context.clock.now();
+    let look = context
+        .store
+        .read(move |conn| Ok((releases::refused(conn)?, releases::frozen(conn, now)?.is_some())));
+    let reached = tokio::time::timeout(Duration::from_secs(5), look).await;
+    let (refused, frozen) = match reached {
+        Ok(Ok(found)) => found,
         Ok(Err(e)) => {
             tracing::error!(error = %e, "the database does not answer");
             reasons.push("database-unreachable".to_owned());
+            (None, false)
         }
-        Err(_) => reasons.push("database-unreachable".to_owned()),
-    }
+        Err(_) => {
+            reasons.push("database-unreachable".to_owned());
+            (None, false)
+        }
+    };
     let ready = reasons.is_empty();
-    if context.publish_refused() {
+    if refused.is_some() || context.publish_failed() {
         reasons.push("publish-refused".to_owned());
     }
+    if frozen {
+        reasons.push("publish-frozen".to_owned());
+    }
+    // Findings show lines of the policy, and this route is open to everybody.
+    let refused = match refused {
+        Some(refused) if auth::known(&call.site, &call.headers).await => Some(Refusal::from(refused)),
+        _ => None,
+    };
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    json(status, &Readiness { ready, reasons })
+    json(status, &Readiness { ready, reasons, refused })
 }
 
 pub(super) async fn version(_: Call) -> Result<Response, Problem> {
@@ -88,9 +109,10 @@ pub(super) async fn metrics(call: Call) -> Result<Response, Problem> {
     let now = survey.at;
     let look = move |conn: &mut Connection| {
         let latest = releases::list(conn, None, 1)?;
-        Ok((latest, releases::frozen(conn, now)?.is_some(), store::size(conn)?))
+        let frozen = releases::frozen(conn, now)?.is_some();
+        Ok((latest, releases::refused(conn)?.is_some(), frozen, store::size(conn)?))
     };
-    let (latest, publish_frozen, store_bytes) = context.store.read(look).await?;
+    let (latest, refused, publish_frozen, store_bytes) = context.store.read(look).await?;
     let release = context.catalog.release().map(|release| {
         let published = latest.first().filter(|r| r.serial == release.serial).map(|r| r.published_at);
         let age = published.map_or(0, |at| survey.at.saturating_sub(at));
@@ -99,7 +121,7 @@ pub(super) async fn metrics(call: Call) -> Result<Response, Problem> {
     let snapshot = Snapshot {
         envoys: survey.envoys.iter().map(|e| e.status).collect(),
         release,
-        publish_refused: context.publish_refused(),
+        publish_refused: refused || context.publish_failed(),
         publish_frozen,
         audit_valid: site.audit_valid(),
         store_bytes,

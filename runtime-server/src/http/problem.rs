@@ -1,6 +1,7 @@
 //! Errors as RFC 9457 problem documents.
 
 use crate::dispatch::condition::Mistakes;
+use crate::policy::Checked;
 use crate::store::StoreError;
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -23,7 +24,7 @@ pub struct Problem {
     pub detail: String,
     /// The kind of problem for programs.
     pub code: String,
-    /// What the compiler found in an expression of the request.
+    /// What the compiler found in an expression or in a policy of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub findings: Option<Box<Findings>>,
 }
@@ -52,6 +53,12 @@ impl Problem {
     /// The same with what the compiler found.
     pub fn with_findings(self, mistakes: Mistakes) -> Self {
         let Mistakes { rendered, diagnostics, .. } = mistakes;
+        Problem { findings: Some(Box::new(Findings { rendered, diagnostics })), ..self }
+    }
+
+    /// The same with what was found in a policy.
+    pub fn with_checked(self, checked: &Checked) -> Self {
+        let (rendered, diagnostics) = (checked.plain(), checked.diagnostics.clone());
         Problem { findings: Some(Box::new(Findings { rendered, diagnostics })), ..self }
     }
 
@@ -92,6 +99,31 @@ impl Problem {
     /// It cannot be done as things stand.
     pub fn conflict(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "conflict", "it cannot be done as things stand", detail)
+    }
+
+    /// A policy that is not fit to be published.
+    pub fn policy_refused(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "policy-refused", "nothing was published", detail)
+    }
+
+    /// Nothing is published for some time.
+    pub fn frozen(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "frozen", "nothing is published now", detail)
+    }
+
+    /// It would do something else than what was looked at.
+    pub fn plan_changed(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "plan-changed", "the plan has changed", detail)
+    }
+
+    /// Something that is needed does not work now.
+    pub fn unavailable(code: &str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, "it cannot be done now", detail)
+    }
+
+    /// The body did not come, or not all of it.
+    pub fn cut_off() -> Self {
+        Self::invalid("the body ended early")
     }
 
     /// It took too long.

@@ -19,10 +19,21 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// From the end of the head to the end of the answer, the body included.
-const TIMEOUT: Duration = Duration::from_secs(30);
-/// What a body may have when a route does not say.
-const BODY: usize = 64 << 10;
+/// What a request may take when a route does not say.
+const SMALL: Limits = Limits { body: 64 << 10, time: Duration::from_secs(30) };
+/// What a request with a whole policy in it may take. Files that are no text grow by a third on their way.
+const POLICY: Limits = Limits { body: 96 << 20, time: Duration::from_secs(300) };
+/// What a request may take that compiles a policy of the store.
+const LONG: Limits = Limits { time: POLICY.time, ..SMALL };
+
+/// What a request may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the body.
+    pub body: usize,
+    /// From the end of the head to the end of the answer, the body included.
+    pub time: Duration,
+}
 
 /// Methods in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +68,8 @@ pub struct Route {
     pub path: &'static str,
     /// What it requires.
     pub access: Access,
+    /// What it may take.
+    pub limits: Limits,
     /// What the OpenAPI document says of it; `None` for pages.
     pub doc: Option<Doc>,
     handler: Handler,
@@ -92,16 +105,19 @@ macro_rules! describe {
 }
 
 macro_rules! routes {
-    ($($method:ident $path:literal, $access:expr, $handler:path $(, $id:literal, $summary:literal
+    ($($method:ident $path:literal, $access:expr, $handler:path $(as $limits:ident)? $(, $id:literal, $summary:literal
         $(, query $query:ty)? $(, body $body:ty)?, $status:literal [$($answer:tt)*])?;)*) => {
         &[$(Route {
             method: Method::$method,
             path: $path,
             access: $access,
+            limits: routes!(@limits $($limits)?),
             doc: routes!(@doc $($id, $summary $(, query $query)? $(, body $body)?, $status [$($answer)*])?),
             handler: |call| Box::pin($handler(call)),
         }),*]
     };
+    (@limits) => { SMALL };
+    (@limits $limits:ident) => { $limits };
     (@doc) => { None };
     (@doc $id:literal, $summary:literal $(, query $query:ty)? $(, body $body:ty)?, $status:literal [$($answer:tt)*]) => {
         Some(Doc {
@@ -174,6 +190,25 @@ pub const ROUTES: &[Route] = routes! {
 
     Get "/api/v1/releases", VIEWER, api::releases::list, "listReleases", "Published policies, the latest first",
         query api::releases::Filter, 200 [json page::Page<api::releases::Release>];
+    Post "/api/v1/releases", OPERATOR, api::releases::publish as POLICY, "publish",
+        "Check a policy, compute what every known envoy gets, and publish it, or only say what that would do",
+        body api::releases::Publish, 200 [json api::releases::Done];
+    Get "/api/v1/releases/{serial}", VIEWER, api::releases::show, "showRelease",
+        "One release: its files, what changed, and which envoys got something else",
+        200 [json api::releases::Detail];
+    Get "/api/v1/releases/{serial}/diff", VIEWER, api::releases::diff, "diffReleases",
+        "What differs between two releases, line by line", query api::releases::Against,
+        200 [json api::releases::Difference];
+    Post "/api/v1/releases/{serial}/rollback", OPERATOR, api::releases::rollback as LONG, "rollback",
+        "Publish the policy of an older release again, under a new serial", body api::releases::Rollback,
+        200 [json api::releases::Done];
+    Get "/api/v1/publishing", VIEWER, api::releases::publishing, "publishing",
+        "Whether publishing is frozen, and whether a policy was refused since the latest release",
+        200 [json api::releases::State];
+    Post "/api/v1/publishing/freeze", OPERATOR, api::releases::freeze, "freeze",
+        "Let nothing be published until some time", body api::releases::FreezeUntil, 200 [json api::releases::Frozen];
+    Post "/api/v1/publishing/unfreeze", OPERATOR, api::releases::unfreeze, "unfreeze",
+        "Let policies be published again", 200 [json api::releases::State];
 
     Get "/api/v1/tokens", OPERATOR, api::tokens::list, "listTokens", "Enrolment tokens, the latest first",
         200 [json page::Page<api::tokens::Token>];
@@ -237,7 +272,7 @@ pub(super) fn router(site: Arc<Site>) -> Router {
 
 async fn dispatch(site: Arc<Site>, route: &'static Route, request: Request) -> Response {
     let started = Instant::now();
-    let answered = tokio::time::timeout(TIMEOUT, answer(&site, route, request)).await;
+    let answered = tokio::time::timeout(route.limits.time, answer(&site, route, request)).await;
     let page = route.access == Access::Page;
     let response = match answered {
         Ok(Ok(response)) => response,
@@ -260,9 +295,26 @@ async fn answer(site: &Arc<Site>, route: &Route, mut request: Request) -> Result
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .collect();
     let (parts, body) = request.into_parts();
-    let body = to_bytes(body, BODY).await.map_err(|_| Problem::too_large(BODY))?;
+    let limit = route.limits.body;
+    // Large ones are in memory as a whole, so there is one after the other.
+    let _large = match limit > SMALL.body {
+        true => site.large.acquire().await.ok(),
+        false => None,
+    };
+    let body = to_bytes(body, limit).await.map_err(|e| too_large_or_cut(&e, limit))?;
     let (uri, headers) = (parts.uri, parts.headers);
     (route.handler)(Call { site: site.clone(), caller, params, uri, headers, body }).await
+}
+
+fn too_large_or_cut(e: &axum::Error, limit: usize) -> Problem {
+    let mut cause = std::error::Error::source(e);
+    while let Some(e) = cause {
+        if e.is::<http_body_util::LengthLimitError>() {
+            return Problem::too_large(limit);
+        }
+        cause = e.source();
+    }
+    Problem::cut_off()
 }
 
 /// What every answer says to browsers: run no script, load nothing from elsewhere, be framed by nobody, keep nothing.

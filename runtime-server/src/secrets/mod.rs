@@ -10,6 +10,7 @@ mod command;
 mod directory;
 mod environment;
 mod generated;
+pub mod named;
 mod vault;
 
 pub use age_dir::{AgeDirectory, AgeError, new_identity};

@@ -16,6 +16,7 @@ use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
 use runtime_server::clock::Clock;
 use runtime_server::config::Config;
 use runtime_server::pki::{self, Material};
+use runtime_server::publish::Look;
 use runtime_server::server::Server;
 use runtime_server::store;
 use runtime_server::testing::{MemoryPolicy, database, module, traits, with};
@@ -93,7 +94,7 @@ impl Cluster {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (policy, clock) = (Box::new(self.policy.clone()), Clock::manual(self.clock.clone()));
         let server = Server::start(&self.config, policy, Some(listener), clock).await.unwrap();
-        server.reload().await.unwrap();
+        server.context().reload(Look::Start).await.unwrap();
         self.server = Some(server);
     }
 

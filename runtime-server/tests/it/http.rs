@@ -18,25 +18,29 @@ const HOUR: u64 = 3_600_000;
 
 /// An answer, whatever it is.
 #[derive(Debug)]
-struct Said {
-    status: u16,
+pub struct Said {
+    pub status: u16,
     headers: BTreeMap<String, String>,
     body: String,
 }
 
 impl Said {
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {self:?}"))
     }
 
+    pub fn body_has(&self, text: &str) -> bool {
+        self.body.contains(text)
+    }
+
     #[track_caller]
-    fn is(&self, status: u16) -> &Self {
+    pub fn is(&self, status: u16) -> &Self {
         assert_eq!(self.status, status, "{self:?}");
         self
     }
 
     #[track_caller]
-    fn problem(&self, status: u16, code: &str) {
+    pub fn problem(&self, status: u16, code: &str) {
         self.is(status);
         assert_eq!(self.headers["content-type"], "application/problem+json");
         let problem = self.json();
@@ -46,14 +50,14 @@ impl Said {
 
 /// A client of a cluster.
 #[derive(Clone)]
-struct Client {
-    agent: ureq::Agent,
-    server: String,
+pub struct Client {
+    pub agent: ureq::Agent,
+    pub server: String,
     headers: Vec<(String, String)>,
 }
 
 impl Client {
-    fn new(cluster: &Cluster) -> Self {
+    pub fn new(cluster: &Cluster) -> Self {
         let ca = Certificate::from_pem(cluster.ca.as_bytes()).unwrap();
         let tls = TlsConfig::builder()
             .root_certs(RootCerts::Specific(Arc::new(vec![ca])))
@@ -76,15 +80,15 @@ impl Client {
         client
     }
 
-    fn token(&self, token: &str) -> Self {
+    pub fn token(&self, token: &str) -> Self {
         self.with("authorization", &format!("Bearer {token}"))
     }
 
-    fn cookie(&self, token: &str) -> Self {
+    pub fn cookie(&self, token: &str) -> Self {
         self.with("cookie", &format!("__Host-vigo={token}"))
     }
 
-    async fn send(&self, method: &str, path: &str, body: Option<Vec<u8>>) -> Said {
+    pub async fn send(&self, method: &str, path: &str, body: Option<Vec<u8>>) -> Said {
         let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.server));
         for (name, value) in &self.headers {
             request = request.header(name, value);
@@ -102,18 +106,18 @@ impl Client {
         Said { status, headers, body: body.await.unwrap() }
     }
 
-    async fn get(&self, path: &str) -> Said {
+    pub async fn get(&self, path: &str) -> Said {
         self.send("GET", path, None).await
     }
 
-    async fn post(&self, path: &str, body: Value) -> Said {
+    pub async fn post(&self, path: &str, body: Value) -> Said {
         let client = self.with("content-type", "application/json");
         client.send("POST", path, Some(body.to_string().into_bytes())).await
     }
 }
 
 /// Id and token.
-fn api_token(cluster: &Cluster, name: &str, role: Role) -> (String, String) {
+pub fn api_token(cluster: &Cluster, name: &str, role: Role) -> (String, String) {
     static MADE: AtomicU64 = AtomicU64::new(1);
     let mut random = [7; 20];
     random[..8].copy_from_slice(&MADE.fetch_add(1, Ordering::SeqCst).to_le_bytes());
@@ -322,7 +326,7 @@ async fn what_is_answered_is_what_the_document_says() {
     for route in ROUTES.iter().filter(|r| r.doc.is_some_and(|d| d.answer.1.is_some())) {
         let (doc, pointed) = (route.doc.unwrap(), route.path.replace('/', "~1"));
         let asked = route.path.replace("{envoy}", "web-01").replace("{run}", &run);
-        let asked = asked.replace("{task}", &task).replace("{workflow}", &workflow);
+        let asked = asked.replace("{task}", &task).replace("{workflow}", &workflow).replace("{serial}", "1");
         let said = match (route.method, doc.id) {
             (Method::Get, _) => client.get(&asked).await,
             (_, "createToken") => client.post(&asked, json!({ "ttl": "5m", "hostname": "a*" })).await,
@@ -335,6 +339,11 @@ async fn what_is_answered_is_what_the_document_says() {
                 let id = api_token(&cluster, "y", Role::Viewer).0;
                 client.post(&asked.replace("{id}", &id), json!({})).await
             }
+            (_, "publish") => {
+                let files = json!([{ "path": "a.vgo", "text": "x" }]);
+                client.post(&asked, json!({ "files": files, "dry_run": true })).await
+            }
+            (_, "freeze") => client.post(&asked, json!({ "duration": "1h" })).await,
             (_, "createTask") => client.post(&asked, query.clone()).await,
             (_, "createWorkflow") => client.post(&asked, steps.clone()).await,
             // Later, when nobody needs it any more.
@@ -512,12 +521,20 @@ async fn tokens_of_the_api_let_hosts_in_and_every_change_is_written_down() {
     let actions: Vec<&str> = entries.iter().map(|e| e["action"].as_str().unwrap()).collect();
     assert_eq!(
         actions,
-        ["api-token.revoke", "api-token.create", "envoy.revoke", "envoy.push", "token.create"]
+        [
+            "api-token.revoke",
+            "api-token.create",
+            "envoy.revoke",
+            "envoy.push",
+            "token.create",
+            "release.publish"
+        ]
     );
-    assert!(entries.iter().all(|e| e["actor"].as_str().unwrap().ends_with("(ann)")), "{entries:?}");
+    assert_eq!(entries[5]["actor"], "policy.dir");
+    assert!(entries[..5].iter().all(|e| e["actor"].as_str().unwrap().ends_with("(ann)")), "{entries:?}");
     assert!(!format!("{entries:?}").contains(token), "no token is written down");
     let verdict = admin.get("/api/v1/audit/verify").await.json();
-    assert_eq!((&verdict["valid"], &verdict["entries"]), (&json!(true), &json!(5)));
+    assert_eq!((&verdict["valid"], &verdict["entries"]), (&json!(true), &json!(6)));
     with(&cluster.config.database, |conn| {
         conn.execute("update audit set subject = 'web-99' where seq = 3", &[]).unwrap()
     });
@@ -768,7 +785,7 @@ async fn vigocli_says_the_same_to_people_and_scripts() {
     says(&vigocli(&admin, &["api-token", "list"]).await, 0, &["ci", "ann"]);
     says(&vigocli(&admin, &["envoys", "push", "web-01"]).await, 0, &["gets its bundle again"]);
     says(&vigocli(&admin, &["audit", "list"]).await, 0, &["envoy.push", "(ann)"]);
-    says(&vigocli(&admin, &["audit", "verify"]).await, 0, &["whole: 4 entries"]);
+    says(&vigocli(&admin, &["audit", "verify"]).await, 0, &["whole: 5 entries"]);
     says(&vigocli(&admin, &["envoys", "revoke", "web-01"]).await, 0, &["was revoked"]);
     with(&cluster.config.database, |conn| conn.execute("delete from audit where seq = 2", &[]).unwrap());
     says(&vigocli(&admin, &["audit", "verify"]).await, 1, &["tampered with: entry 2"]);

@@ -9,6 +9,7 @@ mod harness;
 mod http;
 mod key;
 mod limits;
+mod publish;
 mod replicas;
 mod report;
 mod request;

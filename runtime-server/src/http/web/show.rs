@@ -4,8 +4,9 @@ use crate::http::api::envoys::Envoy;
 use crate::http::api::runs::{Outcome, Run};
 use crate::status::{Compliance, Drift, Health, Reachability};
 use crate::text::{plain, span};
-use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+pub use crate::text::moment;
 
 /// Characters of one text; longer ones are cut.
 const TEXT: usize = 2000;
@@ -124,12 +125,6 @@ pub fn notes(run: &Run) -> String {
         only,
     ];
     notes.into_iter().flatten().collect::<Vec<_>>().join(", ")
-}
-
-/// A moment in full.
-pub fn moment(ms: u64) -> String {
-    let time = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    time.map_or("at no time there is".to_owned(), |t| t.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
 }
 
 /// A moment by how long ago it was.
