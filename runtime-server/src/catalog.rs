@@ -4,26 +4,19 @@
 //! compile variants for hosts it has not seen yet, whatever becomes of the change: it may have errors, or it was only
 //! looked at.
 
+mod table;
+
+pub use table::{NoVariant, Placed, Plan, Release, content_of};
+
 use crate::fleet::{Envoy, Facts, Kind};
-use crate::policy::{Checked, ClassKey, Policy, PolicyError, PolicySource, SecretUse, Variant};
+use crate::policy::{Checked, ClassKey, Policy, PolicyError, PolicySource, SecretUse};
 use crate::reach::{Reach, Tally};
 use crate::store::lock;
 use crate::tree::Tree;
-use ir::manifest::{MAX_BUNDLE_BYTES, MAX_MODULES};
-use ir::{Hash, Value};
+use ir::Hash;
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
-
-/// A served policy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Release {
-    /// Grows with every other content; stored.
-    pub serial: u64,
-    /// Grows with every reload of this process; what caches compare.
-    pub generation: u64,
-    /// Of the policy.
-    pub digest: Hash,
-}
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use table::Table;
 
 /// What looking at a policy came to.
 #[derive(Debug)]
@@ -63,86 +56,6 @@ impl std::fmt::Debug for Staged {
     }
 }
 
-/// Why an envoy gets no variant.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoVariant {
-    /// The policy never compiled since the start.
-    #[error("the server has no policy without errors to serve")]
-    NoRelease,
-    /// No node entry.
-    #[error("no node entry matches `{0}`")]
-    NoEntry(String),
-    /// Compiling for this envoy failed.
-    #[error("the policy does not compile for this envoy: {0}")]
-    Policy(#[from] PolicyError),
-    /// More than an agent takes.
-    #[error("the bundle for this envoy is too large: {0}")]
-    TooLarge(String),
-}
-
-/// Where a policy has an envoy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Placed {
-    /// Of the node entries that were asked.
-    layout: u32,
-    /// The class; `None` when no node entry matches.
-    class: Option<u32>,
-}
-
-/// What compiling for envoys of one kind came to.
-type Made = Result<Arc<Plan>, NoVariant>;
-
-/// What envoys of one class with the same shared traits get from one release.
-#[derive(Debug)]
-pub struct Plan {
-    /// The release's.
-    pub serial: u64,
-    /// The variant.
-    pub variant: Arc<Variant>,
-    /// [`content_of`] it, when it reads no secrets.
-    pub content: Option<Arc<str>>,
-    /// What the envoys are told, and the epoch that stands in it.
-    version: OnceLock<(u64, Arc<str>)>,
-}
-
-impl Plan {
-    fn new(serial: u64, variant: Arc<Variant>) -> Self {
-        let content = variant.secrets.is_empty().then(|| content_of(&variant, &[]));
-        Plan { serial, variant, content, version: OnceLock::new() }
-    }
-
-    /// What an envoy with this content is told that it has.
-    pub fn policy_version(&self, epoch: u64, content: &Arc<str>) -> Arc<str> {
-        let version = || Arc::from(format!("{}.{epoch}.{content}", self.serial));
-        // With secrets every envoy may have another content.
-        if self.content.is_none() {
-            return version();
-        }
-        let (of, known) = self.version.get_or_init(|| (epoch, version()));
-        if *of == epoch { known.clone() } else { version() }
-    }
-}
-
-/// Identifies everything an agent acts on: equal texts, equal bundles. `secrets` are paths with versions.
-pub fn content_of(variant: &Variant, secrets: &[(&str, &str)]) -> Arc<str> {
-    let mut bytes = Vec::from(variant.merkle_root.0);
-    let mut field = |field: &[u8]| {
-        bytes.extend_from_slice(&(field.len() as u64).to_be_bytes());
-        bytes.extend_from_slice(field);
-    };
-    let order: Vec<u8> = variant.run_order.iter().flat_map(|at| at.to_be_bytes()).collect();
-    field(&order);
-    field(&(variant.required_features.len() as u64).to_be_bytes());
-    variant.required_features.iter().for_each(|f| field(f.as_bytes()));
-    for (path, version) in secrets {
-        field(path.as_bytes());
-        field(version.as_bytes());
-    }
-    let mut content = Hash::of(&bytes).to_string();
-    content.truncate(32);
-    content.into()
-}
-
 /// See the module.
 pub struct Catalog {
     source: Box<dyn PolicySource>,
@@ -164,85 +77,6 @@ impl Classes {
     fn number<K: std::hash::Hash + Eq>(numbers: &mut HashMap<K, u32>, key: K) -> u32 {
         let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
         *numbers.entry(key).or_insert(next)
-    }
-}
-
-/// The plans of one release.
-#[derive(Debug)]
-struct Table {
-    release: Arc<Release>,
-    tree: Tree,
-    layout: u32,
-    /// By class and facts.
-    plans: RwLock<HashMap<(u32, u32), Made>>,
-    variants: Mutex<HashMap<u32, Vec<Known>>>,
-}
-
-/// Variants of a class that were made by reading the same traits.
-#[derive(Debug)]
-struct Known {
-    footprint: Vec<String>,
-    by_values: HashMap<Vec<Value>, Arc<Variant>>,
-}
-
-impl Table {
-    /// What is known without asking the compiler; `None` when it has to be asked.
-    fn plan(&self, hostname: &str, kind: &Kind) -> Option<Result<Arc<Plan>, NoVariant>> {
-        let (placed, facts) = (kind.class.filter(|p| p.layout == self.layout)?, kind.facts.as_ref()?);
-        match placed.class {
-            None => Some(Err(NoVariant::NoEntry(hostname.to_owned()))),
-            Some(class) => {
-                let plans = self.plans.read().unwrap_or_else(PoisonError::into_inner);
-                plans.get(&(class, facts.number)).cloned()
-            }
-        }
-    }
-
-    /// Asks the compiler, unless another envoy with the same footprint values did.
-    fn make(
-        &self,
-        policy: &dyn Policy,
-        key: &ClassKey,
-        class: u32,
-        facts: &Facts,
-    ) -> Result<Arc<Plan>, NoVariant> {
-        let mut plans = self.plans.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = plans.get(&(class, facts.number)) {
-            return known.clone();
-        }
-        drop(plans);
-        let plan = self
-            .variant(policy, key, class, &facts.traits)
-            .map(|v| Arc::new(Plan::new(self.release.serial, v)));
-        plans = self.plans.write().unwrap_or_else(PoisonError::into_inner);
-        plans.insert((class, facts.number), plan.clone());
-        plan
-    }
-
-    fn variant(
-        &self,
-        policy: &dyn Policy,
-        key: &ClassKey,
-        class: u32,
-        traits: &Value,
-    ) -> Result<Arc<Variant>, NoVariant> {
-        let mut all = lock(&self.variants);
-        let known = all.entry(class).or_default();
-        let hit = known.iter().find_map(|k| k.by_values.get(&values(&k.footprint, traits)));
-        if let Some(variant) = hit {
-            return Ok(variant.clone());
-        }
-        let variant = policy.variant(key, traits)?;
-        check_size(&variant)?;
-        let values = values(&variant.footprint, traits);
-        match known.iter_mut().find(|k| k.footprint == variant.footprint) {
-            Some(k) => drop(k.by_values.insert(values, variant.clone())),
-            None => {
-                let by_values = HashMap::from([(values, variant.clone())]);
-                known.push(Known { footprint: variant.footprint.clone(), by_values });
-            }
-        }
-        Ok(variant)
     }
 }
 
@@ -303,13 +137,9 @@ impl Catalog {
         }
         let before = self.table();
         let generation = before.as_ref().map_or(1, |t| t.release.generation + 1);
-        let table = Arc::new(Table {
-            release: Arc::new(Release { serial, generation, digest: tree.digest() }),
-            tree: tree.clone(),
-            layout: Classes::number(&mut lock(&self.classes).layouts, policy.layout()),
-            plans: RwLock::default(),
-            variants: Mutex::default(),
-        });
+        let layout = Classes::number(&mut lock(&self.classes).layouts, policy.layout());
+        let release = Release { serial, generation, digest: tree.digest() };
+        let table = Arc::new(Table::new(release, tree.clone(), layout));
         let (tally, placed) = self.tally(&table, before.as_deref(), &*policy, envoys);
         let (reach, effect) = (tally.reach(table.count()), tally.digest());
         let about = Arc::new(About { checked, reach, effect, secrets: policy.secrets() });
@@ -438,7 +268,7 @@ impl Catalog {
     pub fn plan(
         &self,
         hostname: &str,
-        facts: &Facts,
+        facts: &Arc<Facts>,
     ) -> Result<(Placed, Result<Arc<Plan>, NoVariant>), NoVariant> {
         let served = lock(&self.served);
         let policy = served.as_deref().ok_or(NoVariant::NoRelease)?;
@@ -458,37 +288,10 @@ impl Catalog {
     }
 }
 
-impl Table {
-    fn count(&self) -> usize {
-        lock(&self.variants).values().flatten().map(|k| k.by_values.len()).sum()
-    }
-}
-
-/// An absent trait is `Null`, which no trait's value is.
-fn values(footprint: &[String], traits: &Value) -> Vec<Value> {
-    let at = |path: &String| {
-        path.split('.').try_fold(traits, |value, key| match value {
-            Value::Map(map) => map.get(key),
-            _ => None,
-        })
-    };
-    footprint.iter().map(|path| at(path).cloned().unwrap_or_default()).collect()
-}
-
-fn check_size(variant: &Variant) -> Result<(), NoVariant> {
-    let bytes: u64 = variant.modules.iter().map(|m| m.bytes.len() as u64).sum();
-    if variant.modules.len() > MAX_MODULES {
-        return Err(NoVariant::TooLarge(format!("{} modules, at most {MAX_MODULES}", variant.modules.len())));
-    }
-    if bytes > MAX_BUNDLE_BYTES {
-        return Err(NoVariant::TooLarge(format!("{bytes} bytes, at most {MAX_BUNDLE_BYTES}")));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::Variant;
     use crate::testing::{MemoryPolicy, module, traits};
 
     /// Whether what the source has now was fit to be served.
@@ -505,14 +308,14 @@ mod tests {
         }
     }
 
-    fn facts(number: u32, family: &str) -> Facts {
-        Facts { number, traits: traits(family) }
+    fn facts(number: u32, family: &str) -> Arc<Facts> {
+        Arc::new(Facts { number, traits: traits(family) })
     }
 
     fn variant(
         catalog: &Catalog,
         hostname: &str,
-        facts: &Facts,
+        facts: &Arc<Facts>,
     ) -> Result<(Arc<Release>, Arc<Variant>), NoVariant> {
         let (_, plan) = catalog.plan(hostname, facts)?;
         Ok((catalog.release().unwrap(), plan?.variant.clone()))
@@ -573,5 +376,17 @@ mod tests {
         assert_eq!((source.compiled(), catalog.variants()), (2, 2));
         let stranger = variant(&catalog, "nobody", &facts(1, "debian")).unwrap_err();
         assert_eq!(stranger, NoVariant::NoEntry("nobody".into()));
+    }
+
+    #[test]
+    fn traits_that_no_envoy_has_any_more_leave_nothing_behind() {
+        let catalog = Catalog::new(Box::new(MemoryPolicy::new(vec![module("a", "1")])));
+        publish(&catalog, 1).unwrap();
+        let stays = facts(0, "debian");
+        for number in 1..5000 {
+            variant(&catalog, "web", &facts(number, &format!("family-{number}"))).unwrap();
+        }
+        variant(&catalog, "web", &stays).unwrap();
+        assert!(catalog.variants() < 3000, "{} variants", catalog.variants());
     }
 }

@@ -46,11 +46,25 @@ static SHARED: LazyLock<Vec<Vec<Arc<str>>>> = LazyLock::new(|| {
     shared.map(|(path, _)| path.split('.').map(Arc::from).collect()).collect()
 });
 
+/// A shared trait is a word or two. What is larger is taken for absent, so that the traits of hosts in the wrong hands do not
+/// fill the memory of the server.
+const MAX_SHARED_BYTES: usize = 4 << 10;
+
+fn size(value: &Value) -> usize {
+    16 + match value {
+        Value::Str(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        Value::List(list) => list.iter().map(size).sum(),
+        Value::Map(map) => map.iter().map(|(key, value)| key.len() + size(value)).sum(),
+        _ => 0,
+    }
+}
+
 /// What of a host's traits can make a difference to its variant, nested as it was.
 pub fn shared(traits: &Value) -> Value {
     let mut out = BTreeMap::new();
     for path in SHARED.iter() {
-        let value = traits.at(path).filter(|value| **value != Value::Null);
+        let value = traits.at(path).filter(|value| **value != Value::Null && size(value) <= MAX_SHARED_BYTES);
         if let (Some(value), Some((last, before))) = (value, path.split_last()) {
             let mut at = &mut out;
             for step in before {
@@ -113,5 +127,7 @@ mod tests {
         ]);
         assert_eq!(shared(&traits), map(&[("os", shared_part)]));
         assert_eq!(shared(&Value::Null), map(&[]));
+        let large = map(&[("os", map(&[("family", "x".repeat(5000).as_str().into())]))]);
+        assert_eq!(shared(&large), map(&[]));
     }
 }

@@ -164,7 +164,7 @@ mod tests {
             panic!("it has no errors")
         };
         catalog.serve(*staged);
-        let facts = Facts { number: 1, traits: traits("debian") };
+        let facts = Arc::new(Facts { number: 1, traits: traits("debian") });
         catalog.plan("web", &facts).unwrap().1.ok()
     }
 

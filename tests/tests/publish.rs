@@ -24,6 +24,52 @@ fn the_same_on_postgresql() {
     walk(dir.path(), Server::init_with(dir.path(), &[], &["--database", &postgres.url]));
 }
 
+#[test]
+fn the_directory_publishes_what_changed_and_nothing_that_was_gone_back_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Server::init(dir.path(), &[("nodes.vgo", NODES), ("modules/motd.vgo", MOTD)]);
+    server.start();
+    let admin =
+        server.command(&["api-token", "create", "--name", "ann", "--role", "admin"]).trim().to_owned();
+    let latest = |server: &Server| {
+        let out = server.vigocli(&admin, &["releases", "list", "--format", "json"]);
+        let listed: Value = serde_json::from_slice(&out.stdout).unwrap();
+        let latest = &listed["releases"][0];
+        assert_eq!(latest["served"], true, "{listed}");
+        (latest["serial"].as_u64().unwrap(), latest["author"].as_str().unwrap().to_owned())
+    };
+    let before = server.log().len();
+    server.write_policy("modules/motd.vgo", &MOTD.replace("one", "two"));
+    server.wait_for_log(before, "policy published");
+    assert_eq!(latest(&server), (2, "policy.dir".to_owned()));
+    assert!(server.vigocli(&admin, &["releases", "rollback", "1"]).status.success());
+    assert_eq!(latest(&server).0, 3);
+
+    // It holds over a restart; asked for, the directory is published.
+    server.stop();
+    let before = server.log().len();
+    server.start();
+    server.wait_for_log(before, "holds the policy of an older release");
+    assert_eq!(latest(&server).0, 3);
+    let hang_up = |server: &Server| {
+        let (pid, before) = (server.pid().unwrap().to_string(), server.log().len());
+        assert!(std::process::Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+        server.wait_for_log(before, "policy published");
+    };
+    hang_up(&server);
+    assert_eq!(latest(&server), (4, "policy.dir".to_owned()));
+
+    // Not watched, it is published when it is asked for and not before.
+    server.stop();
+    server.configure("watch: true", "watch: false");
+    server.write_policy("modules/motd.vgo", &MOTD.replace("one", "three"));
+    server.start();
+    assert_eq!(latest(&server).0, 4);
+    hang_up(&server);
+    assert_eq!(latest(&server), (5, "policy.dir".to_owned()));
+    server.stop();
+}
+
 fn walk(dir: &Path, mut server: Server) {
     server.start_until("there is no policy");
     let admin =

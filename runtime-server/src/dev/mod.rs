@@ -4,10 +4,11 @@
 //! Only the place is another one, and secrets are made up.
 
 mod agent;
+mod sample;
 mod show;
 
 use crate::clock::Clock;
-use crate::compiled::{self, Directory};
+use crate::compiled::Directory;
 use crate::init::{self, InitError};
 use crate::policy::{PolicyError, Variant};
 use crate::publish::{PublishError, Reloaded};
@@ -111,7 +112,7 @@ fn http_address() -> SocketAddr {
 }
 
 fn hostname(options: &Options) -> Result<String, DevError> {
-    let found = compiled::sample_hostname(&options.policy)?;
+    let found = sample::hostname(&options.policy)?;
     match &options.hostname {
         Some(name) => crate::hostname::normalise(name).ok_or_else(|| DevError::NoEntry(name.clone())),
         None => found.ok_or_else(|| DevError::NoHost(options.policy.clone())),

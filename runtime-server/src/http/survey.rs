@@ -214,7 +214,7 @@ fn place(context: &Context, envoy: &Envoy, known: Option<Known>) -> Option<Known
     let plan = match context.catalog.known(&envoy.hostname, &kind) {
         Some(plan) => plan.ok()?,
         None => {
-            let (placed, plan) = context.catalog.plan(&envoy.hostname, &*kind.facts?).ok()?;
+            let (placed, plan) = context.catalog.plan(&envoy.hostname, &kind.facts?).ok()?;
             envoy.set_class(placed);
             plan.ok()?
         }
