@@ -8,7 +8,7 @@ use crate::diagnostic::codes::{
 use crate::diagnostic::nearest::{did_you_mean, suggest};
 use crate::diagnostic::{Diagnostic, Place, Severity, merged};
 use crate::expr::VarType;
-use crate::removal::TAKE_OUT;
+use crate::edits::removal::TAKE_OUT;
 use crate::resolve::Class;
 use crate::resolve::class::{self, classes, resolved_class, roles};
 use crate::resolve::coverage::Earlier;

@@ -4,7 +4,7 @@ use crate::checks::{check, class_findings};
 use crate::db::{Content, Project, RootDb, SourceFile};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::facts::{shared_traits, traits_of_host};
-use crate::removal;
+use crate::edits;
 use crate::resolve::TraitFacts;
 use crate::resolve::class::{Class, classes, entries};
 use crate::resolve::glob::normal;
@@ -267,7 +267,7 @@ impl Policy {
 
     fn report(&self) -> Report {
         let (mut diagnostics, allowed) = suppress(&self.db, self.project, check(&self.db, self.project));
-        removal::offer(&mut diagnostics, &|path| self.text(path));
+        edits::offer(&mut diagnostics, &|path| self.text(path));
         let count = |s| diagnostics.iter().filter(|d| d.severity == s).count();
         let summary = Summary {
             errors: count(Severity::Error),

@@ -78,6 +78,14 @@ pub fn library() -> String {
             let values = ticked(values.iter().map(|v| &**v));
             _ = writeln!(out, "\nWith {values} as `{attribute}`, give `when: changed`.");
         }
+        for conflict in &ty.conflicts {
+            let pair = |name: &str, value| format!("{name}: {}", ir::render(value).unwrap_or_default());
+            let others = conflict.excludes.iter();
+            let others: Vec<String> =
+                others.flat_map(|(name, values)| values.iter().map(|v| pair(name, v))).collect();
+            let when = pair(&conflict.when.0, &conflict.when.1);
+            _ = writeln!(out, "\n`{when}` excludes {}.", ticked(others.iter().map(String::as_str)));
+        }
     }
     out.push_str("\n## Traits\n\n`shared` traits are known when the server makes the program of a host, `host` traits to \
                   the agent only.\n\n| trait | type | known | |\n| --- | --- | --- | --- |\n");

@@ -44,6 +44,19 @@ pub struct ResourceType {
     pub guards: Vec<Arc<str>>,
     /// Values of an attribute with which it does something in every run.
     pub triggered: Vec<(Arc<str>, Vec<Arc<str>>)>,
+    /// Values that exclude each other.
+    pub conflicts: Vec<Conflict>,
+}
+
+/// A value of one attribute that excludes values of others.
+#[derive(Debug)]
+pub struct Conflict {
+    /// The attribute, and its value.
+    pub when: (Arc<str>, Value),
+    /// Other attributes, each with the values that it cannot have then.
+    pub excludes: Vec<(Arc<str>, Vec<Value>)>,
+    /// What to write instead.
+    pub help: String,
 }
 
 /// An attribute of a resource type.
@@ -269,6 +282,20 @@ fn read_type(root: &Node) -> Option<ResourceType> {
         requires,
         guards: list(root, "guards"),
         triggered: triggered.collect::<Option<_>>()?,
+        conflicts: sets("conflicts").iter().map(read_conflict).collect::<Option<_>>()?,
+    })
+}
+
+fn read_conflict(node: &Node) -> Option<Conflict> {
+    let when = node.get("when")?.as_map()?.first()?;
+    let excludes = node.get("excludes")?.as_map()?.iter().map(|e| {
+        let values = e.value.as_seq()?.iter().map(plain_value);
+        Some((Arc::from(e.key.text.as_str()), values.collect::<Option<_>>()?))
+    });
+    Some(Conflict {
+        when: (Arc::from(when.key.text.as_str()), plain_value(&when.value)?),
+        excludes: excludes.collect::<Option<_>>()?,
+        help: text(node, "help")?,
     })
 }
 
@@ -367,6 +394,18 @@ mod tests {
         }
         for (name, ty) in &schema.types {
             assert!(ty.attributes.contains_key(&ty.key), "{name}");
+            for conflict in &ty.conflicts {
+                let (attribute, value) = &conflict.when;
+                let all = conflict.excludes.iter().flat_map(|(a, values)| values.iter().map(move |v| (a, v)));
+                for (attribute, value) in all.chain([(attribute, value)]) {
+                    let known = &ty.attributes[attribute].ty;
+                    let fits = match known {
+                        Type::Refined(Refinement::Enum(values)) => values.iter().any(|v| Some(&**v) == value.as_str()),
+                        known => Type::of(value).fits(known),
+                    };
+                    assert!(fits, "{name}: {attribute} is never {value:?}");
+                }
+            }
             for (attribute, a) in &ty.attributes {
                 if let Some(default) = &a.default {
                     assert!(Type::of(default).fits(&a.ty), "{name}.{attribute}");

@@ -9,9 +9,11 @@
 //! - `replace PATH`: an edit of a copied file, `old` and `new` with a line of `====` between them.
 //! - `text`: everything `check` prints. Cases that find anything have one.
 //! - `ir HOST key=value...`: what the host gets, given these shared traits.
+//! - `fixed PATH`, `guessed PATH`: what `vigoc fix` makes of that file, and `vigoc fix --guesses`.
 //!
 //! A line `copy: examples/acme` starts from that policy. Otherwise a case without node entries gets one, `host.test`,
-//! with its modules in the order in which they stand. `VIGO_BLESS=1` writes `text` and `ir` blocks anew.
+//! with its modules in the order in which they stand. `VIGO_BLESS=1` writes `text`, `ir`, `fixed` and
+//! `guessed` blocks anew.
 
 use crate::show;
 use compiler::diagnostic::Severity;
@@ -159,7 +161,7 @@ pub fn write(case: &Case, repository: &Path, dir: &Path) -> io::Result<Vec<Expec
         let mut words = block.info.split_whitespace();
         let Some(first) = words.next() else { continue };
         let how = words.next();
-        if matches!(first, "text" | "ir") {
+        if matches!(first, "text" | "ir" | "fixed" | "guessed") {
             continue;
         }
         if first == "replace" {
@@ -192,7 +194,8 @@ pub fn write(case: &Case, repository: &Path, dir: &Path) -> io::Result<Vec<Expec
         }
     }
     let files = || case.blocks.iter().filter_map(|b| b.info.split_whitespace().next());
-    let special = ["roles.vgo", "common.vgo", "environments.vgo", "text", "ir", "replace"];
+    let special =
+        ["roles.vgo", "common.vgo", "environments.vgo", "text", "ir", "replace", "fixed", "guessed"];
     let has_entries = files().any(|f| !f.contains('/') && !special.contains(&f)) || case.copy.is_some();
     if !has_entries && !files().any(|f| f.ends_with("/nodes.vgo")) {
         let modules: Vec<&str> =
@@ -295,6 +298,17 @@ fn insert(into: &mut Value, path: &str, value: Value) {
         }
         None => drop(map.insert(Arc::from(path), value)),
     }
+}
+
+/// What `vigoc fix` makes of the file that a `fixed` or `guessed` block names.
+pub fn fixed(dir: &Path, info: &str) -> String {
+    let (how, path) = info.split_once(' ').unwrap_or_default();
+    let mut policy = match Policy::open(dir) {
+        Ok(policy) => policy,
+        Err(e) => return format!("{e}\n"),
+    };
+    compiler::fix::fix(&mut policy, how == "guessed");
+    policy.text(path).map_or_else(|| format!("there is no `{path}`\n"), |text| text.to_string())
 }
 
 /// What the first words of an `ir` block ask for.

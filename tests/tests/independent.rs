@@ -57,9 +57,7 @@ const DEPENDENT: &[(&str, &str)] = &[
     ("An unquoted mode", "A misspelt resource type"),
     ("A misspelt resource type", "A file that does not exist"),
     ("A misspelt resource type", "duplicate-target in modules/debug.vgo"),
-    // a module that nobody gets any more, or a role
-    ("An unknown module in a role", "A misspelt reference"),
-    ("An unknown module in a role", "A misspelt parameter in a node entry"),
+    // a role that nobody has any more
     ("An unknown role in an entry", "type-mismatch in office/common.vgo"),
     // one line, or one resource
     ("A quote that is not closed", "invalid-glob in web/nodes.vgo"),

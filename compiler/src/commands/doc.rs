@@ -77,6 +77,16 @@ fn library() -> Json {
         });
         let requires =
             ty.requires.iter().map(|(this, needs)| json!({ "attribute": &**this, "needs": &**needs }));
+        let conflicts = ty.conflicts.iter().map(|c| {
+            let excludes = c.excludes.iter().map(|(name, values)| {
+                json!({ "attribute": &**name, "values": values.iter().map(value_json).collect::<Vec<_>>() })
+            });
+            json!({
+                "attribute": &*c.when.0,
+                "value": value_json(&c.when.1),
+                "excludes": excludes.collect::<Vec<_>>(),
+            })
+        });
         json!({
             "name": &**name,
             "doc": ty.doc,
@@ -86,6 +96,7 @@ fn library() -> Json {
             "exclusive": ty.exclusive.iter().map(|set| names(set)).collect::<Vec<_>>(),
             "requires": requires.collect::<Vec<_>>(),
             "guards": names(&ty.guards),
+            "conflicts": conflicts.collect::<Vec<_>>(),
         })
     });
     let traits = schema().traits.iter().map(|(path, t)| {

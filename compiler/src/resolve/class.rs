@@ -7,7 +7,7 @@ use crate::db::{Db, Project, SourceFile};
 use crate::diagnostic::codes::{
     MISSING_DEPENDENCY, NOT_ASSIGNED, UNKNOWN_ENVIRONMENT, UNKNOWN_MODULE, UNKNOWN_ROLE,
 };
-use crate::diagnostic::nearest::suggest;
+use crate::diagnostic::nearest::{nearest, suggest};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::syntax::{Body, EntryAst, EnvironmentAst, LayerAst, Name, RoleAst, ast};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -132,6 +132,29 @@ pub fn known_environments(db: &dyn Db, project: Project) -> BTreeSet<Arc<str>> {
     let mut out = declared_environments(db, project).clone();
     for file in &index(db, project).nodes {
         out.extend(entries(db, *file).iter().filter_map(|e| Some(e.environment.as_ref()?.text.clone())));
+    }
+    out
+}
+
+/// Every module that some layer assigns.
+#[salsa::tracked(returns(ref))]
+fn named_modules(db: &dyn Db, project: Project) -> BTreeSet<Arc<str>> {
+    let index = index(db, project);
+    let mut out = BTreeSet::new();
+    let mut add = |layer: &LayerAst| out.extend(layer.modules.iter().map(|name| name.text.clone()));
+    roles(db, project).0.iter().for_each(|role| add(&role.layer));
+    for file in index.commons.values() {
+        if let Body::Common(layer) = &ast(db, *file).body {
+            add(layer);
+        }
+    }
+    for file in index.environments.values().flatten() {
+        if let Body::Environments(list) = &ast(db, *file).body {
+            list.iter().for_each(|e| add(&e.layer));
+        }
+    }
+    for file in &index.nodes {
+        entries(db, *file).iter().for_each(|e| add(&e.layer));
     }
     out
 }
@@ -278,40 +301,45 @@ impl<'db> Build<'db> {
         }
     }
 
-    fn known(&mut self, name: &Name, file: &Arc<str>) -> bool {
+    /// The module that a name means. A name that there is not is reported, and means the nearest module that nothing
+    /// names: what else is wrong in that one is then found at once.
+    fn meant(&mut self, name: &Name, file: &Arc<str>) -> Option<Arc<str>> {
         let index = index(self.db, self.project);
         let modules = &index.modules;
         if modules.contains_key(&name.text) {
-            return true;
+            return Some(name.text.clone());
         }
         if index.broken.contains(&name.text) {
-            return false;
+            return None;
         }
         let message = format!("there is no module `{}`", name.text);
         let finding = Diagnostic::new(&UNKNOWN_MODULE, place(file, name), message)
             .label("unknown module")
             .maybe_help(suggest(&name.text, modules.keys().map(|k| &**k)));
-        let finding = match crate::diagnostic::nearest::nearest(&name.text, modules.keys().map(|k| &**k)) {
+        let finding = match nearest(&name.text, modules.keys().map(|k| &**k)) {
             Some(near) => finding.guess(name.span, near),
             None => finding,
         };
         self.out.found.push(finding);
-        false
+        let named = named_modules(self.db, self.project);
+        let lone = modules.keys().filter(|m| !named.contains(*m));
+        nearest(&name.text, lone.map(|m| &**m)).map(Arc::from)
     }
 
     fn modules(&mut self, names: &[Name], file: &Arc<str>, via: &str) {
         for name in names {
-            if self.known(name, file) && !self.out.modules.contains(&name.text) {
-                self.out.modules.push(name.text.clone());
-                self.out.via.insert(name.text.clone(), via.to_owned());
+            let Some(module) = self.meant(name, file) else { continue };
+            if !self.out.modules.contains(&module) {
+                self.out.modules.push(module.clone());
+                self.out.via.insert(module, via.to_owned());
             }
         }
     }
 
     fn exclude(&mut self, names: &[Name], file: &Arc<str>, by: &str) {
         for name in names {
-            if self.known(name, file) {
-                self.excludes.push((name.text.clone(), place(file, name), by.to_owned()));
+            if let Some(module) = self.meant(name, file) {
+                self.excludes.push((module, place(file, name), by.to_owned()));
             }
         }
     }

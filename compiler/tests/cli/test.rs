@@ -233,6 +233,31 @@ fn coverage_lists_what_no_test_reaches() {
     run(&[]).prints("modules/lone.vgo:1  module lone").prints("when of app.debian is never false");
 }
 
+#[test]
+fn coverage_counts_node_entries_and_conditional_vars() {
+    let nodes = "nodes:\n  - match: web.test\n    modules: [m]\n    conditional_vars:\n      - when: os_family('debian')\n        vars: { x: 2 }\n      - when: os_family('rhel')\n        vars: { x: 3 }\n  - match: db.test\n    modules: [m]\n";
+    let m = "name: m\nvars: { x: 1 }\nresources:\n  - { name: f, type: file, target_path: /f, content: \"{{ .Vars.x }}\", mode: \"0644\" }\n";
+    let test = "tests:\n  - { test: a, envoy: web.test, traits: debian12, expect: { vars: { x: 2 } } }\n  - { test: b, envoy: web.test, traits: alpine3, expect: { vars: { x: 1 } } }\n";
+    let dir = policy(&[("nodes.vgo", nodes), ("modules/m.vgo", m), ("tests/t.vgo", test)]);
+    let run = |args: &[&str]| vigoc(&[&["test", text(dir.path())], args].concat()).exits(0);
+    let covered = run(&["--coverage", "--format", "json"]).json()["coverage"].clone();
+    assert_eq!(covered["entries"], json!({ "covered": 1, "total": 2 }));
+    assert_eq!(covered["conditions"], json!({ "covered": 3, "total": 4 }));
+    assert_eq!(
+        covered["uncovered"],
+        json!([
+            { "file": "nodes.vgo", "line": 7, "kind": "when", "name": "conditional_vars of web.test", "never": true, "branch": null },
+            { "file": "nodes.vgo", "line": 9, "kind": "entry", "name": "db.test", "never": null, "branch": null },
+        ])
+    );
+    run(&["--coverage"]).prints("when of conditional_vars of web.test is never true").prints("entry db.test");
+    let found = lcov(&run(&["--format", "lcov"]).out);
+    let nodes = found.iter().find(|(file, _)| file.ends_with("nodes.vgo")).unwrap().1;
+    let branch = |line, block, branch, taken: &str| (line, block, branch, taken.to_owned());
+    assert_eq!(nodes.lines, [(2, 2), (9, 0)]);
+    assert_eq!(nodes.branches, [branch(5, 0, 0, "1"), branch(5, 0, 1, "1"), branch(7, 1, 0, "0"), branch(7, 1, 1, "2")]);
+}
+
 /// What a record of lcov says: `DA` by line, `BRDA` by line, block and branch.
 #[derive(Debug, Default, PartialEq)]
 struct Record {

@@ -1,11 +1,13 @@
-//! What tests reach: modules, resources, both outcomes of conditions, and the branches of `case:`.
+//! What tests reach: node entries, modules, resources, both outcomes of conditions, and the branches of `case:`.
 
 use crate::commands::explain::chosen_branch;
 use crate::commands::host::Host;
 use crate::facts::ClassFacts;
 use crate::policy::Policy;
+use crate::resolve::class::{entries, entry};
 use crate::resolve::index::index;
 use crate::resolve::interface::module;
+use crate::resolve::layers::{Origin, StepState};
 use crate::schema::{Stage, schema};
 use crate::syntax::Condition;
 use grammar::when::{Expr as When, ExprKind};
@@ -16,10 +18,12 @@ use std::sync::Arc;
 /// What was reached, by file and by place in it, and by how many tests.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Coverage {
+    /// Place of the entry.
+    entries: BTreeMap<(Arc<str>, u32), usize>,
     modules: BTreeMap<Arc<str>, usize>,
     /// Place of the `type:` of the resource.
     resources: BTreeMap<(Arc<str>, u32), usize>,
-    /// Place of the resource's `type:`, or [`OF_MODULE`].
+    /// Place of the resource's `type:`, or [`OF_MODULE`]; of `conditional_vars`, of the condition.
     conditions: BTreeMap<(Arc<str>, u32, bool), usize>,
     /// Place of the resource's `type:`, and of the label.
     branches: BTreeMap<(Arc<str>, u32, u32), usize>,
@@ -28,6 +32,7 @@ pub(super) struct Coverage {
 /// What is there, and what of it was reached.
 #[derive(Debug, Default)]
 pub(super) struct Covered {
+    pub(super) entries: Share,
     pub(super) modules: Share,
     pub(super) resources: Share,
     /// Outcomes: two for each condition that a test can decide both ways.
@@ -43,7 +48,7 @@ pub(super) struct Covered {
 /// The coverage of a file.
 #[derive(Debug, Default)]
 pub(super) struct File {
-    /// Lines on which a module or a resource begins, and how many tests reach it.
+    /// Lines on which an entry, a module or a resource begins, and how many tests reach it.
     pub(super) lines: BTreeMap<usize, usize>,
     pub(super) decisions: Vec<Decision>,
 }
@@ -75,9 +80,9 @@ impl Share {
 pub(super) struct Left {
     pub(super) file: Arc<str>,
     pub(super) line: usize,
-    /// `module`, `resource`, `when` or `case`.
+    /// `entry`, `module`, `resource`, `when` or `case`.
     pub(super) kind: &'static str,
-    /// A module, or `module.resource`.
+    /// The first pattern of an entry, a module, or `module.resource`.
     pub(super) name: String,
     /// Of a condition, the outcome that no test has.
     pub(super) never: Option<bool>,
@@ -91,6 +96,7 @@ impl Coverage {
     /// What one host reaches.
     pub(super) fn of(host: &Host<'_>) -> Coverage {
         let mut out = Coverage::default();
+        out.entry(host);
         let facts = host.facts(true);
         for name in &host.resolved.modules {
             let Some(file) = host.module_file(name) else { continue };
@@ -131,8 +137,26 @@ impl Coverage {
         out
     }
 
+    /// The entry of a host, and what its `conditional_vars` came to.
+    fn entry(&mut self, host: &Host<'_>) {
+        let Some(entry) = entry(host.db, host.class) else { return };
+        let path = host.class.file(host.db).path(host.db);
+        self.entries.insert((path.clone(), entry.span.start), 1);
+        for step in host.vars.by_name.values().flat_map(|v| &v.steps) {
+            let Origin::Conditional(number) = step.origin else { continue };
+            let Some((condition, _)) = entry.conditional.get(number) else { continue };
+            let holds = match step.state {
+                StepState::Applied => true,
+                StepState::Skipped => false,
+                StepState::Undecided => continue,
+            };
+            self.conditions.insert((path.clone(), condition.span.start, holds), 1);
+        }
+    }
+
     /// Counts what another test reaches in.
     pub(super) fn add(&mut self, other: Coverage) {
+        count(&mut self.entries, other.entries);
         count(&mut self.modules, other.modules);
         count(&mut self.resources, other.resources);
         count(&mut self.conditions, other.conditions);
@@ -143,6 +167,7 @@ impl Coverage {
     pub(super) fn against(&self, policy: &Policy) -> Covered {
         let (db, project) = policy.queries();
         let mut out = Covered::default();
+        self.against_entries(policy, &mut out);
         for file in &index(db, project).module_files {
             let Some(module) = module(db, *file) else { continue };
             let path = file.path(db);
@@ -168,16 +193,9 @@ impl Coverage {
                 if only_agent(&when.expr) {
                     return;
                 }
-                let taken = [true, false]
-                    .map(|outcome| self.conditions.get(&(path.clone(), at, outcome)).copied().unwrap_or(0));
-                for (outcome, taken) in [true, false].into_iter().zip(taken) {
-                    out.conditions.count(taken > 0);
-                    // where a whole module is not reached, its name says so
-                    if taken == 0 && here > 0 {
-                        out.left.push(Left { never: Some(outcome), ..left(when.span.start, "when", name) });
-                    }
-                }
-                seen.decisions.push(Decision { line: line(when.span.start), taken: taken.into() });
+                let found = left(when.span.start, "when", name);
+                // where a whole module is not reached, its name says so
+                seen.decisions.push(self.decision(path, at, found, here > 0, out));
             };
             if let Some(when) = &module.when {
                 condition(when, OF_MODULE, &module.name.text, &mut out, &mut seen);
@@ -217,6 +235,51 @@ impl Coverage {
         }
         out.left.sort();
         out
+    }
+
+    fn against_entries(&self, policy: &Policy, out: &mut Covered) {
+        let (db, project) = policy.queries();
+        for file in &index(db, project).nodes {
+            let path = file.path(db);
+            let text = policy.text(path);
+            let mut seen = File::default();
+            for entry in entries(db, *file) {
+                let name = entry.patterns.first().map(|(name, _)| name.text.to_string()).unwrap_or_default();
+                let left = |at, kind, name: String| {
+                    let line = crate::diagnostic::json::line(text.as_ref(), at);
+                    Left { file: path.clone(), line, kind, name, never: None, branch: None }
+                };
+                let found = left(entry.span.start, "entry", name.clone());
+                let here = self.entries.get(&(path.clone(), entry.span.start)).copied().unwrap_or(0);
+                out.entries.count(here > 0);
+                *seen.lines.entry(found.line).or_default() += here;
+                if here == 0 {
+                    out.left.push(found);
+                }
+                for (condition, _) in &entry.conditional {
+                    let at = condition.span.start;
+                    let found = left(at, "when", format!("conditional_vars of {name}"));
+                    seen.decisions.push(self.decision(path, at, found, here > 0, out));
+                }
+            }
+            out.files.insert(path.clone(), seen);
+        }
+    }
+
+    /// Counts the outcomes of a condition; those that no test has are `left`, when `listed`.
+    fn decision(&self, path: &Arc<str>, at: u32, left: Left, listed: bool, out: &mut Covered) -> Decision {
+        let taken = [true, false]
+            .map(|outcome| self.conditions.get(&(path.clone(), at, outcome)).copied().unwrap_or(0));
+        let line = left.line;
+        for (outcome, taken) in [true, false].into_iter().zip(taken) {
+            out.conditions.count(taken > 0);
+            if taken == 0 && listed {
+                let Left { file, name, .. } = &left;
+                let (file, name) = (file.clone(), name.clone());
+                out.left.push(Left { file, line, kind: left.kind, name, never: Some(outcome), branch: None });
+            }
+        }
+        Decision { line, taken: taken.into() }
     }
 }
 

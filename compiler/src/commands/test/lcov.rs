@@ -1,5 +1,5 @@
-//! Coverage in the format of lcov, which most CI servers and editors read: lines are those on which a module or a resource
-//! begins, branches the outcomes of conditions and the labels of `match:`.
+//! Coverage in the format of lcov, which most CI servers and editors read: lines are those on which a node entry, a module or
+//! a resource begins, branches the outcomes of conditions and the labels of `match:`.
 
 use super::coverage::{Covered, Decision};
 use std::fmt::Write;

@@ -42,7 +42,7 @@ pub(super) struct Args {
     /// Stores what the tests with `snapshot: true` give now, as what they have to give from now on.
     #[arg(long)]
     bless: bool,
-    /// Says what no test reaches: modules, resources, outcomes of `when:`, and branches of `case:`.
+    /// Says what no test reaches: node entries, modules, resources, outcomes of conditions, and branches of `case:`.
     #[arg(long)]
     coverage: bool,
     /// How to print it.

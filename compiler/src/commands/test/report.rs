@@ -124,6 +124,7 @@ impl Report {
                 row
             };
             out["coverage"] = json!({
+                "entries": share(covered.entries),
                 "modules": share(covered.modules),
                 "resources": share(covered.resources),
                 "conditions": share(covered.conditions),
@@ -208,6 +209,7 @@ fn coloured(diff: &str, style: Style) -> String {
 fn coverage(covered: &Covered) -> String {
     let mut out = String::from("coverage\n");
     for (what, share) in [
+        ("node entries", covered.entries),
         ("modules", covered.modules),
         ("resources", covered.resources),
         ("when: outcomes", covered.conditions),

@@ -21,6 +21,9 @@ pub(in super::super) fn doc() -> Json {
         &[],
     );
     let needs = closed(&[("attribute", string()), ("needs", string())], &[]);
+    let excluded = closed(&[("attribute", string()), ("values", array(any()))], &[]);
+    let conflict =
+        closed(&[("attribute", string()), ("value", any()), ("excludes", array(excluded))], &[]);
     let ty = closed(
         &[
             ("name", string()),
@@ -31,6 +34,10 @@ pub(in super::super) fn doc() -> Json {
             ("exclusive", described("At most one of each set may be given.", array(strings()))),
             ("requires", array(needs)),
             ("guards", described("One of them is due; none: it needs no guard.", strings())),
+            (
+                "conflicts",
+                described("With this value, others cannot have the values that it excludes.", array(conflict)),
+            ),
         ],
         &[],
     );

@@ -31,13 +31,14 @@ pub(in super::super) fn test() -> Json {
 fn coverage() -> Json {
     let share = || closed(&[("covered", count()), ("total", count())], &[]);
     let left = placed(&[
-        ("kind", one_of(&["module", "resource", "when", "case"])),
-        ("name", described("A module, or module.resource.", string())),
+        ("kind", one_of(&["entry", "module", "resource", "when", "case"])),
+        ("name", described("A pattern of an entry, a module, or module.resource.", string())),
         ("never", maybe(described("Of a condition, the outcome that no test has.", boolean()))),
         ("branch", described("Of a case, the label that no test takes.", maybe_string())),
     ]);
     closed(
         &[
+            ("entries", described("Node entries.", share())),
             ("modules", share()),
             ("resources", share()),
             ("conditions", described("Outcomes: two of each condition.", share())),

@@ -2,44 +2,29 @@
 //! is left has to be laid out as before, which is not assumed but tried: the text without it is parsed again, and must say
 //! all the rest and no more.
 
+use super::{File, Path, child, entry, find, same};
+use crate::diagnostic::Diagnostic;
 use crate::diagnostic::codes::{UNUSED_ROLE, UNUSED_VARIABLE};
-use crate::diagnostic::{Diagnostic, Severity};
 use grammar::Span;
-use grammar::document::{Comment, Entry, Node, Parsed, Value, parse};
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use grammar::document::{Comment, Node, Value, parse};
 
 /// The help of a finding whose variable may go.
 pub const TAKE_OUT: &str = "take it out, or use it";
 
-/// Findings of one file that get an edit at a time. Each costs a reading of the file; `fix` comes back for more.
-const MOST_OF_FILE: usize = 100;
-
-/// Offers to delete variables and roles that nothing uses.
+/// Whether a finding is about something that may go.
 ///
-/// Only where the policy has no errors: what a mistake cuts off is not looked for, so it would look unused. A module that
-/// nothing uses is a whole file, and no edit deletes files.
-pub fn offer(found: &mut [Diagnostic], text_of: &dyn Fn(&str) -> Option<Arc<str>>) {
-    if found.iter().any(|d| d.severity == Severity::Error) {
-        return;
-    }
-    let mut by_file: BTreeMap<Arc<str>, Vec<&mut Diagnostic>> = BTreeMap::new();
-    for d in found {
-        // another help says which name may have been meant: then it is more likely a slip of the fingers
-        let variable = d.code == UNUSED_VARIABLE.slug && d.help.as_deref() == Some(TAKE_OUT);
-        if variable || d.code == UNUSED_ROLE.slug {
-            by_file.entry(d.place.file.clone()).or_default().push(d);
-        }
-    }
-    for (file, findings) in by_file {
-        let Some(text) = text_of(&file) else { continue };
-        let file = File { text: &text, parsed: parse(&text) };
-        for d in findings.into_iter().take(MOST_OF_FILE) {
-            let of = if d.code == UNUSED_ROLE.slug { Of::Item } else { Of::Entry };
-            if let Some(span) = file.removal(d.place.span, of) {
-                *d = d.clone().fix(span, "");
-            }
-        }
+/// A module that nothing uses is a whole file, and no edit deletes files.
+pub(super) fn concerns(d: &Diagnostic) -> bool {
+    // another help says which name may have been meant: then it is more likely a slip of the fingers
+    let variable = d.code == UNUSED_VARIABLE.slug && d.help.as_deref() == Some(TAKE_OUT);
+    variable || d.code == UNUSED_ROLE.slug
+}
+
+/// Offers to delete a variable or a role that nothing uses.
+pub(super) fn offer(d: &mut Diagnostic, file: &File<'_>) {
+    let of = if d.code == UNUSED_ROLE.slug { Of::Item } else { Of::Entry };
+    if let Some(span) = file.removal(d.place.span, of) {
+        *d = d.clone().fix(span, "");
     }
 }
 
@@ -51,14 +36,6 @@ enum Of {
     /// The item of a list that has this name.
     Item,
 }
-
-struct File<'a> {
-    text: &'a str,
-    parsed: Parsed,
-}
-
-/// The way down to something: at each step the node and which of its children.
-type Path<'a> = Vec<(&'a Node, usize)>;
 
 impl File<'_> {
     /// What to delete to get rid of what is found at `at`.
@@ -114,12 +91,6 @@ impl File<'_> {
         self.comment_in(span.start as usize, span.end as usize).is_none().then_some(span)
     }
 
-    /// Where the text of a value ends: block text ends with the line that follows it.
-    fn end(&self, span: Span) -> usize {
-        let text = self.text.get(span.range()).unwrap_or_default();
-        span.start as usize + text.trim_end().len()
-    }
-
     /// The first line of the comments that stand directly above a line.
     fn above(&self, line: usize) -> usize {
         let mut start = line;
@@ -154,14 +125,6 @@ impl File<'_> {
         self.parsed.comments.iter().copied().find(|c| (start..end).contains(&(c.span.start as usize)))
     }
 
-    fn line_start(&self, at: usize) -> usize {
-        self.text[..at].rfind('\n').map_or(0, |n| n + 1)
-    }
-
-    fn line_end(&self, at: usize) -> usize {
-        self.text[at..].find('\n').map_or(self.text.len(), |n| at + n)
-    }
-
     /// Whether the text without this has everything but what the path leads to, and no new errors.
     fn leaves_the_rest(&self, path: &Path<'_>, edit: Span) -> bool {
         let (Some(before), Some(after)) =
@@ -171,45 +134,6 @@ impl File<'_> {
         };
         let now = parse(&[before, after].concat());
         now.errors.len() <= self.parsed.errors.len() && same_but(&self.parsed.root, &now.root, path)
-    }
-}
-
-/// Finds the way to the key or the text with this place.
-fn find<'a>(node: &'a Node, at: Span, path: &mut Path<'a>) -> bool {
-    let inside = |span: Span| span.start <= at.start && at.end <= span.end;
-    for n in 0.. {
-        let Some(span) = child(node, n) else { return false };
-        if !inside(span) {
-            continue;
-        }
-        path.push((node, n));
-        let below = match &node.value {
-            Value::Map(entries) => match entries.get(n) {
-                Some(e) if e.key.span == at || e.value.span == at => return true,
-                Some(e) => &e.value,
-                None => return false,
-            },
-            Value::Seq(items) => match items.get(n) {
-                Some(item) => item,
-                None => return false,
-            },
-            _ => return false,
-        };
-        return find(below, at, path);
-    }
-    false
-}
-
-fn entry(node: &Node, n: usize) -> Option<&Entry> {
-    node.as_map()?.get(n)
-}
-
-/// The place of a child.
-fn child(node: &Node, n: usize) -> Option<Span> {
-    match &node.value {
-        Value::Map(entries) => entries.get(n).map(Entry::span),
-        Value::Seq(items) => items.get(n).map(|item| item.span),
-        _ => None,
     }
 }
 
@@ -239,20 +163,6 @@ fn same_but(old: &Node, new: &Node, path: &[(&Node, usize)]) -> bool {
         }
         (Value::Seq(old), Value::Seq(new)) => {
             old.len() == new.len() && old.iter().zip(new).enumerate().all(|(here, (a, b))| at(here, a, b))
-        }
-        _ => false,
-    }
-}
-
-/// Whether two values are the same, wherever they stand.
-fn same(old: &Node, new: &Node) -> bool {
-    match (&old.value, &new.value) {
-        (Value::Null, Value::Null) => true,
-        (Value::Scalar(a), Value::Scalar(b)) => a.text == b.text && a.style == b.style,
-        (Value::Seq(a), Value::Seq(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
-        (Value::Map(a), Value::Map(b)) => {
-            a.len() == b.len()
-                && a.iter().zip(b).all(|(a, b)| a.key.text == b.key.text && same(&a.value, &b.value))
         }
         _ => false,
     }
