@@ -7,21 +7,22 @@ use crate::diagnostic::codes::{
 };
 use crate::diagnostic::nearest::{did_you_mean, suggest};
 use crate::diagnostic::{Diagnostic, Place, Severity, merged};
-use crate::expr::VarType;
 use crate::edits::removal::TAKE_OUT;
+use crate::expr::VarType;
 use crate::resolve::Class;
 use crate::resolve::class::{self, classes, resolved_class, roles};
 use crate::resolve::coverage::Earlier;
 use crate::resolve::index::{index, templates};
 use crate::resolve::interface::{default_findings, interface, module, reads};
 use crate::resolve::vars::{TraitFacts, all_variables, class_vars, module_variable};
+use crate::specialise::TypesKey;
 use crate::specialise::assemble::vars_hash;
 use crate::specialise::instances::{FactsKey, encoded};
+use crate::specialise::link::links;
 use crate::specialise::order::{drawn, order, steps};
 use crate::specialise::outline::{module_findings, outline};
 use crate::specialise::parts::{PartsKey, facts, parts};
 use crate::specialise::typed::{Depth, template_findings};
-use crate::specialise::{TypesKey, linked};
 use crate::syntax::{Kind, ast, unusable};
 use grammar::Span;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -40,7 +41,6 @@ pub fn class_findings<'db>(
 ) -> Vec<Diagnostic> {
     let resolved = resolved_class(db, project, class);
     let vars = class_vars(db, project, class, traits);
-    let linked = linked(db, project, class, traits);
     let mut out: Vec<Diagnostic> = resolved.found.iter().chain(&vars.found).cloned().collect();
     let parts = parts(db, project, class, traits);
     let (found, heavy) = parts_findings(db, project, parts);
@@ -54,7 +54,7 @@ pub fn class_findings<'db>(
     if vars.by_name.len() > FEW_VARIABLES || vars.by_name.values().any(|v| !v.small) {
         out.extend(vars_hash(db, project, class, traits).err().map(|d| *d));
     }
-    out.extend(linked.found.iter().cloned());
+    out.extend(links(db, project, parts).found.iter().cloned());
     // what stands in the entry itself needs no word on where it was found
     let own = class::entry(db, class).map(|e| e.span);
     let file = class.file(db).path(db);

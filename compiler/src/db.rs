@@ -47,7 +47,16 @@ pub trait Db: salsa::Database {}
 #[derive(Clone)]
 pub struct RootDb {
     storage: salsa::Storage<Self>,
-    log: Arc<Mutex<Option<Vec<String>>>>,
+    log: Arc<Mutex<Option<Recorded>>>,
+}
+
+/// What queries did while they were recorded.
+#[derive(Clone, Debug, Default)]
+pub struct Recorded {
+    /// Those that ran, as salsa prints them.
+    pub ran: Vec<String>,
+    /// How many were found to be as they were, whatever they rest on.
+    pub kept: usize,
 }
 
 #[salsa::db]
@@ -64,14 +73,15 @@ impl Default for RootDb {
 impl RootDb {
     /// A database that can [`RootDb::record`] which queries run; a little slower.
     pub fn recording() -> Self {
-        let log = Arc::<Mutex<Option<Vec<String>>>>::default();
+        let log = Arc::<Mutex<Option<Recorded>>>::default();
         let sink = Arc::clone(&log);
         let on_event = move |event: salsa::Event| {
-            if let salsa::EventKind::WillExecute { database_key } = event.kind {
-                let mut log = sink.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(log) = log.as_mut() {
-                    log.push(format!("{database_key:?}"));
-                }
+            let mut log = sink.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(log) = log.as_mut() else { return };
+            match event.kind {
+                salsa::EventKind::WillExecute { database_key } => log.ran.push(format!("{database_key:?}")),
+                salsa::EventKind::DidValidateMemoizedValue { .. } => log.kept += 1,
+                _ => {}
             }
         };
         RootDb { storage: salsa::Storage::new(Some(Box::new(on_event))), log }
@@ -79,11 +89,11 @@ impl RootDb {
 
     /// Starts to record which queries run.
     pub fn record(&self) {
-        *self.log.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
+        *self.log.lock().unwrap_or_else(PoisonError::into_inner) = Some(Recorded::default());
     }
 
-    /// Ends recording: the queries that ran since, as salsa prints them.
-    pub fn recorded(&self) -> Vec<String> {
+    /// Ends recording: what the queries did since.
+    pub fn recorded(&self) -> Recorded {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
     }
 }

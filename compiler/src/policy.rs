@@ -3,8 +3,8 @@
 use crate::checks::{check, class_findings};
 use crate::db::{Content, Project, RootDb, SourceFile};
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::facts::{shared_traits, traits_of_host};
 use crate::edits;
+use crate::facts::{shared_traits, traits_of_host};
 use crate::resolve::TraitFacts;
 use crate::resolve::class::{Class, classes, entries};
 use crate::resolve::glob::normal;

@@ -400,7 +400,9 @@ mod tests {
                 for (attribute, value) in all.chain([(attribute, value)]) {
                     let known = &ty.attributes[attribute].ty;
                     let fits = match known {
-                        Type::Refined(Refinement::Enum(values)) => values.iter().any(|v| Some(&**v) == value.as_str()),
+                        Type::Refined(Refinement::Enum(values)) => {
+                            values.iter().any(|v| Some(&**v) == value.as_str())
+                        }
                         known => Type::of(value).fits(known),
                     };
                     assert!(fits, "{name}: {attribute} is never {value:?}");

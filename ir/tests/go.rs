@@ -1,7 +1,11 @@
 //! Our functions against Go's: `go/cases.json` holds what Go gave (see `go/main.go`).
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failing test may panic")]
 
-use ir::{Budget, Builtin, Expr, Fact, Facts, Finite, Outcome, Piece, Root, Value, eval};
+#[path = "go/value.rs"]
+mod go;
+
+use go::value;
+use ir::{Budget, Builtin, Expr, Fact, Facts, Outcome, Piece, Root, Value, eval};
 use serde_json::Value as Json;
 use std::sync::Arc;
 
@@ -18,28 +22,6 @@ impl Facts for Nothing {
 
     fn ask(&self, _: Builtin, _: &[Value]) -> Fact {
         Fact::NotYet
-    }
-}
-
-/// The inverse of `typed` in `main.go`.
-fn value(json: &Json) -> Value {
-    match json {
-        Json::Null => Value::Null,
-        Json::Bool(b) => Value::Bool(*b),
-        Json::String(s) => Value::from(s.as_str()),
-        Json::Array(items) => Value::List(items.iter().map(value).collect()),
-        Json::Object(o) => {
-            if let Some(i) = o.get("int") {
-                return Value::Int(i.as_str().unwrap().parse().unwrap());
-            }
-            if let Some(f) = o.get("float") {
-                let bits = u64::from_str_radix(f.as_str().unwrap(), 16).unwrap();
-                return Value::Float(Finite::new(f64::from_bits(bits)).unwrap());
-            }
-            let map = o["map"].as_object().unwrap();
-            Value::Map(map.iter().map(|(k, v)| (Arc::from(k.as_str()), value(v))).collect())
-        }
-        Json::Number(_) => panic!("a number without a type"),
     }
 }
 

@@ -123,7 +123,8 @@ fn golden() {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         let mut edits: Edits = Vec::new();
         for case in cases(&text).iter().filter(|c| c.title.contains(&only)) {
-            *RUNNING.lock().unwrap() = Some((format!("golden/{name}:{}: {}", case.line, case.title), spent()));
+            *RUNNING.lock().unwrap() =
+                Some((format!("golden/{name}:{}: {}", case.line, case.title), spent()));
             if let Err(wrong) = run(case, &mut edits) {
                 failed += 1;
                 println!("\n== golden/{name}:{}: {}\n{wrong}", case.line, case.title);

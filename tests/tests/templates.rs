@@ -5,40 +5,22 @@
 //! `VIGO_BLESS=1` writes both anew.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failing test may panic")]
 
+#[path = "../../ir/tests/go/value.rs"]
+mod go;
+
 use compiler::diagnostic::{Diagnostic, Severity, Sink};
 use compiler::expr::{Scope, VarType, VarTypes, template};
 use compiler::schema::Stage;
 use compiler::types::Type;
+use go::value;
 use grammar::Span;
-use ir::{Budget, Builtin, EvalError, Expr, Fact, Facts, Finite, Outcome, Root, Value, eval};
+use ir::{Budget, Builtin, EvalError, Expr, Fact, Facts, Outcome, Root, Value, eval};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-
-/// The inverse of `typed` in `ir/tests/go/main.go`.
-fn value(json: &Json) -> Value {
-    match json {
-        Json::Null => Value::Null,
-        Json::Bool(b) => Value::Bool(*b),
-        Json::String(s) => Value::from(s.as_str()),
-        Json::Array(items) => Value::List(items.iter().map(value).collect()),
-        Json::Object(o) => {
-            if let Some(i) = o.get("int") {
-                return Value::Int(i.as_str().unwrap().parse().unwrap());
-            }
-            if let Some(f) = o.get("float") {
-                let bits = u64::from_str_radix(f.as_str().unwrap(), 16).unwrap();
-                return Value::Float(Finite::new(f64::from_bits(bits)).unwrap());
-            }
-            let map = o["map"].as_object().unwrap();
-            Value::Map(map.iter().map(|(k, v)| (Arc::from(k.as_str()), value(v))).collect())
-        }
-        Json::Number(_) => panic!("a number without a type"),
-    }
-}
 
 /// One set of data, of which a stage knows some roots and variables.
 struct Known<'a> {

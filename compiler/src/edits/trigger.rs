@@ -34,7 +34,8 @@ pub(super) fn offer(d: &mut Diagnostic, file: &File<'_>) {
     } else if exec {
         let command = subject.text_of("command").unwrap_or_default();
         let Some(path) = made(command) else { return };
-        let help = format!("say when it is done, such as `creates: {path}`, or add `when: changed` and notify it");
+        let help =
+            format!("say when it is done, such as `creates: {path}`, or add `when: changed` and notify it");
         subject.propose(d, &[Change::Creates(path.to_owned())], true, &help);
     } else {
         let help = d.help.clone().unwrap_or_default();
@@ -89,11 +90,20 @@ impl<'a> Subject<'a> {
         if self.get("subscribes").is_some_and(|e| !references(&e.value).is_empty()) {
             return true;
         }
-        let key = || Some(format!("{}:{}", self.text_of("type")?, self.text_of("command").or(self.text_of("service"))?));
+        let key = || {
+            Some(format!(
+                "{}:{}",
+                self.text_of("type")?,
+                self.text_of("command").or(self.text_of("service"))?
+            ))
+        };
         let Some(name) = self.text_of("name").map(str::to_owned).or_else(key) else { return false };
         let Some((resources, own)) = self.path.get(STEPS - 1) else { return false };
         let others = resources.as_seq().unwrap_or_default().iter().enumerate().filter(|(n, _)| n != own);
-        others.filter_map(|(_, r)| r.get("notify")).flat_map(references).any(|to| Target::new(to).means(&name))
+        others
+            .filter_map(|(_, r)| r.get("notify"))
+            .flat_map(references)
+            .any(|to| Target::new(to).means(&name))
     }
 
     /// The entry with what has to come first.

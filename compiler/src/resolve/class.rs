@@ -2,7 +2,7 @@
 #![allow(missing_docs, reason = "salsa generates constructors and getters without docs")]
 
 use super::index::{ancestors, index};
-use super::interface::interface;
+use super::modules::{Missing, missing, modules};
 use crate::db::{Db, Project, SourceFile};
 use crate::diagnostic::codes::{
     MISSING_DEPENDENCY, NOT_ASSIGNED, UNKNOWN_ENVIRONMENT, UNKNOWN_MODULE, UNKNOWN_ROLE,
@@ -360,35 +360,32 @@ impl<'db> Build<'db> {
             return;
         }
         let index = index(self.db, self.project);
-        for name in self.out.modules.clone() {
-            let Some(file) = index.modules.get(&name) else { continue };
-            let Some(interface) = interface(self.db, *file) else { continue };
-            for (at, needed) in interface.depends_on.iter().enumerate() {
-                if self.out.modules.contains(needed) || index.broken.contains(needed) {
-                    continue;
-                }
-                let span = super::interface::module(self.db, *file)
-                    .and_then(|m| m.depends_on.get(at))
-                    .map_or(grammar::Span::new(0, 0), |n| n.span);
-                let at = Place { file: file.path(self.db).clone(), span };
-                let finding = if index.modules.contains_key(needed) {
-                    let why = match self.out.excluded.get(needed) {
-                        Some(by) => format!("; {by} excludes it"),
-                        None => String::new(),
-                    };
-                    let help = match self.out.excluded.contains_key(needed) {
-                        true => format!("take `{needed}` out of `exclude_modules:`, or exclude `{name}` too"),
-                        false => format!("add `{needed}` to the modules of a role or of the entry"),
-                    };
-                    let message = format!("module `{name}` needs `{needed}`, which is not assigned{why}");
-                    Diagnostic::new(&MISSING_DEPENDENCY, at, message).label("not assigned").help(help)
-                } else {
-                    Diagnostic::new(&UNKNOWN_MODULE, at, format!("there is no module `{needed}`"))
-                        .label("unknown module")
-                        .maybe_help(suggest(needed, index.modules.keys().map(|k| &**k)))
-                };
-                self.out.found.push(finding);
+        let modules = modules(self.db, self.project, &self.out.modules);
+        for Missing { module: name, file, number, needed } in missing(self.db, modules) {
+            if index.broken.contains(needed) {
+                continue;
             }
+            let span = super::interface::module(self.db, *file)
+                .and_then(|m| m.depends_on.get(*number))
+                .map_or(grammar::Span::new(0, 0), |n| n.span);
+            let at = Place { file: file.path(self.db).clone(), span };
+            let finding = if index.modules.contains_key(needed) {
+                let why = match self.out.excluded.get(needed) {
+                    Some(by) => format!("; {by} excludes it"),
+                    None => String::new(),
+                };
+                let help = match self.out.excluded.contains_key(needed) {
+                    true => format!("take `{needed}` out of `exclude_modules:`, or exclude `{name}` too"),
+                    false => format!("add `{needed}` to the modules of a role or of the entry"),
+                };
+                let message = format!("module `{name}` needs `{needed}`, which is not assigned{why}");
+                Diagnostic::new(&MISSING_DEPENDENCY, at, message).label("not assigned").help(help)
+            } else {
+                Diagnostic::new(&UNKNOWN_MODULE, at, format!("there is no module `{needed}`"))
+                    .label("unknown module")
+                    .maybe_help(suggest(needed, index.modules.keys().map(|k| &**k)))
+            };
+            self.out.found.push(finding);
         }
     }
 }

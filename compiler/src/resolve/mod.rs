@@ -2,11 +2,14 @@
 
 pub mod class;
 pub mod coverage;
+pub mod defaults;
 pub mod glob;
 pub mod index;
 pub mod interface;
 pub mod layers;
 pub mod matching;
+mod merge;
+pub mod modules;
 pub mod names;
 pub mod vars;
 

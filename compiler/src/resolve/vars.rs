@@ -2,9 +2,12 @@
 #![allow(missing_docs, reason = "salsa generates constructors and getters without docs")]
 
 use super::class::{Class, commons, entry, environment_layers, resolved_class, role_numbers, roles};
+use super::defaults::{Conflict, Defaults, defaults};
 use super::index::index;
 use super::interface::{interface, module};
 use super::layers::{Origin, Step, StepState};
+use super::merge::{ambiguity, apply};
+use super::modules::assigned;
 use super::names::unknown_names;
 use crate::db::{Db, Project};
 use crate::diagnostic::codes::{AMBIGUOUS_DEFAULT, TYPE_MISMATCH, UNSET_PARAMETER};
@@ -13,7 +16,6 @@ use crate::diagnostic::{Diagnostic, Place, Sink};
 use crate::expr::{Scope, VarType, VarTypes, when};
 use crate::facts::ClassFacts;
 use crate::schema::{Stage, schema};
-use crate::specialise::typed::is_small;
 use crate::syntax::{Condition, Variables as Written};
 use crate::types::Type;
 use crate::values::{self, article};
@@ -33,7 +35,7 @@ pub struct TraitFacts<'db> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Variables {
     /// By name, un-set ones too.
-    pub by_name: BTreeMap<Arc<str>, Variable>,
+    pub by_name: BTreeMap<Arc<str>, Arc<Variable>>,
     /// Shared traits that conditions look at.
     pub footprint: BTreeSet<Arc<str>>,
     /// Findings.
@@ -64,6 +66,15 @@ pub enum VarValue {
     Undecided,
     /// Removed by null, or never set.
     Unset,
+}
+
+impl Variable {
+    /// Lays a layer over it.
+    fn lay(&mut self, step: Step) {
+        apply(&mut self.value, &step.value, step.state);
+        self.small = self.value.is_small();
+        self.steps.push(step);
+    }
 }
 
 impl Variables {
@@ -107,8 +118,14 @@ fn merged_vars<'db>(
     traits: TraitFacts<'db>,
 ) -> Variables {
     let resolved = resolved_class(db, project, class);
-    let mut merge = Merge { db, project, out: Variables::default(), place: resolved.place.clone() };
-    merge.defaults(&resolved.modules);
+    let mut merge = Merge {
+        db,
+        project,
+        defaults: defaults(db, assigned(db, project, class)),
+        out: Variables::default(),
+        place: resolved.place.clone(),
+    };
+    merge.defaults();
     let path = class.file(db).path(db);
     let (all_roles, roles_file) = roles(db, project);
     if let Some(file) = roles_file {
@@ -141,78 +158,27 @@ fn merged_vars<'db>(
         merge.layer(&Origin::Conditional(at), path, vars, state);
     }
     merge.laid_over(class.laid_over(db));
-    merge.parameters(&resolved.modules);
-    for variable in merge.out.by_name.values_mut() {
-        variable.small = match &variable.value {
-            VarValue::Set(value) => is_small(value),
-            VarValue::Undecided | VarValue::Unset => true,
-        };
-    }
+    merge.parameters();
     merge.out
 }
 
 struct Merge<'db> {
     db: &'db dyn Db,
     project: Project,
+    defaults: &'db Defaults,
     out: Variables,
     place: Place,
 }
 
-/// Two modules that give a variable types which no value has both of.
-struct Conflict {
-    variable: Arc<str>,
-    first: (Arc<str>, Type),
-    second: (Arc<str>, Type),
-}
-
-impl Merge<'_> {
-    fn defaults(&mut self, modules: &[Arc<str>]) {
-        let index = index(self.db, self.project);
-        let mut conflicts = Vec::new();
-        for name in modules {
-            let Some(file) = index.modules.get(name) else { continue };
-            let Some(interface) = interface(self.db, *file) else { continue };
-            for declared in &interface.variables {
-                let known = self.out.by_name.entry(declared.name.clone()).or_insert_with(|| Variable {
-                    ty: declared.ty.clone(),
-                    value: VarValue::Unset,
-                    declared: Some(name.clone()),
-                    steps: Vec::new(),
-                    small: true,
-                });
-                match known.ty.agreed(&declared.ty) {
-                    Some(ty) => known.ty = ty,
-                    None => conflicts.push(Conflict {
-                        variable: declared.name.clone(),
-                        first: (known.declared.clone().unwrap_or_default(), known.ty.clone()),
-                        second: (name.clone(), declared.ty.clone()),
-                    }),
-                }
-                // a declared type says more than one inferred from a default
-                if declared.parameter && declared.ty != Type::Any {
-                    known.declared = Some(name.clone());
-                }
-                if declared.broken {
-                    known.value = VarValue::Undecided;
-                }
-                if let Some(value) = &declared.default {
-                    apply(&mut known.value, value, StepState::Applied);
-                    known.steps.push(Step {
-                        origin: Origin::Module(name.clone()),
-                        file: file.path(self.db).clone(),
-                        span: None,
-                        value: value.clone(),
-                        state: StepState::Applied,
-                    });
-                }
-            }
-        }
-        for conflict in &conflicts {
+impl<'db> Merge<'db> {
+    /// The lowest layer, and what is wrong with it: at this entry, which gets all of these modules.
+    fn defaults(&mut self) {
+        self.out.by_name = self.defaults.by_name.clone();
+        for conflict in &self.defaults.conflicts {
             self.conflict(conflict);
         }
-        let agreed: Vec<Arc<str>> = self.out.by_name.keys().cloned().collect();
-        for variable in agreed.iter().filter(|v| !conflicts.iter().any(|c| c.variable == **v)) {
-            self.unfit_defaults(variable);
+        for (variable, modules) in &self.defaults.unfit {
+            self.unfit_defaults(variable, modules);
         }
     }
 
@@ -245,26 +211,16 @@ impl Merge<'_> {
     }
 
     /// Defaults that the type which another module declares does not allow.
-    fn unfit_defaults(&mut self, variable: &Arc<str>) {
+    fn unfit_defaults(&mut self, variable: &Arc<str>, modules: &[Arc<str>]) {
         let Some(known) = self.out.by_name.get(variable) else { return };
-        let several = known.steps.iter().any(|s| known.declared.as_ref() != s.origin.module());
-        if !several {
-            return;
-        }
-        let unfit = known.steps.iter().filter(|s| !known.ty.admits(&s.value));
-        let modules: Vec<Arc<str>> = unfit.filter_map(|s| s.origin.module().cloned()).collect();
         let (ty, declaring) = (article(&known.ty.to_string()), known.declared.clone());
-        if let (Some(known), false) = (self.out.by_name.get_mut(variable), modules.is_empty()) {
-            // nothing follows from a value that was reported
-            known.value = VarValue::Undecided;
-        }
         for module in modules {
-            let Some(place) = self.module_place(&module, variable) else { continue };
+            let Some(place) = self.module_place(module, variable) else { continue };
             let message = format!("the default that module `{module}` gives `{variable}` is not {ty}");
             let mut finding = Diagnostic::new(&TYPE_MISMATCH, place, message)
                 .label(format!("not {ty}"))
                 .help("give it a default of that type, or another name");
-            let declared = declaring.as_ref().filter(|m| **m != module);
+            let declared = declaring.as_ref().filter(|m| *m != module);
             if let Some(place) = declared.and_then(|m| self.module_place(m, variable)) {
                 finding = finding.also(place, "declared here");
             }
@@ -294,13 +250,16 @@ impl Merge<'_> {
                 self.out.found.push(finding);
             }
             let Some(value) = value.map(Arc::new) else { continue };
-            let known = self.out.by_name.entry(name.text.clone()).or_insert_with(|| Variable {
-                ty: Type::of(&value),
-                value: VarValue::Unset,
-                declared: None,
-                steps: Vec::new(),
-                small: true,
+            let known = self.out.by_name.entry(name.text.clone()).or_insert_with(|| {
+                Arc::new(Variable {
+                    ty: Type::of(&value),
+                    value: VarValue::Unset,
+                    declared: None,
+                    steps: Vec::new(),
+                    small: true,
+                })
             });
+            let known = Arc::make_mut(known);
             match &known.ty {
                 Type::Any => known.ty = Type::of(&value),
                 // maps may gain keys
@@ -313,8 +272,7 @@ impl Merge<'_> {
                 _ => {}
             }
             known.ty = known.ty.clone().holding(&value);
-            apply(&mut known.value, &value, state);
-            known.steps.push(Step {
+            known.lay(Step {
                 origin: origin.clone(),
                 file: file.clone(),
                 span: Some(syn.span),
@@ -328,13 +286,11 @@ impl Merge<'_> {
     fn laid_over(&mut self, vars: &[(Arc<str>, Value)]) {
         for (name, value) in vars {
             let Some(known) = self.out.by_name.get_mut(name) else { continue };
-            let value = Arc::new(value.clone());
-            apply(&mut known.value, &value, StepState::Applied);
-            known.steps.push(Step {
+            Arc::make_mut(known).lay(Step {
                 origin: Origin::Test,
                 file: self.place.file.clone(),
                 span: None,
-                value,
+                value: Arc::new(value.clone()),
                 state: StepState::Applied,
             });
         }
@@ -352,7 +308,8 @@ impl Merge<'_> {
     /// Two modules give one variable different defaults and no unconditional layer decides.
     fn ambiguous(&mut self) {
         let index = index(self.db, self.project);
-        for (name, variable) in &self.out.by_name {
+        for name in &self.defaults.several {
+            let Some(variable) = self.out.by_name.get(name) else { continue };
             let defaults: Vec<(&Arc<str>, &Step)> =
                 variable.steps.iter().filter_map(|s| Some((s.origin.module()?, s))).collect();
             let above: Vec<&Value> =
@@ -382,36 +339,31 @@ impl Merge<'_> {
         }
     }
 
-    fn parameters(&mut self, modules: &[Arc<str>]) {
-        let index = index(self.db, self.project);
-        for name in modules {
-            let Some(file) = index.modules.get(name) else { continue };
-            let Some(interface) = interface(self.db, *file) else { continue };
-            for p in interface.variables.iter().filter(|d| d.parameter) {
-                let unset = self.out.by_name.get(&p.name).is_none_or(|v| v.value == VarValue::Unset);
-                if !unset {
-                    continue;
-                }
-                let message = format!("module `{name}` needs a value for `{}`, and nothing sets one", p.name);
-                let mut finding = Diagnostic::new(&UNSET_PARAMETER, self.place.clone(), message)
-                    .label(format!("gets `{name}`"))
-                    .help(format!(
-                        "set `{}` ({}) under `vars:` of the entry, a role or common.vgo",
-                        p.name, p.ty
-                    ));
-                let undeclared = self.out.by_name.iter().filter(|(_, v)| v.declared.is_none());
-                if let Some(near) = nearest(&p.name, undeclared.map(|(n, _)| &**n)) {
-                    finding = finding.help(format!("`{near}` is set; is it a misspelt `{}`?", p.name));
-                    let step = self.out.by_name.get(near).and_then(|v| v.steps.last());
-                    if let Some((step, span)) = step.and_then(|s| Some((s, s.span?))) {
-                        finding = finding.also(Place { file: step.file.clone(), span }, "set here");
-                    }
-                }
-                if let Some(place) = module_variable(self.db, *file, &p.name) {
-                    finding = finding.also(place, "a parameter without default");
-                }
-                self.out.found.push(finding);
+    fn parameters(&mut self) {
+        for (name, p) in &self.defaults.parameters {
+            let unset = self.out.by_name.get(&p.name).is_none_or(|v| v.value == VarValue::Unset);
+            if !unset {
+                continue;
             }
+            let message = format!("module `{name}` needs a value for `{}`, and nothing sets one", p.name);
+            let mut finding = Diagnostic::new(&UNSET_PARAMETER, self.place.clone(), message)
+                .label(format!("gets `{name}`"))
+                .help(format!(
+                    "set `{}` ({}) under `vars:` of the entry, a role or common.vgo",
+                    p.name, p.ty
+                ));
+            let undeclared = self.out.by_name.iter().filter(|(_, v)| v.declared.is_none());
+            if let Some(near) = nearest(&p.name, undeclared.map(|(n, _)| &**n)) {
+                finding = finding.help(format!("`{near}` is set; is it a misspelt `{}`?", p.name));
+                let step = self.out.by_name.get(near).and_then(|v| v.steps.last());
+                if let Some((step, span)) = step.and_then(|s| Some((s, s.span?))) {
+                    finding = finding.also(Place { file: step.file.clone(), span }, "set here");
+                }
+            }
+            if let Some(place) = self.module_place(name, &p.name) {
+                finding = finding.also(place, "a parameter without default");
+            }
+            self.out.found.push(finding);
         }
     }
 
@@ -505,64 +457,6 @@ pub fn shared_traits(expr: &Expr, out: &mut BTreeSet<Arc<str>>) {
         }
         _ => {}
     });
-}
-
-fn apply(known: &mut VarValue, value: &Arc<Value>, state: StepState) {
-    match state {
-        StepState::Skipped => {}
-        StepState::Undecided => *known = VarValue::Undecided,
-        StepState::Applied => match (known, &**value) {
-            (known, Value::Null) => *known = VarValue::Unset,
-            (VarValue::Set(base), Value::Map(_)) => merge_value(Arc::make_mut(base), Value::clone(value)),
-            // a map laid over an undecided one stays undecided
-            (VarValue::Undecided, Value::Map(_)) => {}
-            (known, Value::Map(_)) => *known = VarValue::Set(Arc::new(without_nulls(Value::clone(value)))),
-            (known, _) => *known = VarValue::Set(value.clone()),
-        },
-    }
-}
-
-/// The part of a variable that two defaults disagree about and that no layer above decides.
-fn ambiguity(path: &str, a: &Value, b: &Value, above: &[&Value]) -> Option<String> {
-    if a == b {
-        return None;
-    }
-    let replaced = |v: &&&Value| !matches!(**v, Value::Map(_));
-    if above.iter().any(|v| replaced(&v)) {
-        return None;
-    }
-    match (a, b) {
-        (Value::Map(a), Value::Map(b)) if !above.is_empty() => a.iter().find_map(|(key, value)| {
-            let above: Vec<&Value> = above.iter().filter_map(|v| v.at(std::slice::from_ref(key))).collect();
-            ambiguity(&format!("{path}.{key}"), value, b.get(key)?, &above)
-        }),
-        _ => Some(path.to_owned()),
-    }
-}
-
-/// Maps merge key by key, null removes a key, everything else replaces.
-fn merge_value(base: &mut Value, over: Value) {
-    match (base, over) {
-        (Value::Map(base), Value::Map(over)) => {
-            for (key, value) in over {
-                match (value, base.get_mut(&key)) {
-                    (Value::Null, _) => drop(base.remove(&key)),
-                    (value, Some(known)) => merge_value(known, value),
-                    (value, None) => drop(base.insert(key, without_nulls(value))),
-                }
-            }
-        }
-        (base, over) => *base = without_nulls(over),
-    }
-}
-
-fn without_nulls(value: Value) -> Value {
-    match value {
-        Value::Map(map) => Value::Map(
-            map.into_iter().filter(|(_, v)| *v != Value::Null).map(|(k, v)| (k, without_nulls(v))).collect(),
-        ),
-        other => other,
-    }
 }
 
 /// Every variable that any class or module knows, with its type there; the last resort of a name.

@@ -64,7 +64,7 @@ pub struct Links {
     /// As of [`Linked`]; without a place: of the entry.
     undecided: Vec<(Option<Place>, String)>,
     /// As of [`Linked`].
-    found: Vec<Diagnostic>,
+    pub found: Vec<Diagnostic>,
 }
 
 /// Links a class.
@@ -87,7 +87,7 @@ pub fn linked<'db>(db: &'db dyn Db, project: Project, class: Class<'db>, traits:
 
 /// Links modules.
 #[salsa::tracked(returns(ref))]
-fn links<'db>(db: &'db dyn Db, project: Project, parts: PartsKey<'db>) -> Links {
+pub fn links<'db>(db: &'db dyn Db, project: Project, parts: PartsKey<'db>) -> Links {
     let mut out = Links::default();
     let parts = parts.parts(db);
     let mut outlines = Vec::with_capacity(parts.len());

@@ -255,7 +255,10 @@ fn coverage_counts_node_entries_and_conditional_vars() {
     let nodes = found.iter().find(|(file, _)| file.ends_with("nodes.vgo")).unwrap().1;
     let branch = |line, block, branch, taken: &str| (line, block, branch, taken.to_owned());
     assert_eq!(nodes.lines, [(2, 2), (9, 0)]);
-    assert_eq!(nodes.branches, [branch(5, 0, 0, "1"), branch(5, 0, 1, "1"), branch(7, 1, 0, "0"), branch(7, 1, 1, "2")]);
+    assert_eq!(
+        nodes.branches,
+        [branch(5, 0, 0, "1"), branch(5, 0, 1, "1"), branch(7, 1, 0, "0"), branch(7, 1, 1, "2")]
+    );
 }
 
 /// What a record of lcov says: `DA` by line, `BRDA` by line, block and branch.

@@ -50,7 +50,7 @@ pub struct Reads {
 
 impl Reads {
     /// Adds what `other` looks at.
-    pub(super) fn merge(&mut self, other: &Reads) {
+    pub(in crate::specialise) fn merge(&mut self, other: &Reads) {
         self.vars.extend(other.vars.iter().cloned());
         self.traits.extend(other.traits.iter().cloned());
         self.environment |= other.environment;

@@ -22,8 +22,7 @@ pub(in super::super) fn doc() -> Json {
     );
     let needs = closed(&[("attribute", string()), ("needs", string())], &[]);
     let excluded = closed(&[("attribute", string()), ("values", array(any()))], &[]);
-    let conflict =
-        closed(&[("attribute", string()), ("value", any()), ("excludes", array(excluded))], &[]);
+    let conflict = closed(&[("attribute", string()), ("value", any()), ("excludes", array(excluded))], &[]);
     let ty = closed(
         &[
             ("name", string()),
@@ -36,7 +35,10 @@ pub(in super::super) fn doc() -> Json {
             ("guards", described("One of them is due; none: it needs no guard.", strings())),
             (
                 "conflicts",
-                described("With this value, others cannot have the values that it excludes.", array(conflict)),
+                described(
+                    "With this value, others cannot have the values that it excludes.",
+                    array(conflict),
+                ),
             ),
         ],
         &[],
