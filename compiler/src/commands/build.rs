@@ -67,10 +67,27 @@ struct Built {
 impl Built {
     fn of(policy: &Policy, members: &[Member]) -> Result<Built, Failure> {
         let mut out = Built::default();
-        let mut variants = Variants::default();
+        // classes share no variants, so each core takes whole classes
+        let mut by_class: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+        for (at, member) in members.iter().enumerate() {
+            by_class.entry(policy.class_of(&member.hostname)).or_default().push(at);
+        }
+        let classes: Vec<Vec<usize>> = by_class.into_values().collect();
+        let made = policy.each(&classes, |policy, hosts| {
+            let mut variants = Variants::default();
+            let hosts = hosts.iter().filter_map(|at| Some((*at, members.get(*at)?)));
+            let made: Vec<_> = hosts.map(|(at, m)| (at, m, variant(policy, &mut variants, m))).collect();
+            (made, variants.count)
+        });
+        let mut hosts = Vec::with_capacity(members.len());
+        for (made, count) in made {
+            hosts.extend(made);
+            out.variants += count;
+        }
+        hosts.sort_by_key(|(at, ..)| *at);
         let (mut problems, mut failures) = (Vec::new(), Vec::new());
-        for member in members {
-            match variant(policy, &mut variants, member) {
+        for (_, member, made) in hosts {
+            match made {
                 Ok(variant) => out.add(&member.hostname, &variant),
                 Err(failure) => {
                     problems.push(format!("  {}: {failure}", member.hostname));
@@ -78,7 +95,6 @@ impl Built {
                 }
             }
         }
-        out.variants = variants.count;
         match failures.first() {
             None => Ok(out),
             Some(_) => Err(refusal(policy, problems, failures)),

@@ -6,7 +6,7 @@ use super::layers::variables;
 use super::text::Syn;
 use super::{Name, Variables};
 use crate::diagnostic::Sink;
-use crate::diagnostic::codes::{DUPLICATE_VARIABLE, UNKNOWN_TYPE_NAME};
+use crate::diagnostic::codes::{DUPLICATE_VARIABLE, MISSING_KEY, UNKNOWN_TYPE_NAME};
 use crate::diagnostic::nearest::suggest;
 use crate::types::Type;
 use grammar::Span;
@@ -160,8 +160,20 @@ fn params(node: Node, sink: &mut Sink) -> Vec<ParamAst> {
         let Some(mut fields) = Fields::of(entry.value, "a parameter", &PARAM_KEYS, sink) else {
             continue;
         };
-        let type_name = fields.take("type").and_then(|e| text(&e.value, "`type:`", sink));
+        let written = fields.take("type");
         let default = fields.take("default").map(|e| Syn::new(e.value, false, sink));
+        if written.is_none() && default.is_none() {
+            let finding = sink
+                .say(
+                    &MISSING_KEY,
+                    name.span,
+                    format!("parameter `{}` has neither a type nor a default", name.text),
+                )
+                .label("of which type?")
+                .help(format!("write `{}: {{ type: string }}`, or give a `default:`", name.text));
+            sink.push(finding);
+        }
+        let type_name = written.and_then(|e| text(&e.value, "`type:`", sink));
         let doc = fields.take("doc").and_then(|e| text(&e.value, "`doc:`", sink)).map(|n| n.text);
         fields.finish(sink);
         let declared = type_name.as_ref().and_then(|t| {

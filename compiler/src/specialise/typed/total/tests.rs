@@ -314,6 +314,29 @@ proptest! {
     }
 }
 
+/// The property can fail: it is broken by a prover that takes every template for total, and by one whose bounds are a part of
+/// ours.
+#[test]
+fn a_careless_proof_would_be_caught() {
+    use proptest::strategy::ValueTree;
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let (mut careless, mut tight) = (0, 0);
+    for _ in 0..3000 {
+        let (types, text, world) = tapes().new_tree(&mut runner).unwrap().current();
+        let (types, text, world) = case(&types, &text, &world);
+        let Some(expr) = typed(&text, &types) else { continue };
+        let bound = Proof { types: &types, slots: Vec::new() }.expr(&expr);
+        let mut budget = match bound {
+            Some(bound) => Budget { steps: bound.steps / 8, text: bound.text / 64 },
+            None => Budget::default(),
+        };
+        let failed = eval(&expr, &world, &mut budget).is_err();
+        careless += usize::from(failed && bound.is_none());
+        tight += usize::from(failed && bound.is_some());
+    }
+    assert!(careless > 20 && tight > 20, "{careless} {tight}");
+}
+
 /// How often the property above says anything.
 #[test]
 fn enough_templates_are_total_and_enough_are_not() {
