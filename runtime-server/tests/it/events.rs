@@ -232,12 +232,8 @@ async fn a_receiver_that_is_away_gets_everything_later_also_across_a_restart() {
     while cluster.db(events::pending).unwrap() > 0 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let mut ids: Vec<String> = receiver.got.lock().unwrap().iter().map(|got| got.key.clone()).collect();
-    assert!(ids.is_sorted(), "in order: {ids:#?}");
-    ids.dedup();
-    let mut unique = ids.clone();
-    unique.dedup();
-    assert_eq!(ids, unique);
+    let ids: Vec<String> = receiver.got.lock().unwrap().iter().map(|got| got.key.clone()).collect();
+    assert!(ids.is_sorted(), "in order, each until it was taken: {ids:#?}");
     let events: Vec<Event> = receiver.got.lock().unwrap().iter().map(Got::event).collect();
     let first = events.iter().find(|event| matches!(event.what, What::EnvoyStatus { before: None, .. }));
     assert!(first.is_some(), "the first one is not lost");

@@ -400,7 +400,7 @@ async fn a_push_at_one_server_reaches_the_stream_at_another() {
     let deadline = Instant::now() + Duration::from_secs(20);
     let envoy = loop {
         match one.server().context().fleet.get(&id) {
-            Some(envoy) if !envoy.state.lock().await.forced => break envoy,
+            Some(envoy) if !envoy.state().forced => break envoy,
             _ => assert!(Instant::now() < deadline, "it has heard of it"),
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
