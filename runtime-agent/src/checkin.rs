@@ -3,17 +3,18 @@
 use crate::clock::{Clock, Millis};
 use crate::identity::Identity;
 use crate::server::{NetError, Server};
-use crate::store::{Accepted, Contact, KeyRecord, Renewed, Store, StoreError};
+use crate::store::{Accepted, Contact, KeyRecord, Marks, Renewed, Store, StoreError};
 use crate::verify::{self, Inputs, Verified, VerifyError, effective_now, verify_bundle};
 use ir::Hash;
 use prost::Message;
 use protocol::key_statement::{self, KeyStatementError, TrustedKey};
 use protocol::pb::{self, check_in_reply::Answer, report_reply};
 use protocol::request::{self, Rpc};
+use protocol::reset::{self, Reset, ResetError};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Answers that only ask for another request; a server that goes on asking is broken.
-const MAX_ROUNDS: usize = 4;
+const MAX_ROUNDS: usize = 6;
 /// Results delivered in one go.
 const MAX_DRAIN: usize = 20_000;
 const DEFAULT_INTERVAL: u32 = 300_000;
@@ -34,6 +35,23 @@ pub enum CheckInError {
     /// Its signing key is not to be trusted.
     #[error("the server's signing key is not taken: {0}")]
     Key(#[from] KeyStatementError),
+    /// A reset that the CA did not make.
+    #[error("the server's reset is not taken: {0}")]
+    Reset(#[from] ResetError),
+    /// The server does not let a host in whose certificate ended.
+    #[error(
+        "the certificate of this host ended {} ago, so the server does not let it in; make a token on the server and run \
+         `vigo enroll --rejoin --token TOKEN` here ({cause})",
+        crate::text::span(now.saturating_sub(*ended_at))
+    )]
+    CertificateEnded {
+        /// When.
+        ended_at: Millis,
+        /// Now.
+        now: Millis,
+        /// What the attempt came to.
+        cause: NetError,
+    },
     /// It has nothing for this envoy.
     #[error("the server has no policy for this host: {message} ({code})")]
     Refused {
@@ -111,11 +129,9 @@ impl Conversation<'_> {
         lease_key: Option<&KeyRecord>,
         nonce: Option<&[u8]>,
     ) -> Result<Result<Verified, VerifyError>, StoreError> {
-        let marks = self.store.marks()?;
-        let live = match self.store.highest_key()? {
-            Some(record) => self.trust(&record).map(|key| key.live_epochs).unwrap_or_default(),
-            None => Vec::new(),
-        };
+        // A reset that does not hold was refused with its statement; here it is none.
+        let reset = lease_key.and_then(|record| self.reset_of(record).ok().flatten());
+        let (marks, live) = self.seen(reset)?;
         let (Some(manifest_key), Some(lease_key)) = (
             cached.manifest_key.as_ref().and_then(|k| self.trust(k).ok()),
             lease_key.and_then(|k| self.trust(k).ok()),
@@ -151,14 +167,37 @@ impl Conversation<'_> {
         let now = effective_now(self.clock.now(), self.store.marks()?.time_floor);
         let record = KeyRecord { statement, at: now };
         let key = self.trust(&record)?;
-        self.epoch_is_due(&key)?;
+        self.epoch_is_due(&key, self.reset_of(&record)?)?;
         Ok((record, key))
     }
 
-    fn epoch_is_due(&self, key: &TrustedKey) -> Result<(), CheckInError> {
-        let have = self.store.marks()?.epoch;
-        let Some(highest) = self.store.highest_key()? else { return Ok(()) };
-        let live = self.trust(&highest).map(|k| k.live_epochs).unwrap_or_default();
+    /// The reset that a statement brings along.
+    fn reset_of(&self, record: &KeyRecord) -> Result<Option<Reset>, ResetError> {
+        let Some(reset) = &record.statement.reset else { return Ok(None) };
+        let ca = self.identity.ca_der().ok_or(ResetError::OtherCa)?;
+        reset::verify(reset, &ca, &self.identity.cluster_id).map(Some)
+    }
+
+    /// What was seen so far, and the epochs that are live beside the highest. A new reset leaves nothing of either but the
+    /// first epoch that counts. Nothing is stored: it counts for good with the first bundle or lease that is taken under it.
+    fn seen(&self, reset: Option<Reset>) -> Result<(Marks, Vec<u64>), StoreError> {
+        let marks = self.store.marks()?;
+        if let Some(reset) = reset.filter(|reset| reset.number > marks.reset) {
+            return Ok((marks.after(reset), Vec::new()));
+        }
+        let live = match self.store.highest_key()? {
+            Some(record) => self.trust(&record).map(|key| key.live_epochs).unwrap_or_default(),
+            None => Vec::new(),
+        };
+        Ok((marks, live))
+    }
+
+    fn epoch_is_due(&self, key: &TrustedKey, reset: Option<Reset>) -> Result<(), CheckInError> {
+        let (marks, live) = self.seen(reset)?;
+        let have = marks.epoch;
+        if key.epoch < marks.min_epoch {
+            return Err(VerifyError::RetiredKey { have: marks.min_epoch, got: key.epoch }.into());
+        }
         if key.epoch < have && !live.contains(&key.epoch) {
             return Err(VerifyError::RetiredKey { have, got: key.epoch }.into());
         }
@@ -220,12 +259,14 @@ impl Conversation<'_> {
         let mut send_traits = contact.traits_digest != digest.to_string();
         let mut record = self.store.current_key()?;
         let mut renew = false;
+        let mut seen = None;
         let held = self.held()?;
         for _ in 0..MAX_ROUNDS {
             let key = record.as_ref().and_then(|r| self.trust(r).ok());
             let mut nonce = [0; 16];
             getrandom::fill(&mut nonce).map_err(CheckInError::Random)?;
-            let marks = self.store.marks()?;
+            let reset = record.as_ref().and_then(|record| self.reset_of(record).ok().flatten());
+            let (marks, _) = self.seen(reset)?;
             let verified = held.verified.as_ref();
             let payload = pb::CheckInRequest {
                 policy_version: verified.map(|v| v.manifest.policy_version.clone()).unwrap_or_default(),
@@ -247,6 +288,8 @@ impl Conversation<'_> {
                 agent_version: env!("CARGO_PKG_VERSION").to_owned(),
                 ir_format: ir::IR_FORMAT,
                 features: verify::FEATURES.iter().map(|f| (*f).to_owned()).collect(),
+                reset: marks.reset,
+                seen: seen.clone(),
             }
             .encode_to_vec();
             let header = self.header(key.as_ref(), &nonce)?;
@@ -269,6 +312,11 @@ impl Conversation<'_> {
                 }
                 Answer::NeedTraits(_) => {
                     send_traits = true;
+                    continue;
+                }
+                // A server whose database was restored: it believes the statement that it made itself once.
+                Answer::NeedProof(_) => {
+                    seen = self.store.highest_key()?.map(|record| record.statement);
                     continue;
                 }
                 Answer::Refusal(refusal) => {
@@ -317,6 +365,8 @@ impl Conversation<'_> {
             key: record,
             epoch: verified.lease.epoch,
             seq: verified.manifest.seq,
+            root: verified.manifest.merkle_root,
+            reset: self.reset_of(record)?,
             server_time: verified.lease.server_time,
         })?;
         Ok(News::Renewed)
@@ -360,6 +410,7 @@ impl Conversation<'_> {
             epoch: verified.lease.epoch,
             seq: manifest.seq,
             root: manifest.merkle_root,
+            reset: self.reset_of(record)?,
             server_time: verified.lease.server_time,
         })?;
         Ok(News::Bundle)

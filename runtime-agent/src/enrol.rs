@@ -22,16 +22,19 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// What an enrolment needs.
 #[derive(Clone, Debug)]
 pub struct EnrolOptions {
-    /// `HOST:1530`.
-    pub server: String,
+    /// `HOST:1530`; for a rejoin it may be that of the identity.
+    pub server: Option<String>,
     /// One-time token.
     pub token: Zeroizing<String>,
     /// SHA-256 of the CA's public key, in hexadecimal; a `sha256:` before it is allowed.
-    pub ca_hash: String,
+    /// For a rejoin it may be that of the identity.
+    pub ca_hash: Option<String>,
     /// The envoy's name; the host's own otherwise.
     pub hostname: Option<String>,
     /// Replaces an identity that is there.
     pub force: bool,
+    /// Keeps the identity that is there and gets it a new certificate, because the old one ended.
+    pub rejoin: bool,
 }
 
 /// Why a host was not enrolled. Nothing was changed.
@@ -64,6 +67,9 @@ pub enum EnrolError {
     /// A key statement that does not hold.
     #[error("the server's signing key is not taken: {0}")]
     Key(#[from] KeyStatementError),
+    /// Neither given nor known.
+    #[error("{0} is missing; `vigo enroll --help` has an example")]
+    Missing(&'static str),
     /// The certificate is not for the key that was sent.
     #[error("the server's answer makes no sense: {0}")]
     Answer(&'static str),
@@ -77,6 +83,7 @@ impl EnrolError {
     pub fn exit_code(&self) -> u8 {
         match self {
             EnrolError::Agent(error) => error.exit_code(),
+            EnrolError::Missing(_) => 64,
             EnrolError::Keys(_) => 70,
             _ => 65,
         }
@@ -92,13 +99,20 @@ impl<E: Into<AgentError>> From<E> for EnrolError {
 impl Agent {
     /// Enrols this host; its envoy id.
     pub fn enrol(&self, options: &EnrolOptions) -> Result<String, EnrolError> {
-        let wanted = options.ca_hash.trim().trim_start_matches("sha256:").to_lowercase();
-        let wanted = Hash::from_hex(&wanted).ok_or_else(|| {
-            EnrolError::CaHash(crate::text::printable(crate::text::bounded(&options.ca_hash, 100)))
-        })?;
-        address(&options.server)?;
+        let wanted = match &options.ca_hash {
+            Some(text) => Some(ca_hash(text)?),
+            None => None,
+        };
+        if let Some(server) = &options.server {
+            address(server)?;
+        }
         self.state().prepare()?;
         let _lock = self.state().lock()?;
+        if options.rejoin {
+            return self.rejoin(options, wanted);
+        }
+        let server = options.server.as_ref().ok_or(EnrolError::Missing("--server"))?;
+        let wanted = wanted.ok_or(EnrolError::Missing("--ca-hash"))?;
         if !options.force && Identity::exists(self.state()) {
             let old = Identity::load(self.state())?;
             return Err(IdentityError::Enrolled { hostname: old.hostname, server: old.server }.into());
@@ -112,11 +126,8 @@ impl Agent {
         let hostname = hostname.trim_end_matches('.').to_lowercase();
 
         let runtime = runtime()?;
-        let presented = runtime.block_on(look(&options.server))?;
-        let Some(ca) = presented.iter().find(|der| protocol::ca_hash(der) == Some(wanted)) else {
-            return Err(EnrolError::WrongCa { server: options.server.clone() });
-        };
-        let ca_pem = pem("CERTIFICATE", ca);
+        let ca = runtime.block_on(prove(server, wanted))?;
+        let ca_pem = pem("CERTIFICATE", &ca);
 
         let key = new_key()?;
         let (seal_key, seal_public) = protocol::secrets::generate();
@@ -125,19 +136,19 @@ impl Agent {
             hostname: hostname.clone(),
             csr_pem: csr(&key, &hostname)?,
             seal_public_key: seal_public.to_vec(),
-            signature: Vec::new(),
+            ..pb::EnrollRequest::default()
         };
         protocol::enrolment::sign(&key, &mut request);
-        let reply = runtime.block_on(send(&options.server, &ca_pem, request))?;
+        let reply = runtime.block_on(send(server, &ca_pem, request))?;
 
         let now = self.clock().now();
         let statement = reply.key_statement.ok_or(EnrolError::Answer("it has no key statement"))?;
-        let trusted = key_statement::verify(&statement, ca, &reply.cluster_id, now)?;
+        let trusted = key_statement::verify(&statement, &ca, &reply.cluster_id, now)?;
         let identity = Identity {
             envoy_id: reply.envoy_id,
             cluster_id: reply.cluster_id,
             hostname,
-            server: options.server.clone(),
+            server: server.clone(),
             enrolled_at: now,
             ca_pem,
             certificate_pem: reply.certificate_pem,
@@ -146,14 +157,61 @@ impl Agent {
         };
         certificate_is_ours(&identity)?;
         let store = Store::open(self.state(), false, now)?;
-        store.reset()?;
+        // After a crash in between, the store still belongs to the identity before, and is begun anew by the next session.
+        identity.store(self.state())?;
+        store.reset(&identity.envoy_id)?;
         store.pin(&KeyRecord { statement, at: now }, trusted.epoch)?;
+        Ok(identity.envoy_id)
+    }
+
+    /// Gets the identity that is there a certificate for a new key. It keeps its id, what it has seen of the server, and the
+    /// results that wait: the server lets it in by a token and by the key that it knows of this envoy.
+    fn rejoin(&self, options: &EnrolOptions, wanted: Option<Hash>) -> Result<String, EnrolError> {
+        let mut identity = Identity::load(self.state())?;
+        let known = identity.ca_der().and_then(|der| protocol::ca_hash(&der));
+        let wanted = wanted.or(known).ok_or(EnrolError::Missing("--ca-hash"))?;
+        let server = options.server.clone().unwrap_or_else(|| identity.server.clone());
+        if known != Some(wanted) {
+            return Err(EnrolError::WrongCa { server });
+        }
+        let runtime = runtime()?;
+        runtime.block_on(prove(&server, wanted))?;
+        let key = new_key()?;
+        let mut request = pb::EnrollRequest {
+            token: options.token.trim().to_owned(),
+            hostname: identity.hostname.clone(),
+            csr_pem: csr(&key, &identity.hostname)?,
+            envoy_id: identity.envoy_id.clone(),
+            ..pb::EnrollRequest::default()
+        };
+        protocol::enrolment::sign(&key, &mut request);
+        protocol::enrolment::sign_rejoin(&identity.key, &mut request);
+        let reply = runtime.block_on(send(&server, &identity.ca_pem, request))?;
+        if reply.envoy_id != identity.envoy_id || reply.cluster_id != identity.cluster_id {
+            return Err(EnrolError::Answer("it is for another envoy"));
+        }
+        (identity.key, identity.certificate_pem) = (key, reply.certificate_pem);
+        certificate_is_ours(&identity)?;
+        identity.server = server;
         identity.store(self.state())?;
         Ok(identity.envoy_id)
     }
 }
 
-fn certificate_is_ours(identity: &Identity) -> Result<(), EnrolError> {
+fn ca_hash(text: &str) -> Result<Hash, EnrolError> {
+    let bare = text.trim().trim_start_matches("sha256:").to_lowercase();
+    Hash::from_hex(&bare)
+        .ok_or_else(|| EnrolError::CaHash(crate::text::printable(crate::text::bounded(text, 100))))
+}
+
+/// The CA of a server, if it is the one with that hash. Nothing is sent beyond the handshake.
+async fn prove(server: &str, wanted: Hash) -> Result<CertificateDer<'static>, EnrolError> {
+    let presented = look(server).await?;
+    let ca = presented.into_iter().find(|der| protocol::ca_hash(der) == Some(wanted));
+    ca.ok_or_else(|| EnrolError::WrongCa { server: server.to_owned() })
+}
+
+pub(crate) fn certificate_is_ours(identity: &Identity) -> Result<(), EnrolError> {
     use rustls_pki_types::pem::PemObject;
     let ours = CertificateDer::from_pem_slice(identity.certificate_pem.as_bytes())
         .ok()
@@ -165,13 +223,13 @@ fn certificate_is_ours(identity: &Identity) -> Result<(), EnrolError> {
     if ours { Ok(()) } else { Err(EnrolError::Answer("its certificate is not for this host's key")) }
 }
 
-fn new_key() -> Result<SigningKey, EnrolError> {
+pub(crate) fn new_key() -> Result<SigningKey, EnrolError> {
     let mut seed = Zeroizing::new([0; 32]);
     getrandom::fill(seed.as_mut_slice()).map_err(|e| EnrolError::Keys(e.to_string()))?;
     Ok(SigningKey::from_bytes(&seed))
 }
 
-fn csr(key: &SigningKey, hostname: &str) -> Result<String, EnrolError> {
+pub(crate) fn csr(key: &SigningKey, hostname: &str) -> Result<String, EnrolError> {
     let failed = |e: rcgen::Error| EnrolError::Keys(e.to_string());
     let pair =
         rcgen::KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8(key).as_slice().into(), &rcgen::PKCS_ED25519)

@@ -1,10 +1,15 @@
-//! Who this envoy is: keys, certificate, CA and cluster, in files that only root reads.
+//! Who this envoy is: keys, certificate, CA and cluster, in one file that only root reads.
+//!
+//! It is one, so that whatever replaces a part of it (a renewal, another enrolment) leaves the old identity or the new one
+//! after a crash, never something of both.
 
 use crate::clock::Millis;
 use crate::state::{StateDir, StateError, private_dir, read_optional, write_private};
 use ed25519_dalek::SigningKey;
-use rustls_pki_types::CertificateDer;
+use ir::Hash;
+use protocol::certificate::{Facts, facts};
 use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
 
 /// Why there is no usable identity.
@@ -36,7 +41,7 @@ pub enum IdentityError {
     State(#[from] StateError),
 }
 
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(Default, serde::Serialize, serde::Deserialize, zeroize::ZeroizeOnDrop)]
 struct File {
     format_version: String,
     envoy_id: String,
@@ -44,9 +49,16 @@ struct File {
     hostname: String,
     server: String,
     enrolled_at: Millis,
+    /// PEM.
+    ca: String,
+    /// The signing key and then its certificate, in PEM.
+    credential: String,
+    /// In hexadecimal.
+    sealing_key: String,
 }
 
 /// An identity. `Debug` shows no keys.
+#[derive(Clone)]
 pub struct Identity {
     /// Given by the server.
     pub envoy_id: String,
@@ -80,6 +92,8 @@ impl std::fmt::Debug for Identity {
 /// What RFC 8410 puts before the 32 bytes of an ed25519 key in PKCS#8.
 const PKCS8_PREFIX: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
 
+const FILE: &str = "identity.json";
+
 /// A signing key as rustls and rcgen take it.
 pub fn pkcs8(key: &SigningKey) -> Zeroizing<Vec<u8>> {
     Zeroizing::new([PKCS8_PREFIX.as_slice(), key.as_bytes()].concat())
@@ -88,7 +102,7 @@ pub fn pkcs8(key: &SigningKey) -> Zeroizing<Vec<u8>> {
 impl Identity {
     /// Whether there is one, whole or not.
     pub fn exists(state: &StateDir) -> bool {
-        state.identity().join("identity.json").exists()
+        state.identity().join(FILE).exists()
     }
 
     /// Reads it.
@@ -96,43 +110,34 @@ impl Identity {
         state.check()?;
         let directory = state.identity();
         let damaged = |what| IdentityError::Damaged { path: directory.display().to_string(), what };
-        let Some(json) = read_optional(&directory.join("identity.json"))? else {
+        let Some(json) = read_optional(&directory.join(FILE))?.map(Zeroizing::new) else {
             return Err(IdentityError::NotEnrolled);
         };
-        let file: File = serde_json::from_slice(&json).map_err(|_| damaged("identity.json"))?;
-        let part = |name: &'static str| read_optional(&directory.join(name))?.ok_or_else(|| damaged(name));
-        let text = |name| part(name).and_then(|b| String::from_utf8(b).map_err(|_| damaged(name)));
-        let secret = |name| -> Result<Zeroizing<[u8; 32]>, IdentityError> {
-            let bytes = Zeroizing::new(part(name)?);
-            Ok(Zeroizing::new(bytes.as_slice().try_into().map_err(|_| damaged(name))?))
-        };
+        let mut file: File = serde_json::from_slice(&json).map_err(|_| damaged(FILE))?;
+        let (key, certificate_pem) =
+            read_credential(file.credential.as_bytes()).ok_or_else(|| damaged("the credential"))?;
+        let seal_key = Hash::from_hex(&file.sealing_key).ok_or_else(|| damaged("the sealing key"))?;
+        let take = std::mem::take::<String>;
         let identity = Identity {
-            envoy_id: file.envoy_id,
-            cluster_id: file.cluster_id,
-            hostname: file.hostname,
-            server: file.server,
+            envoy_id: take(&mut file.envoy_id),
+            cluster_id: take(&mut file.cluster_id),
+            hostname: take(&mut file.hostname),
+            server: take(&mut file.server),
             enrolled_at: file.enrolled_at,
-            ca_pem: text("ca.pem")?,
-            certificate_pem: text("certificate.pem")?,
-            key: SigningKey::from_bytes(&*secret("signing.key")?),
-            seal_key: secret("sealing.key")?,
+            ca_pem: take(&mut file.ca),
+            certificate_pem,
+            key,
+            seal_key: Zeroizing::new(seal_key.0),
         };
-        identity.ca_der().ok_or_else(|| damaged("ca.pem"))?;
-        CertificateDer::from_pem_slice(identity.certificate_pem.as_bytes())
-            .map_err(|_| damaged("certificate.pem"))?;
+        identity.ca_der().ok_or_else(|| damaged("the CA"))?;
         Ok(identity)
     }
 
-    /// Writes it; `identity.json` last, which makes it one.
+    /// Writes it in place of the one that may be there, at once or not at all.
     pub fn store(&self, state: &StateDir) -> Result<(), IdentityError> {
         state.prepare()?;
         let directory = state.identity();
         private_dir(&directory)?;
-        let write = |name: &str, bytes: &[u8]| write_private(&directory.join(name), bytes);
-        write("signing.key", self.key.as_bytes())?;
-        write("sealing.key", self.seal_key.as_slice())?;
-        write("ca.pem", self.ca_pem.as_bytes())?;
-        write("certificate.pem", self.certificate_pem.as_bytes())?;
         let file = File {
             format_version: "1.0".to_owned(),
             envoy_id: self.envoy_id.clone(),
@@ -140,9 +145,22 @@ impl Identity {
             hostname: self.hostname.clone(),
             server: self.server.clone(),
             enrolled_at: self.enrolled_at,
+            ca: self.ca_pem.clone(),
+            credential: format!("{}{}", *self.key_pem(), self.certificate_pem),
+            sealing_key: Hash(*self.seal_key).to_string(),
         };
-        let json = serde_json::to_vec_pretty(&file).unwrap_or_default();
-        Ok(write("identity.json", &json)?)
+        let json = Zeroizing::new(serde_json::to_vec_pretty(&file).unwrap_or_default());
+        Ok(write_private(&directory.join(FILE), &json)?)
+    }
+
+    /// Serial and life of the certificate.
+    pub fn certificate(&self) -> Option<Facts> {
+        facts(&CertificateDer::from_pem_slice(self.certificate_pem.as_bytes()).ok()?)
+    }
+
+    /// When the certificate ended, if it did.
+    pub fn ended(&self, now: Millis) -> Option<Millis> {
+        self.certificate().map(|certificate| certificate.not_after).filter(|end| *end < now)
     }
 
     /// The CA's certificate.
@@ -155,6 +173,16 @@ impl Identity {
         let der = pkcs8(&self.key);
         Zeroizing::new(pem("PRIVATE KEY", &der))
     }
+}
+
+/// The key, and the certificate in PEM, when that is for the key.
+fn read_credential(pem: &[u8]) -> Option<(SigningKey, String)> {
+    let der = PrivatePkcs8KeyDer::from_pem_slice(pem).ok()?;
+    let seed = der.secret_pkcs8_der().strip_prefix(&PKCS8_PREFIX)?;
+    let key = SigningKey::from_bytes(seed.try_into().ok()?);
+    let certificate = CertificateDer::from_pem_slice(pem).ok()?;
+    (protocol::ed25519_key(&certificate)? == key.verifying_key())
+        .then(|| (key, self::pem("CERTIFICATE", &certificate)))
 }
 
 /// DER as PEM.
@@ -185,27 +213,57 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let state = StateDir::below(root.path());
         assert!(matches!(Identity::load(&state), Err(IdentityError::NotEnrolled)));
-        let ca = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
-        let ca_pem = rcgen::CertificateParams::default().self_signed(&ca).unwrap().pem();
-        let identity = Identity {
+        let identity = identity(3);
+        identity.store(&state).unwrap();
+        let back = Identity::load(&state).unwrap();
+        assert_eq!((back.key.as_bytes(), *back.seal_key), (&[3; 32], [4; 32]));
+        assert_eq!(back.certificate(), identity.certificate());
+        for file in std::fs::read_dir(state.identity()).unwrap() {
+            assert_eq!(file.unwrap().metadata().unwrap().mode() & 0o777, 0o600);
+        }
+        assert!(!format!("{back:?}").contains("key"));
+    }
+
+    /// With a certificate for that key.
+    fn identity(seed: u8) -> Identity {
+        let key = SigningKey::from_bytes(&[seed; 32]);
+        let pair = rcgen::KeyPair::from_pem(&pem("PRIVATE KEY", &pkcs8(&key))).unwrap();
+        let certificate_pem = rcgen::CertificateParams::default().self_signed(&pair).unwrap().pem();
+        Identity {
             envoy_id: "e".into(),
             cluster_id: "c".into(),
             hostname: "h".into(),
             server: "s:1530".into(),
             enrolled_at: 1,
-            certificate_pem: ca_pem.clone(),
-            ca_pem,
-            key: SigningKey::from_bytes(&[3; 32]),
+            ca_pem: certificate_pem.clone(),
+            certificate_pem,
+            key,
             seal_key: Zeroizing::new([4; 32]),
-        };
-        identity.store(&state).unwrap();
-        let back = Identity::load(&state).unwrap();
-        assert_eq!((back.key.as_bytes(), *back.seal_key), (&[3; 32], [4; 32]));
-        for file in std::fs::read_dir(state.identity()).unwrap() {
-            assert_eq!(file.unwrap().metadata().unwrap().mode() & 0o777, 0o600);
         }
-        std::fs::write(state.identity().join("signing.key"), "short").unwrap();
-        assert!(matches!(Identity::load(&state), Err(IdentityError::Damaged { what: "signing.key", .. })));
+    }
+
+    #[test]
+    fn an_identity_that_is_cut_or_mixed_is_none() {
+        let root = tempfile::tempdir().unwrap();
+        let state = StateDir::below(root.path());
+        let (one, two) = (identity(3), identity(4));
+        one.store(&state).unwrap();
+        let file = state.identity().join(FILE);
+        let whole = std::fs::read_to_string(&file).unwrap();
+        let damaged = || matches!(Identity::load(&state), Err(IdentityError::Damaged { .. }));
+        for cut in 0..whole.len() {
+            std::fs::write(&file, &whole[..cut]).unwrap();
+            assert!(damaged(), "cut at {cut}");
+        }
+        let line = |pem: &str| pem.replace('\n', "\\n");
+        let mixed = whole.replace(&line(&one.certificate_pem), &line(&two.certificate_pem));
+        assert_ne!(mixed, whole);
+        std::fs::write(&file, mixed).unwrap();
+        assert!(damaged(), "a key with a certificate for another");
+        std::fs::write(&file, whole.replace("0404", "04")).unwrap();
+        assert!(damaged(), "a short key");
+        two.store(&state).unwrap();
+        assert_eq!(Identity::load(&state).unwrap().key, two.key);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::identity::Identity;
 use protocol::pb::fleet_client::FleetClient;
-use protocol::pb::{CheckInReply, ReportReply, SignedRequest};
+use protocol::pb::{CheckInReply, RenewReply, ReportReply, SignedRequest};
 use std::time::Duration;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
@@ -55,6 +55,10 @@ pub trait Server {
     fn check_in(&mut self, request: SignedRequest) -> Result<CheckInReply, NetError>;
     /// Delivers a result.
     fn report(&mut self, request: SignedRequest) -> Result<ReportReply, NetError>;
+    /// Asks for a certificate for a new key.
+    fn renew(&mut self, request: SignedRequest) -> Result<RenewReply, NetError>;
+    /// Speaks with another certificate from now on.
+    fn adopt(&mut self, identity: &Identity) -> Result<(), NetError>;
 }
 
 /// The real one. Connects at the first request.
@@ -154,6 +158,18 @@ impl Server for Grpc {
         let mut client = self.client()?;
         let result = self.runtime.block_on(client.report_run(request));
         self.answer(result)
+    }
+
+    fn renew(&mut self, request: SignedRequest) -> Result<RenewReply, NetError> {
+        let mut client = self.client()?;
+        let result = self.runtime.block_on(client.renew(request));
+        self.answer(result)
+    }
+
+    fn adopt(&mut self, identity: &Identity) -> Result<(), NetError> {
+        self.endpoint = endpoint(&self.server, tls(identity))?;
+        self.client = None;
+        Ok(())
     }
 }
 

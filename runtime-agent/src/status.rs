@@ -141,6 +141,15 @@ impl Status {
                 return (Health::Warning, "the last run was interrupted".to_owned());
             }
         }
+        if self.renewal_is_late() {
+            let end = self.certificate_end().unwrap_or(0);
+            return match end.checked_sub(self.now) {
+                Some(left) => {
+                    (Health::Warning, format!("the certificate ends in {} and is not renewed", span(left)))
+                }
+                None => (Health::Warning, format!("the certificate ended {} ago", span(self.now - end))),
+            };
+        }
         let silent = self.now.saturating_sub(self.last_answer.unwrap_or(0));
         if silent > self.interval * 5 / 2 {
             return (Health::Warning, format!("no answer from the server for {}", span(silent)));
@@ -156,7 +165,7 @@ impl Status {
         let mut out = String::new();
         let mut line = |name: &str, text: String| {
             // Writing to a string does not fail.
-            let _ = writeln!(out, "{name:<11}{text}");
+            let _ = writeln!(out, "{name:<12}{text}");
         };
         let ago = |at: Millis| format!("{} ago", span(self.now.saturating_sub(at)));
         let Some(identity) = &self.identity else {
@@ -171,6 +180,7 @@ impl Status {
             .last_answer
             .map_or_else(|| "no answer yet".to_owned(), |at| format!("last answer {}", ago(at)));
         line("server", format!("{}   {answer}", identity.server));
+        line("certificate", self.certificate());
         if let Some(refusal) = &self.refusal {
             line("", format!("it has no policy for this host: {refusal}"));
         }
@@ -217,6 +227,30 @@ impl Status {
         out
     }
 
+    fn certificate(&self) -> String {
+        let Some(end) = self.certificate_end() else { return "DOES NOT READ".to_owned() };
+        if end < self.now {
+            return format!(
+                "ENDED {} ago; make a token on the server, then `vigo enroll --rejoin --token TOKEN`",
+                span(self.now - end)
+            );
+        }
+        format!("good until {}, {} more", date(end), span(end - self.now))
+    }
+
+    fn certificate_end(&self) -> Option<Millis> {
+        Some(self.identity.as_ref()?.certificate()?.not_after)
+    }
+
+    /// Whether the certificate is older than any agent lets it grow that gets an answer to its renewals.
+    fn renewal_is_late(&self) -> bool {
+        let certificate = self.identity.as_ref().and_then(Identity::certificate);
+        certificate.is_some_and(|c| {
+            let life = c.not_after.saturating_sub(c.not_before);
+            self.now > c.not_before.saturating_add(life / 10 * 9)
+        })
+    }
+
     fn policy(&self) -> String {
         let Some(bundle) = &self.bundle else {
             return match &self.problem {
@@ -257,6 +291,9 @@ impl Status {
             "server": identity.map(|i| json!({
                 "address": i.server, "last_answer": self.last_answer, "check_in_interval_ms": self.interval,
                 "refusal": self.refusal,
+            })),
+            "certificate": identity.and_then(Identity::certificate).map(|c| json!({
+                "serial": c.serial, "not_before": c.not_before, "expires_at": c.not_after,
             })),
             "bundle": self.bundle.as_ref().map(|b| json!({
                 "release": b.release, "seq": b.seq, "root": b.root, "policy_version": b.policy_version,

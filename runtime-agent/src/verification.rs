@@ -36,6 +36,19 @@ impl Agent {
                 format!("{} of cluster {}, CA {}", identity.envoy_id, identity.cluster_id, h.short())
             }),
         );
+        let now = self.clock().now();
+        let certificate = identity.certificate().ok_or_else(|| "it does not read back".to_owned());
+        report.add(
+            "certificate",
+            certificate.and_then(|c| match c.not_after.checked_sub(now) {
+                Some(left) => Ok(format!("{}, good for {} more", c.serial, crate::text::span(left))),
+                None => Err(format!(
+                    "{}, ended {} ago; `vigo enroll --rejoin` gets a new one",
+                    c.serial,
+                    crate::text::span(now - c.not_after)
+                )),
+            }),
+        );
         let Some(store) = Store::look(self.state())? else {
             report.add("store", Err("it is missing; the next run will say what to do"));
             return Ok(report);

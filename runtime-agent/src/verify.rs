@@ -44,7 +44,8 @@ pub enum VerifyError {
     },
     /// Far beyond what was accepted.
     #[error(
-        "bundle {got} is offered after bundle {have}: too far ahead to be trusted, enrol again if the server was rebuilt"
+        "number {got} is offered after {have}: too far ahead to be trusted; if the server is the right one, `vigosrv reset` on it \
+         tells all hosts to go on from there"
     )]
     Jump {
         /// Accepted.
@@ -227,6 +228,9 @@ fn verify_lease(inputs: &Inputs<'_>, manifest: &Manifest) -> Result<Lease, Verif
     }
     if lease.epoch != inputs.lease_key.epoch {
         return Err(VerifyError::Malformed("the lease's epoch is not that of its key".to_owned()));
+    }
+    if lease.epoch < inputs.marks.min_epoch {
+        return Err(VerifyError::RetiredKey { have: inputs.marks.min_epoch, got: lease.epoch });
     }
     if lease.epoch < inputs.marks.epoch && !inputs.live_epochs.contains(&lease.epoch) {
         return Err(VerifyError::RetiredKey { have: inputs.marks.epoch, got: lease.epoch });

@@ -4,16 +4,14 @@
 //! but the signatures on what it passes on can stop it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing test may panic")]
 
-use ed25519_dalek::SigningKey;
-use ed25519_dalek::pkcs8::EncodePrivateKey;
-use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use protocol::pb::check_in_reply::Answer;
 use protocol::pb::enrolment_client::EnrolmentClient;
 use protocol::pb::enrolment_server::{Enrolment, EnrolmentServer};
 use protocol::pb::fleet_client::FleetClient;
 use protocol::pb::fleet_server::{Fleet, FleetServer};
 use protocol::pb::{
-    CheckInReply, EnrollReply, EnrollRequest, ReportReply, ServerFrame, SignedFrame, SignedRequest,
+    CheckInReply, EnrollReply, EnrollRequest, RenewReply, ReportReply, ServerFrame, SignedFrame,
+    SignedRequest,
 };
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -48,10 +46,11 @@ impl Relay {
 
     async fn fleet(&self) -> FleetClient<Channel> {
         let dir = self.agent.lock().unwrap().clone();
-        let certificate = std::fs::read(dir.join("certificate.pem")).unwrap();
-        let seed: [u8; 32] = std::fs::read(dir.join("signing.key")).unwrap().try_into().unwrap();
-        let key = SigningKey::from_bytes(&seed).to_pkcs8_pem(LineEnding::LF).unwrap();
-        FleetClient::new(self.channel(Some(Identity::from_pem(certificate, key.as_bytes()))).await)
+        let identity: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(dir.join("identity.json")).unwrap()).unwrap();
+        // Key and certificate in one text; each reader takes its own.
+        let credential = identity["credential"].as_str().unwrap();
+        FleetClient::new(self.channel(Some(Identity::from_pem(credential, credential))).await)
     }
 
     /// What to do to the next answers.
@@ -85,6 +84,10 @@ impl Fleet for Relay {
         _: Request<Streaming<SignedFrame>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
         Err(Status::unimplemented("these agents have no work to take"))
+    }
+
+    async fn renew(&self, r: Request<SignedRequest>) -> Result<Response<RenewReply>, Status> {
+        self.fleet().await.renew(r.into_inner()).await
     }
 }
 

@@ -1,5 +1,7 @@
 //! Whole turns against a server in memory that keeps the rules of the real one.
 
+mod identity;
+
 use super::*;
 use crate::clock::FixedClock;
 use crate::identity::pem;
@@ -25,6 +27,17 @@ const DAY: Millis = 24 * HOUR;
 /// A server in memory.
 struct Fake {
     ca: Vec<u8>,
+    issuer: Issuer<'static, KeyPair>,
+    /// How long a certificate is good.
+    lifetime: Millis,
+    /// Of a certificate that was issued and is not used yet.
+    next_key: Option<ed25519_dalek::VerifyingKey>,
+    /// The answer to a renewal does not arrive.
+    loses_renewals: bool,
+    renewals: usize,
+    reset: Option<pb::Reset>,
+    /// It has lost the epoch that agents have seen.
+    forgetful: bool,
     signer: SigningKey,
     signer_certificate: Vec<u8>,
     key: SigningKey,
@@ -61,7 +74,20 @@ impl Fake {
             not_after: u64::MAX,
             live_epochs: vec![],
         };
-        key_statement::issue(&self.signer, &self.signer_certificate, &self.key, claims)
+        let statement = key_statement::issue(&self.signer, &self.signer_certificate, &self.key, claims);
+        pb::KeyStatement { reset: self.reset.clone(), ..statement }
+    }
+
+    /// A certificate of the CA for that key, issued now.
+    fn certificate(&self, key: &impl rcgen::PublicKeyData) -> String {
+        let now = self.clock.now();
+        let mut params = CertificateParams::new(vec![]).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "envoy");
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.not_before = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_millis(now);
+        params.not_after = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_millis(now + self.lifetime);
+        params.signed_by(key, &self.issuer).unwrap().pem()
     }
 
     fn key_id(&self) -> Hash {
@@ -146,6 +172,9 @@ impl Fake {
         if self.down {
             return Err(NetError::Unreachable { server: "fake".into(), why: "down".into() });
         }
+        if let Some(next) = self.next_key.filter(|key| request::verify(key, rpc, request).is_ok()) {
+            (self.envoy_key, self.next_key) = (next, None);
+        }
         let header = request::verify(&self.envoy_key, rpc, request).expect("a well signed request");
         assert!(header.counter > self.counter, "the counter grows");
         self.counter = header.counter;
@@ -163,8 +192,12 @@ impl Server for Fake {
         self.requests.push(body.clone());
         let known = self.traits.as_ref().is_some_and(|t| Hash::of(t).0.as_slice() == body.traits_digest);
         let manifest = self.manifest();
+        let last_reset =
+            self.reset.as_ref().map_or(0, |r| pb::ResetClaims::decode(r.claims.as_slice()).unwrap().number);
         let mut answer = match header {
             None => Answer::StaleKey(self.statement()),
+            Some(_) if body.reset < last_reset => Answer::StaleKey(self.statement()),
+            Some(_) if self.forgetful && body.seen.is_none() => Answer::NeedProof(pb::Unit {}),
             Some(_) if !known => Answer::NeedTraits(pb::Unit {}),
             Some(header) if body.state_fingerprint == manifest.merkle_root.0 => {
                 let same = body.policy_version == self.version();
@@ -215,6 +248,30 @@ impl Server for Fake {
         };
         Ok(pb::ReportReply { answer: Some(answer) })
     }
+
+    fn renew(&mut self, request: pb::SignedRequest) -> Result<pb::RenewReply, NetError> {
+        use pb::renew_reply::Answer;
+        let header = self.open(Rpc::Renew, &request)?;
+        let answer = match header {
+            None => Answer::StaleKey(self.statement()),
+            Some(_) => {
+                let asked = pb::RenewRequest::decode(request.payload.as_slice()).unwrap();
+                let csr = rcgen::CertificateSigningRequestParams::from_pem(&asked.csr_pem).unwrap();
+                let key = rcgen::PublicKeyData::der_bytes(&csr.public_key).try_into().unwrap();
+                self.next_key = Some(ed25519_dalek::VerifyingKey::from_bytes(key).unwrap());
+                self.renewals += 1;
+                if self.loses_renewals {
+                    return Err(NetError::Unreachable { server: "fake".into(), why: "cut".into() });
+                }
+                Answer::CertificatePem(self.certificate(&csr.public_key))
+            }
+        };
+        Ok(pb::RenewReply { answer: Some(answer) })
+    }
+
+    fn adopt(&mut self, _: &Identity) -> Result<(), NetError> {
+        Ok(())
+    }
 }
 
 struct Host {
@@ -240,12 +297,20 @@ fn host() -> Host {
     let mut params = CertificateParams::new(vec![signer_name(CLUSTER)]).unwrap();
     params.distinguished_name.push(rcgen::DnType::CommonName, "signer");
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::Other(SIGNER_ROLE_OID.to_vec())];
-    let signer_certificate = params.signed_by(&signer_pair, &Issuer::new(ca, ca_key)).unwrap().der().to_vec();
+    let issuer = Issuer::new(ca, ca_key);
+    let signer_certificate = params.signed_by(&signer_pair, &issuer).unwrap().der().to_vec();
 
-    let key = SigningKey::from_bytes(&[77; 32]);
+    let (pair, key) = ed25519();
     let (seal_key, seal_public) = protocol::secrets::generate();
     let server = Fake {
         ca: ca_der,
+        issuer,
+        lifetime: 90 * DAY,
+        next_key: None,
+        loses_renewals: false,
+        renewals: 0,
+        reset: None,
+        forgetful: false,
         signer,
         signer_certificate,
         key: SigningKey::from_bytes(&[1; 32]),
@@ -272,13 +337,13 @@ fn host() -> Host {
         hostname: "web-1.test".into(),
         server: "fake:1530".into(),
         enrolled_at: clock.now(),
-        certificate_pem: ca_pem.clone(),
+        certificate_pem: server.certificate(&pair),
         ca_pem,
         key,
         seal_key,
     };
     let store = Store::open(agent.state(), false, clock.now()).unwrap();
-    store.reset().unwrap();
+    store.reset("envoy").unwrap();
     store.pin(&crate::store::KeyRecord { statement: server.statement(), at: clock.now() }, 1).unwrap();
     identity.store(agent.state()).unwrap();
     Host { dir, clock, agent, server }

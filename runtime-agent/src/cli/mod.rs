@@ -3,10 +3,12 @@
 mod output;
 
 use crate::agent::{Agent, AgentError, AgentOptions};
+use crate::checkin::CheckInError;
 use crate::converge::RunOptions;
 use crate::daemon;
 use crate::enrol::{EnrolError, EnrolOptions};
 use crate::observe::RunSummary;
+use crate::renew::RenewError;
 use crate::status::Health;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use output::{Lines, say, summary_json};
@@ -74,12 +76,15 @@ enum Command {
     /// Makes this host known to a server
     #[command(
         after_help = "The token can also come from a file or from VIGO_TOKEN, where other users do not see it:
-  VIGO_TOKEN=... vigo enroll --server vigo.example.com:1530 --ca-hash 9f2c..."
+  VIGO_TOKEN=... vigo enroll --server vigo.example.com:1530 --ca-hash 9f2c...
+
+A host that was away until its certificate ended keeps its place with a new token:
+  vigo enroll --rejoin --token-file token"
     )]
     Enroll {
         /// Address of the server; the port is 1530 where none is given
-        #[arg(long, value_name = "HOST:PORT")]
-        server: String,
+        #[arg(long, value_name = "HOST:PORT", required_unless_present = "rejoin")]
+        server: Option<String>,
         /// One-time token from `vigosrv token create`
         #[arg(long, conflicts_with = "token_file")]
         token: Option<String>,
@@ -87,15 +92,27 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         token_file: Option<PathBuf>,
         /// SHA-256 of the CA's public key, printed beside the token
-        #[arg(long, value_name = "HEX")]
-        ca_hash: String,
+        #[arg(long, value_name = "HEX", required_unless_present = "rejoin")]
+        ca_hash: Option<String>,
         /// Name of this envoy; the host's own otherwise
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "NAME", conflicts_with = "rejoin")]
         hostname: Option<String>,
         /// Replaces an identity that is there
-        #[arg(long)]
+        #[arg(long, conflicts_with = "rejoin")]
         force: bool,
+        /// Keeps the identity that is there and gets it a new certificate, after the old one ended
+        #[arg(long)]
+        rejoin: bool,
     },
+    /// Renews this host's certificate now; the agent does it by itself in time
+    #[command(
+        after_help = "A new key comes with it, and the old one is good for nothing ten minutes after the first use of the \
+        new one. The daemon has to be stopped for it.
+
+Example:
+  vigo renew"
+    )]
+    Renew,
     /// Converges at every interval, or once
     #[command(after_help = "Examples:
   vigo run --once --dry-run --diff
@@ -167,7 +184,7 @@ pub fn main() -> ExitCode {
     let options = AgentOptions { root: cli.root.clone(), ..AgentOptions::default() };
     let agent = Agent::new(options.clone());
     let code = match &cli.command {
-        Command::Enroll { server, token, token_file, ca_hash, hostname, force } => {
+        Command::Enroll { server, token, token_file, ca_hash, hostname, force, rejoin } => {
             match read_token(token.as_ref(), token_file.as_ref()) {
                 Ok(token) => enroll(
                     &agent,
@@ -177,11 +194,13 @@ pub fn main() -> ExitCode {
                         ca_hash: ca_hash.clone(),
                         hostname: hostname.clone(),
                         force: *force,
+                        rejoin: *rejoin,
                     },
                 ),
                 Err((code, message)) => fail(code, &message),
             }
         }
+        Command::Renew => renew(&agent),
         Command::Run { once: true, args } => {
             once("run", &options, args, |lines| agent.run_once(&args.options(), lines))
         }
@@ -256,12 +275,30 @@ fn read_token(token: Option<&String>, file: Option<&PathBuf>) -> Result<Zeroizin
 
 fn enroll(agent: &Agent, options: &EnrolOptions) -> u8 {
     match agent.enrol(options) {
+        Ok(id) if options.rejoin => {
+            say(&format!("back as envoy {id}\nstart the agent with `vigo run`"));
+            0
+        }
         Ok(id) => {
-            say(&format!("enrolled with {} as envoy {id}\nstart the agent with `vigo run`", options.server));
+            let server = options.server.as_deref().unwrap_or_default();
+            say(&format!("enrolled with {server} as envoy {id}\nstart the agent with `vigo run`"));
             0
         }
         Err(EnrolError::Agent(error)) => fail_with(&error),
         Err(error) => fail(error.exit_code(), &error.to_string()),
+    }
+}
+
+fn renew(agent: &Agent) -> u8 {
+    match agent.renew() {
+        Ok(end) => {
+            let left = end.map(|end| end.saturating_sub(agent.clock().now()));
+            say(&format!("renewed, good for {}", crate::text::span(left.unwrap_or(0))));
+            0
+        }
+        Err(RenewError::Agent(error)) => fail_with(&error),
+        Err(RenewError::CheckIn(CheckInError::Net(error))) => fail_with(&error.into()),
+        Err(error) => fail(65, &error.to_string()),
     }
 }
 

@@ -1,11 +1,12 @@
 //! The bundle and what is needed to trust it: one commit takes all of it.
 
 use super::marks::change_marks;
-use super::{BLOBS, SECRETS, Store, StoreError, put, put_json, take};
+use super::{BLOBS, Marks, SECRETS, Store, StoreError, put, put_json, take};
 use crate::clock::Millis;
 use ir::Hash;
 use prost::Message;
 use protocol::pb::{KeyStatement, SealedSecret};
+use protocol::reset::Reset;
 use redb::{ReadableTable, WriteTransaction};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -67,6 +68,8 @@ pub struct Accepted<'a> {
     pub seq: u64,
     /// New marks.
     pub root: Hash,
+    /// Came with the key's statement, and was verified.
+    pub reset: Option<Reset>,
     /// The server's clock.
     pub server_time: Millis,
 }
@@ -84,6 +87,10 @@ pub struct Renewed<'a> {
     pub epoch: u64,
     /// New marks.
     pub seq: u64,
+    /// Of the bundle.
+    pub root: Hash,
+    /// Came with the key's statement, and was verified.
+    pub reset: Option<Reset>,
     /// The server's clock.
     pub server_time: Millis,
 }
@@ -151,6 +158,7 @@ impl Store {
             put(t, "bundle.manifest_key", &a.key.encode())?;
             put(t, "bundle.lease", a.lease)?;
             put(t, "bundle.lease_key", &a.key.encode())?;
+            take_reset(t, a.reset)?;
             put_key(t, a.key, a.epoch)?;
             change_marks(t, |marks| {
                 marks.epoch = marks.epoch.max(a.epoch);
@@ -172,10 +180,12 @@ impl Store {
             }
             put(t, "bundle.lease", r.lease)?;
             put(t, "bundle.lease_key", &r.key.encode())?;
+            take_reset(t, r.reset)?;
             put_key(t, r.key, r.epoch)?;
             change_marks(t, |marks| {
                 marks.epoch = marks.epoch.max(r.epoch);
                 marks.seq = marks.seq.max(r.seq);
+                marks.root = r.root.to_string();
                 marks.time_floor = r.server_time;
             })
         })?;
@@ -215,6 +225,18 @@ impl Store {
             Ok(next)
         })
     }
+}
+
+/// Forgets what was seen before a reset that is new.
+fn take_reset(t: &WriteTransaction, reset: Option<Reset>) -> Result<(), redb::Error> {
+    let marks: Marks = super::take_json(t, "marks")?;
+    let Some(reset) = reset.filter(|reset| reset.number > marks.reset) else { return Ok(()) };
+    tracing::warn!(
+        "the cluster's CA says to begin anew: epochs before {} are retired, what was seen so far counts no more",
+        reset.min_epoch
+    );
+    put_json(t, "key.highest_epoch", &0u64)?;
+    change_marks(t, |marks| *marks = std::mem::take(marks).after(reset)).map(drop)
 }
 
 fn put_key(t: &WriteTransaction, key: &KeyRecord, epoch: u64) -> Result<(), redb::Error> {

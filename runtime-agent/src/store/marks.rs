@@ -2,7 +2,9 @@
 
 use super::{META, Store, StoreError, put, put_json, take, take_json};
 use crate::state::{StateDir, read_optional, write_private};
+use protocol::reset::Reset;
 use redb::WriteTransaction;
+use std::cmp::Ordering;
 
 /// What this host has seen of its server, and how far its own numbers have come.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -21,15 +23,45 @@ pub struct Marks {
     pub acknowledged: u64,
     /// A recent number of a request; the store has the last one.
     pub counter: u64,
+    /// Number of the last reset that was taken; 0 for none.
+    #[serde(default)]
+    pub reset: u64,
+    /// Epochs before this one are retired, since that reset.
+    #[serde(default)]
+    pub min_epoch: u64,
 }
 
 impl Marks {
-    fn highest(self, other: Marks) -> Marks {
-        let root = if other.seq > self.seq { other.root } else { self.root };
+    /// What is left of them once a reset was taken.
+    pub fn after(self, reset: Reset) -> Marks {
         Marks {
-            epoch: self.epoch.max(other.epoch),
-            seq: self.seq.max(other.seq),
-            root,
+            epoch: reset.min_epoch.saturating_sub(1),
+            seq: 0,
+            root: String::new(),
+            reset: reset.number,
+            min_epoch: reset.min_epoch,
+            ..self
+        }
+    }
+
+    fn highest(self, other: Marks) -> Marks {
+        // What was seen before the last reset does not count, however high it is.
+        let seen = match self.reset.cmp(&other.reset) {
+            Ordering::Greater => self.clone(),
+            Ordering::Less => other.clone(),
+            Ordering::Equal => Marks {
+                epoch: self.epoch.max(other.epoch),
+                seq: self.seq.max(other.seq),
+                root: if other.seq > self.seq { other.root.clone() } else { self.root.clone() },
+                ..self.clone()
+            },
+        };
+        Marks {
+            epoch: seen.epoch,
+            seq: seen.seq,
+            root: seen.root,
+            reset: seen.reset,
+            min_epoch: seen.min_epoch,
             // Only a fresh answer of the server may lower the floor, so the store's word counts.
             time_floor: if self.time_floor == 0 { other.time_floor } else { self.time_floor },
             result_seq: self.result_seq.max(other.result_seq),
@@ -53,8 +85,18 @@ impl Store {
         Ok(self.get_json("marks")?.unwrap_or_default())
     }
 
+    /// Begins anew when it belongs to another envoy: the host was enrolled again, and died before this was done. Whether it
+    /// did.
+    pub fn belong_to(&self, envoy_id: &str) -> Result<bool, StoreError> {
+        match self.get("owner")? {
+            Some(owner) if owner == envoy_id.as_bytes() => Ok(false),
+            Some(_) => self.reset(envoy_id).map(|()| true),
+            None => self.write(|t| put(t, "owner", envoy_id.as_bytes())).map(|()| false),
+        }
+    }
+
     /// Begins anew, at enrolment: the marks of another identity say nothing about this one.
-    pub fn reset(&self) -> Result<(), StoreError> {
+    pub fn reset(&self, envoy_id: &str) -> Result<(), StoreError> {
         self.write(|t| {
             t.delete_table(META)?;
             t.delete_table(super::BLOBS)?;
@@ -62,6 +104,7 @@ impl Store {
             t.delete_table(super::QUEUE)?;
             t.delete_table(super::TASKS)?;
             t.delete_table(super::TASK_OUTPUT)?;
+            put(t, "owner", envoy_id.as_bytes())?;
             put_json(t, "marks", &Marks::default())
         })?;
         self.make_tables()?;
@@ -115,4 +158,30 @@ pub(super) fn change_marks(
     marks.counter = take(t, "counter")?.and_then(|b| b.try_into().ok()).map_or(0, u64::from_be_bytes);
     put_json(t, "marks", &marks)?;
     Ok(marks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_021_what_was_seen_before_a_reset_does_not_come_back_with_the_second_copy() {
+        let before =
+            Marks { epoch: 1 << 63, seq: 1 << 62, root: "far".into(), counter: 9, ..Marks::default() };
+        let after = Marks {
+            epoch: 5,
+            seq: 2,
+            root: "near".into(),
+            ..before.clone().after(Reset { number: 7, min_epoch: 5 })
+        };
+        assert_eq!(after.clone().highest(before.clone()), after);
+        assert_eq!(
+            before.clone().highest(after.clone()),
+            after,
+            "nor with a store that lost its last transaction"
+        );
+        let later = Marks { epoch: 6, seq: 1, ..after.clone() };
+        let both = after.highest(later);
+        assert_eq!((both.epoch, both.seq, both.root.as_str(), both.min_epoch), (6, 2, "near", 5));
+    }
 }

@@ -160,6 +160,65 @@ fn case_003_004_another_envoy_or_cluster_in_manifest_or_lease() {
 }
 
 #[test]
+fn case_004_a_bundle_of_another_cluster_with_the_same_ca() {
+    // Signed by the very key that is trusted, for the very envoy: only the cluster is another one.
+    let other = refused(|c| {
+        c.manifest.cluster_id = "other".into();
+        c.lease.cluster_id = "other".into();
+    });
+    assert_eq!(other, VerifyError::WrongCluster("other".into()));
+    // The lease alone, beside a manifest of ours.
+    assert_eq!(refused(|c| c.lease.cluster_id = "other".into()), VerifyError::WrongCluster("other".into()));
+}
+
+#[test]
+fn case_006_what_is_cut_or_longer_or_rearranged_is_none() {
+    let case = Case::new();
+    let (manifest, lease) = (case.manifest.seal(&key(1)), case.lease.seal(&key(1)));
+    let judge = |manifest: &[u8], lease: &[u8]| {
+        verify_bundle(&Inputs {
+            cluster_id: "cluster",
+            envoy_id: "envoy",
+            manifest,
+            manifest_key: &trusted(1, 3),
+            lease,
+            lease_key: &trusted(1, 3),
+            live_epochs: &[],
+            marks: &case.marks,
+            now: NOW,
+            nonce: None,
+            blob: &|hash| case.blobs.get(hash).map(Vec::as_slice),
+        })
+        .map(drop)
+    };
+    assert_eq!(judge(&manifest, &lease), Ok(()), "the positive twin");
+    let malformed = Err(VerifyError::Malformed("not a signed envelope".into()));
+    for cut in 0..manifest.len() {
+        assert_eq!(judge(&manifest[..cut], &lease), malformed, "manifest cut at {cut}");
+    }
+    for cut in 0..lease.len() {
+        assert_eq!(judge(&manifest, &lease[..cut]), malformed, "lease cut at {cut}");
+    }
+    for byte in [0, 1, 0xff] {
+        assert_eq!(judge(&[&manifest[..], &[byte]].concat(), &lease), malformed);
+        assert_eq!(judge(&[&[byte], &manifest[..]].concat(), &lease), malformed);
+    }
+    assert_eq!(judge(&[manifest.clone(), manifest.clone()].concat(), &lease), malformed, "two bundles");
+    assert_eq!(judge(&[manifest.clone(), lease.clone()].concat(), &lease), malformed);
+    // Two fields of one length, swapped: the two hashes of modules, and two halves of the signature.
+    let at = |hash: &Hash| manifest.windows(32).position(|w| w == hash.0).unwrap();
+    let rows = &case.manifest.modules;
+    for (one, two, len) in [(at(&rows[0].hash), at(&rows[1].hash), 32), (37, 69, 32)] {
+        let mut swapped = manifest.clone();
+        for byte in 0..len {
+            swapped.swap(one + byte, two + byte);
+        }
+        assert_ne!(swapped, manifest, "the fault is there");
+        assert_eq!(judge(&swapped, &lease), Err(VerifyError::BadSignature));
+    }
+}
+
+#[test]
 fn case_005_006_no_bit_may_flip_and_nothing_may_be_cut() {
     let case = Case::new();
     let (manifest, lease) = (case.manifest.seal(&key(1)), case.lease.seal(&key(1)));
@@ -332,4 +391,119 @@ fn case_027_029_a_retired_key_and_a_live_replica() {
     assert_eq!(refused(|c| c.marks.epoch = 4), VerifyError::RetiredKey { have: 4, got: 3 });
     assert!(after(|c| (c.marks.epoch, c.live) = (4, vec![3])).is_ok());
     assert!(matches!(refused(|c| c.epoch = 4), VerifyError::Malformed(_)));
+}
+
+#[test]
+fn case_005_every_bit_of_a_bundle_of_8_kib() {
+    let mut case = Case::new();
+    let content = ir::Expr::Const("x".repeat(7000).as_str().into());
+    let resource = ir::Resource {
+        name: "r".into(),
+        kind: "file".into(),
+        when: None,
+        attributes: vec![("content".into(), content)],
+        depends_on: vec![],
+        notify: vec![],
+    };
+    let large = Module { name: "web".into(), depends_on: vec![], resources: vec![resource] };
+    let bytes = ir::wire::encode_module(&large).unwrap();
+    case.blobs.remove(&case.manifest.modules[1].hash);
+    (case.manifest.modules[1].hash, case.manifest.modules[1].size) = (Hash::of(&bytes), bytes.len() as u64);
+    case.blobs.insert(Hash::of(&bytes), bytes);
+    reroot(&mut case);
+    case.marks = Marks { epoch: 3, ..Marks::default() };
+    assert!(case.judge().is_ok(), "the positive twin");
+
+    let (manifest, lease) = (case.manifest.seal(&key(1)), case.lease.seal(&key(1)));
+    let judge = |manifest: &[u8], lease: &[u8], blobs: &BTreeMap<Hash, Vec<u8>>| {
+        verify_bundle(&Inputs {
+            cluster_id: "cluster",
+            envoy_id: "envoy",
+            manifest,
+            manifest_key: &trusted(1, 3),
+            lease,
+            lease_key: &trusted(1, 3),
+            live_epochs: &[],
+            marks: &case.marks,
+            now: NOW,
+            nonce: None,
+            blob: &|hash| blobs.get(hash).map(Vec::as_slice),
+        })
+        .map(drop)
+    };
+    assert_eq!(judge(&manifest, &lease, &case.blobs), Ok(()));
+    let (mut flips, mut accepted) = (0, 0);
+    for bit in 0..manifest.len() * 8 {
+        let mut flipped = manifest.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        (flips, accepted) = (flips + 1, accepted + u32::from(judge(&flipped, &lease, &case.blobs).is_ok()));
+    }
+    for bit in 0..lease.len() * 8 {
+        let mut flipped = lease.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        (flips, accepted) =
+            (flips + 1, accepted + u32::from(judge(&manifest, &flipped, &case.blobs).is_ok()));
+    }
+    for (hash, bytes) in &case.blobs {
+        for bit in 0..bytes.len() * 8 {
+            let mut blobs = case.blobs.clone();
+            blobs.get_mut(hash).unwrap()[bit / 8] ^= 1 << (bit % 8);
+            let refused = verify_modules(&case.manifest, &|hash| blobs.get(hash).map(Vec::as_slice));
+            assert!(matches!(refused, Err(VerifyError::DamagedModule(_))), "bit {bit}: {refused:?}");
+            flips += 1;
+        }
+    }
+    assert_eq!(accepted, 0);
+    assert!(flips >= 60_000, "{flips} flips");
+}
+
+#[test]
+fn case_008_a_signature_for_something_else() {
+    use ir::signing::Domain;
+    // The trusted key signed these very bytes, as something that is no bundle.
+    for domain in [Domain::Request, Domain::Lease, Domain::Key, Domain::Task, Domain::Enrolment] {
+        let case = Case::new();
+        let lease = case.lease.seal(&key(1));
+        let whole = case.manifest.seal(&key(1));
+        let payload = signing::open(&key(1).verifying_key(), Domain::Bundle, &whole).unwrap();
+        let judge = |manifest: &[u8]| {
+            verify_bundle(&Inputs {
+                cluster_id: "cluster",
+                envoy_id: "envoy",
+                manifest,
+                manifest_key: &trusted(1, 3),
+                lease: &lease,
+                lease_key: &trusted(1, 3),
+                live_epochs: &[],
+                marks: &case.marks,
+                now: NOW,
+                nonce: None,
+                blob: &|hash| case.blobs.get(hash).map(Vec::as_slice),
+            })
+            .map(drop)
+        };
+        assert_eq!(judge(&signing::seal(&key(1), Domain::Bundle, payload)), Ok(()), "the positive twin");
+        assert_eq!(
+            judge(&signing::seal(&key(1), domain, payload)),
+            Err(VerifyError::BadSignature),
+            "{domain:?}"
+        );
+        // The envoy's own key, or that of its TLS certificate: any that is not the server's.
+        assert_eq!(judge(&signing::seal(&key(9), Domain::Bundle, payload)), Err(VerifyError::UnknownKey));
+    }
+}
+
+#[test]
+fn case_013_two_modules_of_one_name_are_not_last_wins() {
+    let twice = refused(|c| {
+        let row = c.manifest.modules[0].clone();
+        c.manifest.modules[1] = row;
+        reroot(c);
+    });
+    assert!(matches!(twice, VerifyError::Malformed(_)), "{twice:?}");
+    let unsorted = refused(|c| {
+        c.manifest.modules.reverse();
+        reroot(c);
+    });
+    assert!(matches!(unsorted, VerifyError::Malformed(_)), "{unsorted:?}");
 }

@@ -163,6 +163,7 @@ impl Envoy {
                     renew = true;
                 }
                 Answer::NeedTraits(_) => self.traits_sent = false,
+                Answer::NeedProof(_) => return Err("the server has lost an epoch".to_owned()),
                 Answer::Refusal(refusal) => return Err(format!("{}: {}", refusal.code, refusal.message)),
                 Answer::NoChange(answer) => {
                     self.traits_sent = true;
@@ -206,6 +207,8 @@ impl Envoy {
             agent_version: "simulated".to_owned(),
             ir_format: ir::IR_FORMAT,
             features: Vec::new(),
+            reset: 0,
+            seen: None,
         }
     }
 

@@ -18,6 +18,10 @@ use runtime_server::store::{self, Database};
 use rustls_pki_types::CertificateDer;
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Longer than any simulation.
+const LIFE: Duration = Duration::from_secs(30 * 86_400);
 
 /// Anything that keeps a simulation from being set up; for people.
 pub type Problem = Box<dyn Error + Send + Sync>;
@@ -142,8 +146,9 @@ impl Population {
         let hostname = self.hostname(number);
         let request = CertificateParams::new(Vec::new())?.serialize_request(&pair)?.pem()?;
         let id = Self::id(number);
-        let pem = self.ca.issue_client(&id, &Csr::read(&request, &hostname)?, Clock::system().now())?;
-        let certificate = pki::read_certificate("a client's certificate", &pem)?;
+        let csr = Csr::read(&request, &hostname)?;
+        let issued = self.ca.issue_client(&id, &csr, Clock::system().now(), LIFE)?;
+        let certificate = pki::read_certificate("a client's certificate", &issued.pem)?;
         Ok(Identity { number, id, key, certificate, traits: self.traits(number)?.into() })
     }
 }
