@@ -239,14 +239,30 @@ impl Server {
     /// # Panics
     /// When it cannot be started.
     pub fn vigocli(&self, token: &str, args: &[&str]) -> Output {
-        Command::new(binary("vigocli"))
+        self.vigocli_with_input(token, args, "")
+    }
+
+    /// The same, with text on its standard input.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn vigocli_with_input(&self, token: &str, args: &[&str], input: &str) -> Output {
+        let mut vigocli = Command::new(binary("vigocli"))
             .args(["--server", &self.url, "--ca"])
             .arg(self.dir.join("tls/ca.pem"))
             .args(args)
             .env("VIGO_TOKEN", token)
             .env_remove("VIGO_TOKEN_FILE")
-            .output()
-            .expect("vigocli runs")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("vigocli runs");
+        if let Some(mut stdin) = vigocli.stdin.take() {
+            // it may have ended without reading
+            let _ = stdin.write_all(input.as_bytes());
+        }
+        vigocli.wait_with_output().expect("vigocli ends")
     }
 
     /// A fresh enrolment token.

@@ -92,7 +92,8 @@ impl Connection {
 
     /// Asks for something to be done.
     pub(super) fn post(&self, path: &str, body: &impl Serialize) -> Result<Value, Failure> {
-        let body = serde_json::to_vec(body).map_err(|e| Failure::new(INTERNAL, e))?;
+        // It may hold a secret.
+        let body = Zeroizing::new(serde_json::to_vec(body).map_err(|e| Failure::new(INTERNAL, e))?);
         let request = self
             .agent
             .post(format!("{}{path}", self.server))

@@ -3,6 +3,7 @@
 mod access;
 mod connection;
 mod fleet;
+mod secrets;
 mod task;
 mod workflow;
 
@@ -99,6 +100,9 @@ enum Command {
     /// Tokens for this API and the dashboard
     #[command(subcommand)]
     ApiToken(access::ApiToken),
+    /// The values that policy names as `secret:PATH`
+    #[command(subcommand)]
+    Secrets(secrets::Secrets),
     /// Who changed what
     #[command(subcommand)]
     Audit(access::Audit),
@@ -192,6 +196,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Releases(fleet::Releases::List { limit }) => fleet::releases(&server, limit)?,
         Command::Token(command) => access::token(&server, command)?,
         Command::ApiToken(command) => access::api_token(&server, command)?,
+        Command::Secrets(command) => secrets::secrets(&server, command)?,
         Command::Audit(access::Audit::List { limit }) => access::audit(&server, limit)?,
         Command::Audit(access::Audit::Verify) => {
             let (shown, whole) = access::verify(&server)?;
