@@ -15,6 +15,7 @@ use crate::secrets::{Secret, SecretError};
 use crate::store::envoys::{Assigned, Wanted};
 use ir::manifest::{ModuleRow, SecretRef};
 use ir::{Hash, Lease, Manifest, wire};
+use protocol::key_statement;
 use protocol::pb::check_in_reply::Answer;
 use protocol::pb::{self, CheckInReply, CheckInRequest, RequestHeader};
 use protocol::secrets::SecretContext;
@@ -33,13 +34,50 @@ pub fn reply(context: &Context, answer: Answer) -> CheckInReply {
     CheckInReply { answer: Some(answer), next_check_in, jitter_percent, stream_requested: false }
 }
 
-/// The statement of the live key for an agent that named another one; of a newer key, if the agent has seen a
-/// later epoch than this server.
-pub async fn stale_key(context: &Context, seen_epoch: u64) -> Answer {
-    match context.keys.lift_above(seen_epoch, &context.store).await {
-        Ok(live) => Answer::StaleKey(live.statement.clone()),
+/// The statement of the live key for an agent that named another one; of a newer key, if the agent proves that it has seen a
+/// later epoch than this database gave out. What an agent has seen does not count when there was a reset that it does not
+/// know.
+pub async fn stale_key(context: &Context, envoy: &Envoy, request: &CheckInRequest) -> Answer {
+    let live = context.keys.current();
+    if request.reset < live.reset {
+        return Answer::StaleKey(live.statement.clone());
+    }
+    match follow(context, envoy, request).await {
+        Ok(Followed::Live(live)) => Answer::StaleKey(live.statement.clone()),
+        Ok(Followed::Unproven) => Answer::NeedProof(pb::Unit {}),
         Err(e) => epoch_refusal(&e),
     }
+}
+
+enum Followed {
+    Live(Arc<LiveKey>),
+    Unproven,
+}
+
+/// An envoy's word alone moves no key: it has to bring the statement, which the signer identity signed, and so this cluster
+/// once gave out. A rogue envoy cannot make one, and an old one is no news.
+async fn follow(context: &Context, envoy: &Envoy, request: &CheckInRequest) -> Result<Followed, KeyError> {
+    let known = context.keys.current();
+    if request.epoch <= known.epoch || context.keys.is_ours(request.epoch, &context.store).await? {
+        return Ok(Followed::Live(known));
+    }
+    let Some(statement) = &request.seen else { return Ok(Followed::Unproven) };
+    let now = context.clock.now();
+    let proven = match key_statement::verify(statement, &context.ca.der, &context.cluster_id, now) {
+        Ok(proven) => proven.epoch,
+        Err(e) => {
+            tracing::warn!(
+                envoy = %envoy.id, host = envoy.hostname, epoch = request.epoch, error = %e,
+                "an envoy claims to have seen a later epoch and cannot prove it"
+            );
+            return Err(KeyError::Unproven { reported: request.epoch });
+        }
+    };
+    if proven < request.epoch {
+        return Err(KeyError::Unproven { reported: request.epoch });
+    }
+    tracing::warn!(envoy = %envoy.id, host = envoy.hostname, epoch = proven, "an envoy proves a later epoch");
+    context.keys.lift_above(proven, &context.store).await.map(Followed::Live)
 }
 
 fn epoch_refusal(e: &KeyError) -> Answer {
@@ -75,8 +113,10 @@ pub async fn answer(
     let known = take_traits(context, envoy, &mut state, &request)?;
     let live = context.keys.current();
     // The epoch of another server is as good as ours.
-    if request.epoch > live.epoch && !context.keys.is_ours(request.epoch, &context.store).await? {
-        return Ok(stale_key(context, request.epoch).await);
+    if request.reset < live.reset
+        || request.epoch > live.epoch && !context.keys.is_ours(request.epoch, &context.store).await?
+    {
+        return Ok(stale_key(context, envoy, &request).await);
     }
     if request.ir_format != ir::IR_FORMAT {
         let message =
@@ -94,7 +134,9 @@ pub async fn answer(
         Ok(secrets) => secrets,
         Err(e) => {
             tracing::error!(envoy = %envoy.id, host = envoy.hostname, error = %e, "no bundle: a secret is missing");
-            return Ok(refusal("secret-missing", e.to_string()));
+            // Where secrets are kept is no business of a host.
+            let message = format!("the secret `{}` is not available; the server's log says why", e.path());
+            return Ok(refusal("secret-missing", message));
         }
     };
     let content = plan.content.clone().unwrap_or_else(|| {

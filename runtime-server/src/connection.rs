@@ -3,11 +3,11 @@
 //! HTTP/2 is hyper's; tonic's own server is left out because it knows no limit on connections, on idle ones or on
 //! those of one envoy.
 
+use crate::certified::Certified;
 use crate::context::Context;
 use crate::limits::Limits;
 use crate::service::Service;
 use crate::store::lock;
-use ed25519_dalek::VerifyingKey;
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -45,15 +45,16 @@ const KEEP_ALIVE: TcpKeepalive = TcpKeepalive::new()
 /// Refusals are said at most this often.
 const SAID_EVERY: Duration = Duration::from_secs(10);
 /// Methods whose answer is one message, and so over when its head is there.
-const UNARY: &[&str] = &["/CheckIn", "/ReportRun", "/Enroll"];
+const UNARY: &[&str] = &["/CheckIn", "/ReportRun", "/Renew", "/Enroll"];
 
 /// Who is at the other end, by the certificate of the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "nearly all are envoys, and there is one per connection")]
 pub enum Peer {
     /// No certificate.
     Stranger,
-    /// The CA certified this key.
-    Key(VerifyingKey),
+    /// The CA certified this.
+    Envoy(Certified),
     /// A certificate of the CA that is no envoy's.
     Other,
 }
@@ -153,7 +154,7 @@ impl Listener {
         };
         let peer = match tls.get_ref().1.peer_certificates().and_then(|certificates| certificates.first()) {
             None => Peer::Stranger,
-            Some(certificate) => protocol::ed25519_key(certificate).map_or(Peer::Other, Peer::Key),
+            Some(certificate) => Certified::read(certificate).map_or(Peer::Other, Peer::Envoy),
         };
         let activity = Arc::new(Activity::default());
         if !place.settle(&peer, &activity, &self.limits) {
@@ -241,7 +242,7 @@ impl Place {
     /// oldest connection is closed when that makes too many: an agent that lost its way to a dead one must not be
     /// kept waiting by it.
     fn settle(&mut self, peer: &Peer, activity: &Arc<Activity>, limits: &Limits) -> bool {
-        let Peer::Key(key) = peer else {
+        let Peer::Envoy(Certified { key, .. }) = peer else {
             self.holder = Holder::Stranger;
             return self.gate.strangers.fetch_add(1, Ordering::AcqRel) < limits.strangers;
         };

@@ -29,6 +29,10 @@ pub struct Context {
     pub clock: Clock,
     /// Issues certificates.
     pub ca: Ca,
+    /// When the certificates that `vigosrv init` made end: whose it is, and milliseconds since 1970-01-01 UTC.
+    pub own_certificates: Vec<(&'static str, u64)>,
+    /// How long those of envoys are good.
+    pub envoy_lifetime: Duration,
     /// Signs.
     pub keys: KeyRing,
     /// All envoys.
@@ -98,7 +102,18 @@ pub enum ReloadError {
     Crashed,
 }
 
+/// How long before its end a certificate of the server's own is warned about.
+const WARNED_FOR: Duration = Duration::from_secs(60 * 86_400);
+
 impl Context {
+    /// Certificates of the server's own that end soon or have ended, and what is left of each.
+    pub fn ending_certificates(&self) -> Vec<(&'static str, Duration)> {
+        let now = self.clock.now();
+        let left =
+            |(name, end): &(&'static str, u64)| (*name, Duration::from_millis(end.saturating_sub(now)));
+        self.own_certificates.iter().map(left).filter(|(_, left)| *left < WARNED_FOR).collect()
+    }
+
     /// Whether what is served is older than the policy, because that has errors or could not be read.
     pub fn publish_refused(&self) -> bool {
         self.refused.load(Ordering::Relaxed)

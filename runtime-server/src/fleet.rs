@@ -3,7 +3,9 @@
 //! Rebuilt from the store at the start; what changes with every request goes back in batches.
 
 use crate::catalog::Placed;
+use crate::certified::Certified;
 use crate::policy;
+use crate::store::certificates::Certificates;
 use crate::store::envoys::{EnvoyRow, Seen};
 use crate::store::lock;
 use ed25519_dalek::VerifyingKey;
@@ -19,18 +21,63 @@ pub struct Envoy {
     pub id: Arc<str>,
     /// Lower-case.
     pub hostname: String,
-    /// Its requests and its certificate are of this key.
-    pub key: VerifyingKey,
     /// Its secrets are sealed to this one.
     pub seal_key: [u8; 32],
     revoked: AtomicBool,
     /// Whether it is in the list of those with something to store.
     waits: AtomicBool,
     window: Mutex<Window>,
+    /// Its requests and its certificates are of these.
+    keys: Mutex<Keys>,
     /// Decides what it gets. Held for moments only.
     kind: Mutex<Kind>,
     /// Locked for the whole of a check-in, so that two of one envoy do not cross.
     pub state: tokio::sync::Mutex<State>,
+}
+
+/// The keys an envoy may come with.
+#[derive(Debug)]
+struct Keys {
+    current: VerifyingKey,
+    /// Begin of the newest certificate that was issued to it.
+    issued_at: u64,
+    /// Of a certificate that it has not used yet.
+    next: Option<Box<VerifyingKey>>,
+    /// The one before, and until when it is let in.
+    previous: Option<Box<(VerifyingKey, u64)>>,
+}
+
+impl Keys {
+    fn new(current: &[u8; 32], certificates: &Certificates) -> Option<Self> {
+        let key = |bytes: &[u8; 32]| VerifyingKey::from_bytes(bytes).ok();
+        let next = certificates.next.as_ref();
+        let issued_at =
+            next.map_or(0, |(_, certificate)| certificate.issued_at).max(certificates.current.issued_at);
+        Some(Keys {
+            current: key(current)?,
+            issued_at,
+            next: next.and_then(|(bytes, _)| key(bytes)).map(Box::new),
+            previous: certificates
+                .previous
+                .as_ref()
+                .and_then(|(bytes, until)| Some(Box::new((key(bytes)?, *until)))),
+        })
+    }
+}
+
+/// How a certificate stands with an envoy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// In use.
+    Current,
+    /// Issued to the envoy, and used for the first time: in use from now on.
+    New,
+    /// The one before; it is let in for a while.
+    Previous,
+    /// The one before, or an older one.
+    Replaced,
+    /// Not this envoy's.
+    Stranger,
 }
 
 /// What decides which variant an envoy gets.
@@ -116,7 +163,7 @@ impl Envoy {
     /// From its row; `None` when the row's key is none.
     fn new(row: EnvoyRow, facts: Option<Arc<Facts>>, names: &mut Names) -> Option<Self> {
         Some(Envoy {
-            key: VerifyingKey::from_bytes(&row.public_key).ok()?,
+            keys: Mutex::new(Keys::new(&row.public_key, &row.certificates)?),
             id: row.id.into(),
             hostname: row.hostname,
             seal_key: row.seal_key,
@@ -136,6 +183,41 @@ impl Envoy {
                 agent_version: names.one(&row.agent_version),
             }),
         })
+    }
+
+    /// How a certificate stands with it now. One that the CA issued to this envoy later than any that is known here was
+    /// issued by another server, or before the database was restored from a backup.
+    pub fn standing(&self, certified: &Certified, now: u64) -> Standing {
+        let keys = lock(&self.keys);
+        if certified.key == keys.current {
+            return Standing::Current;
+        }
+        if keys.next.as_deref() == Some(&certified.key) {
+            return Standing::New;
+        }
+        match keys.previous.as_deref() {
+            Some((key, until)) if *key == certified.key && now < *until => Standing::Previous,
+            _ if !certified.names(&self.id) => Standing::Stranger,
+            _ if certified.issued_at > keys.issued_at => Standing::New,
+            _ => Standing::Replaced,
+        }
+    }
+
+    /// A certificate was issued to it, with that begin.
+    pub fn set_next(&self, key: VerifyingKey, issued_at: u64) {
+        let mut keys = lock(&self.keys);
+        keys.next = Some(Box::new(key));
+        keys.issued_at = keys.issued_at.max(issued_at);
+    }
+
+    /// What is stored of its certificates now.
+    pub fn set_keys(&self, current: &[u8; 32], certificates: &Certificates) {
+        match Keys::new(current, certificates) {
+            Some(keys) => *lock(&self.keys) = keys,
+            None => {
+                tracing::error!(envoy = %self.id, "the stored key of an envoy is not a key; it is left as it was")
+            }
+        }
     }
 
     /// What decides which variant it gets.
@@ -334,6 +416,7 @@ impl FleetIndex {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ed25519_dalek::SigningKey;
     use std::collections::HashSet;
 
     fn row(n: u8, family: &str) -> EnvoyRow {
@@ -354,7 +437,43 @@ mod tests {
             interval_ms: 0,
             agent_version: "1".into(),
             acknowledged_seq: 0,
+            certificates: Certificates::default(),
         }
+    }
+
+    fn certified(n: u8, envoy: Option<u128>, issued_at: u64) -> Certified {
+        let key = SigningKey::from_bytes(&[n; 32]).verifying_key();
+        Certified { key, envoy: envoy.map(uuid::Uuid::from_u128), issued_at, expires_at: u64::MAX }
+    }
+
+    #[test]
+    fn a_certificate_stands_with_its_own_envoy_only_and_old_ones_fade() {
+        let key = |n: u8| SigningKey::from_bytes(&[n; 32]).verifying_key().to_bytes();
+        let id = uuid::Uuid::from_u128(5).to_string();
+        let mut row = EnvoyRow { id: id.clone(), public_key: key(1), ..row(1, "debian") };
+        row.certificates.current.issued_at = 1000;
+        let index = FleetIndex::default();
+        index.add(row);
+        let envoy = index.get(&id).unwrap();
+        let standing = |n, issued_at, now| envoy.standing(&certified(n, Some(5), issued_at), now);
+        assert_eq!(standing(1, 1000, 0), Standing::Current);
+        assert_eq!(standing(2, 1000, 0), Standing::Replaced, "issued no later than the one in use");
+        assert_eq!(standing(2, 2000, 0), Standing::New, "newer than all that is known: a restored database");
+        assert_eq!(envoy.standing(&certified(2, Some(6), 2000), 0), Standing::Stranger);
+        assert_eq!(envoy.standing(&certified(2, None, 2000), 0), Standing::Stranger);
+
+        envoy.set_next(certified(3, None, 0).key, 3000);
+        assert_eq!((standing(3, 3000, 0), standing(1, 1000, 0)), (Standing::New, Standing::Current));
+        assert_eq!(standing(2, 2000, 0), Standing::Replaced, "a newer one is known");
+
+        let stored = Certificates { previous: Some((key(1), 500)), ..Certificates::default() };
+        envoy.set_keys(&key(3), &stored);
+        assert_eq!((standing(3, 3000, 0), standing(1, 0, 499)), (Standing::Current, Standing::Previous));
+        assert_eq!(standing(1, 0, 500), Standing::Replaced);
+        let no_key =
+            (0..=255u8).map(|n| [n; 32]).find(|bytes| VerifyingKey::from_bytes(bytes).is_err()).unwrap();
+        envoy.set_keys(&no_key, &stored);
+        assert_eq!(standing(3, 3000, 0), Standing::Current, "a damaged row changes nothing");
     }
 
     #[test]

@@ -3,14 +3,16 @@
 use crate::clock::Clock;
 use crate::pki::{self, PkiError};
 use crate::store::servers::{self, Registered};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, meta};
 use ed25519_dalek::SigningKey;
+use ir::Hash;
 use ir::signing::{KeyId, key_id};
 use protocol::key_statement::{self, Claims};
 use protocol::pb::KeyStatement;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// A statement holds from a little before it is made, for agents whose clocks are behind.
@@ -18,6 +20,8 @@ const CLOCK_TOLERANCE_MS: u64 = 300_000;
 /// Far away: what ends a key is a higher epoch. A cached bundle is checked with the statement beside it
 /// for as long as its lease runs.
 const STATEMENT_LIFE_MS: u64 = 10 * 365 * 86_400_000;
+/// Time between two keys that are made because of agents.
+const LIFT_EVERY: Duration = Duration::from_secs(60);
 /// How far an agent's word may lift an epoch or a sequence number at once.
 pub const MAX_JUMP: u64 = 1 << 20;
 
@@ -35,6 +39,20 @@ pub enum KeyError {
     Jump {
         /// The server's.
         known: u64,
+        /// The agent's.
+        reported: u64,
+    },
+    /// An agent says that it knows a later epoch, and shows nothing for it.
+    #[error("an agent claims to have seen epoch {reported}, and its proof does not hold")]
+    Unproven {
+        /// The agent's.
+        reported: u64,
+    },
+    /// It was done a moment ago.
+    #[error(
+        "the signing key was replaced less than a minute ago; it is not replaced again for epoch {reported} yet"
+    )]
+    TooSoon {
         /// The agent's.
         reported: u64,
     },
@@ -59,6 +77,14 @@ pub struct SignerIdentity {
     pub certificate: Vec<u8>,
 }
 
+impl SignerIdentity {
+    /// What versions of secrets are made with: the same at all servers of the cluster, and not in the database, so that nobody
+    /// who reads that can try values against the versions in it.
+    pub fn secret_version_key(&self) -> [u8; 32] {
+        Hash::of_parts(&[b"vigo/secret-version/v1", self.key.as_bytes()]).0
+    }
+}
+
 impl fmt::Debug for SignerIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SignerIdentity").finish_non_exhaustive()
@@ -75,6 +101,8 @@ pub struct LiveKey {
     pub epoch: u64,
     /// Why to trust it.
     pub statement: KeyStatement,
+    /// Number of the reset that the statement brings along; 0 for none.
+    pub reset: u64,
 }
 
 impl fmt::Debug for LiveKey {
@@ -95,7 +123,8 @@ pub struct KeyRing {
     current: RwLock<Arc<LiveKey>>,
     /// The highest epoch that a server of this cluster is known to have.
     highest: AtomicU64,
-    replacing: tokio::sync::Mutex<()>,
+    /// When a key was last made because of what an agent had seen.
+    replacing: tokio::sync::Mutex<Option<Instant>>,
 }
 
 impl KeyRing {
@@ -154,12 +183,17 @@ impl KeyRing {
             return Ok(());
         }
         let _one_at_a_time = self.replacing.lock().await;
+        // It may have been replaced, and so registered, while this waited.
+        if self.say_up(store).await? {
+            return Ok(());
+        }
         let known = self.current();
         let key = if self.fixed { known.key.clone() } else { pki::new_key()? };
         let live = self.replace(key, 0, store).await?;
         tracing::warn!(
             epoch = live.epoch,
-            "this server was silent for so long that others took it for dead; it signs with a new key now"
+            same_key = self.fixed,
+            "this server was silent for so long that others took it for dead; it is registered again"
         );
         Ok(())
     }
@@ -168,6 +202,25 @@ impl KeyRing {
     pub async fn leave(&self, store: &Store) -> Result<(), StoreError> {
         let id = self.instance_id.clone();
         store.call(move |conn| servers::leave(conn, &id)).await
+    }
+
+    /// Takes in a reset that `vigosrv reset` wrote down: a new key of an epoch that it allows, unless the key is fixed, and a
+    /// statement that brings it to every agent.
+    pub async fn notice_reset(&self, store: &Store) -> Result<(), KeyError> {
+        let stored = store.read(meta::reset).await?;
+        let number = stored.map_or(0, |(reset, _)| reset.number);
+        if number <= self.current().reset {
+            return Ok(());
+        }
+        let _one_at_a_time = self.replacing.lock().await;
+        let known = self.current();
+        if number <= known.reset {
+            return Ok(());
+        }
+        let key = if self.fixed { known.key.clone() } else { pki::new_key()? };
+        let live = self.replace(key, 0, store).await?;
+        tracing::warn!(epoch = live.epoch, reset = number, "agents were told to begin anew at this epoch");
+        Ok(())
     }
 
     async fn replace(&self, key: SigningKey, at_least: u64, store: &Store) -> Result<Arc<LiveKey>, KeyError> {
@@ -179,13 +232,16 @@ impl KeyRing {
         Ok(live)
     }
 
-    /// Makes sure that the key's epoch is above one that an agent has seen: after a database was restored, the old
+    /// Makes sure that the key's epoch is above one that an agent has proven to have seen: after a database was restored, the old
     /// number would be taken for a rollback.
     pub async fn lift_above(&self, reported: u64, store: &Store) -> Result<Arc<LiveKey>, KeyError> {
-        let _one_at_a_time = self.replacing.lock().await;
+        let mut lifted = self.replacing.lock().await;
         let known = self.current();
         if reported <= known.epoch || self.is_ours(reported, store).await? {
             return Ok(known);
+        }
+        if lifted.is_some_and(|at| at.elapsed() < LIFT_EVERY) {
+            return Err(KeyError::TooSoon { reported });
         }
         if reported - known.epoch > MAX_JUMP {
             return Err(KeyError::Jump { known: known.epoch, reported });
@@ -194,6 +250,7 @@ impl KeyRing {
             return Err(KeyError::Fixed { known: known.epoch, reported });
         }
         let live = self.replace(pki::new_key()?, reported + 1, store).await?;
+        *lifted = Some(Instant::now());
         tracing::warn!(
             known = known.epoch,
             reported,
@@ -215,8 +272,15 @@ async fn live(
 ) -> Result<LiveKey, KeyError> {
     let id = key_id(&key.verifying_key());
     let (instance_id, now) = (instance_id.to_owned(), clock.now());
-    let registered = store.call(move |conn| servers::register(conn, &instance_id, id, at_least, now)).await?;
-    let Registered { epoch, live } = registered;
+    let registered = store.call(move |conn| {
+        conn.transaction(|conn| {
+            let reset = meta::reset(conn)?;
+            let at_least = at_least.max(reset.as_ref().map_or(0, |(reset, _)| reset.min_epoch));
+            Ok((servers::register(conn, &instance_id, id, at_least, now)?, reset))
+        })
+    });
+    let (Registered { epoch, live }, reset) = registered.await?;
+    let (number, reset) = reset.map(|(reset, statement)| (reset.number, statement)).unzip();
     let claims = Claims {
         cluster_id: cluster_id.to_owned(),
         epoch,
@@ -225,5 +289,5 @@ async fn live(
         live_epochs: live,
     };
     let statement = key_statement::issue(&signer.key, &signer.certificate, &key, claims);
-    Ok(LiveKey { key, id, epoch, statement })
+    Ok(LiveKey { key, id, epoch, statement: KeyStatement { reset, ..statement }, reset: number.unwrap_or(0) })
 }

@@ -24,6 +24,8 @@ pub enum CheckIn {
     NeedTraits,
     /// The envoy knows another signing key.
     StaleKey,
+    /// The envoy has to prove that it has seen a later key.
+    NeedProof,
     /// It was let in, and there is nothing for it.
     Refused,
     /// It was turned away.
@@ -38,15 +40,17 @@ impl CheckIn {
             Answer::Bundle(_) => CheckIn::Bundle,
             Answer::NeedTraits(_) => CheckIn::NeedTraits,
             Answer::StaleKey(_) => CheckIn::StaleKey,
+            Answer::NeedProof(_) => CheckIn::NeedProof,
             Answer::Refusal(_) => CheckIn::Refused,
         }
     }
 
-    const ALL: [CheckIn; 6] = [
+    const ALL: [CheckIn; 7] = [
         CheckIn::NoChange,
         CheckIn::Bundle,
         CheckIn::NeedTraits,
         CheckIn::StaleKey,
+        CheckIn::NeedProof,
         CheckIn::Refused,
         CheckIn::Rejected,
     ];
@@ -57,10 +61,22 @@ impl CheckIn {
             CheckIn::Bundle => "bundle",
             CheckIn::NeedTraits => "need-traits",
             CheckIn::StaleKey => "stale-key",
+            CheckIn::NeedProof => "need-proof",
             CheckIn::Refused => "refused",
             CheckIn::Rejected => "rejected",
         }
     }
+}
+
+/// What became of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// The webhook took it.
+    Taken,
+    /// It did not, and will be asked again.
+    Failed,
+    /// It will never be sent.
+    Dropped,
 }
 
 /// What is known by looking.
@@ -78,6 +94,10 @@ pub struct Snapshot {
     pub audit_valid: Option<bool>,
     /// The database, in bytes.
     pub store_bytes: Option<u64>,
+    /// Events that wait for the webhook.
+    pub events_pending: u64,
+    /// When the server's own certificates end, in milliseconds since 1970-01-01 UTC.
+    pub certificates: Vec<(&'static str, u64)>,
 }
 
 /// All of them.
@@ -98,6 +118,9 @@ pub struct Metrics {
     frozen: IntGauge,
     audit_valid: GaugeVec,
     store_bytes: GaugeVec,
+    certificates: GaugeVec,
+    events: IntCounterVec,
+    events_pending: IntGauge,
 }
 
 impl Metrics {
@@ -142,6 +165,14 @@ impl Metrics {
             &["route"],
         )?;
         registry.register(Box::new(http_seconds.clone()))?;
+        let events = IntCounterVec::new(
+            Opts::new(
+                "vigo_events_total",
+                "Events for the webhook by what became of them; an attempt that failed counts too.",
+            ),
+            &["outcome"],
+        )?;
+        registry.register(Box::new(events.clone()))?;
         let process = prometheus::process_collector::ProcessCollector::for_self();
         registry.register(Box::new(process))?;
         let whole = |name: &str, help: &str| {
@@ -194,6 +225,14 @@ impl Metrics {
                 "1 when the audit log was whole at the last check, 0 when it was tampered with.",
                 &[],
             )?,
+            events,
+            events_pending: whole("vigo_events_pending", "Events that wait for the webhook.")?,
+            certificates: labelled(
+                &registry,
+                "vigo_certificate_expiry_timestamp_seconds",
+                "When a certificate of the server's own ends, in seconds since 1970.",
+                &["certificate"],
+            )?,
             store_bytes: labelled(&registry, "vigo_store_size_bytes", "The size of the database.", &[])?,
             registry,
         })
@@ -216,6 +255,16 @@ impl Metrics {
         }
     }
 
+    /// Something became of events.
+    pub fn events(&self, outcome: Sent, count: u64) {
+        let outcome = match outcome {
+            Sent::Taken => "taken",
+            Sent::Failed => "failed",
+            Sent::Dropped => "dropped",
+        };
+        self.events.with_label_values(&[outcome]).inc_by(count);
+    }
+
     /// An HTTP request was answered.
     pub fn http(&self, route: &str, code: u16, took: Duration) {
         self.http_requests.with_label_values(&[route, &code.to_string()]).inc();
@@ -231,6 +280,10 @@ impl Metrics {
     }
 
     fn take_in(&self, now: &Snapshot) {
+        self.events_pending.set(i64::try_from(now.events_pending).unwrap_or(i64::MAX));
+        for (certificate, end) in &now.certificates {
+            self.certificates.with_label_values(&[certificate]).set(*end as f64 / 1000.0);
+        }
         let mut counts: HashMap<_, f64> = HashMap::new();
         for status in &now.envoys {
             *counts

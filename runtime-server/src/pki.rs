@@ -2,17 +2,20 @@
 //! envoy.
 //!
 //! A certificate says who somebody is; whether an envoy is still welcome is asked of the store with
-//! every request, so certificates of envoys live as long as the CA.
+//! every request. Certificates of envoys are short-lived all the same: what was stolen unnoticed ends by itself.
 
+use crate::store::certificates::Certificate;
 use base64::Engine;
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey};
 use ir::Hash;
 use protocol::key_statement::{SIGNER_ROLE_OID, signer_name};
+use protocol::reset::Reset;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose,
-    IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ED25519, PublicKeyData, SanType,
+    IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ED25519, PublicKeyData, SanType, SerialNumber,
+    SigningKey as _,
 };
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -20,7 +23,9 @@ use std::fmt;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
-const CA_YEARS: u64 = 20;
+/// The CA's own, the server's and the signer identity's.
+const LIFE: Duration = Duration::from_secs(20 * 366 * 86_400);
+/// Milliseconds. A certificate is good from a little before it was made, for hosts whose clocks are behind.
 const CLOCK_TOLERANCE: u64 = 3_600_000;
 
 /// Why a certificate was not made or read.
@@ -86,30 +91,46 @@ impl Material {
         let ca = params.self_signed(&ca_key)?;
         let issuer = Issuer::from_params(&params, &ca_key);
 
-        let server_key = KeyPair::generate()?;
-        let mut params = named("vigosrv", now_ms)?;
-        params.subject_alt_names = hostnames.iter().map(|n| subject(n)).collect::<Result<_, _>>()?;
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let server = params.signed_by(&server_key, &issuer)?;
-
-        let signer_key = new_key_pem()?;
-        let pair = KeyPair::from_pkcs8_pem_and_sign_algo(&signer_key, &PKCS_ED25519)?;
-        let mut params = named("vigo signer", now_ms)?;
-        params.subject_alt_names = vec![subject(&signer_name(cluster_id))?];
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::Other(SIGNER_ROLE_OID.to_vec())];
-        let signer = params.signed_by(&pair, &issuer)?;
-
+        let (server, server_key) = server_certificate(&issuer, hostnames, now_ms)?;
+        let (signer, signer_key) = signer_certificate(&issuer, cluster_id, now_ms)?;
         Ok(Material {
-            server_chain: server.pem() + &ca.pem(),
+            server_chain: server + &ca.pem(),
             ca: ca.pem(),
             ca_key: Zeroizing::new(ca_key.serialize_pem()),
-            server_key: Zeroizing::new(server_key.serialize_pem()),
-            signer: signer.pem(),
+            server_key,
+            signer,
             signer_key,
         })
     }
+}
+
+/// A certificate for a server of these names, and its key; both in PEM.
+fn server_certificate(
+    issuer: &Issuer<'_, impl rcgen::SigningKey>,
+    hostnames: &[String],
+    now_ms: u64,
+) -> Result<(String, Zeroizing<String>), PkiError> {
+    let key = KeyPair::generate()?;
+    let mut params = named("vigosrv", now_ms)?;
+    params.subject_alt_names = hostnames.iter().map(|n| subject(n)).collect::<Result<_, _>>()?;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    Ok((params.signed_by(&key, issuer)?.pem(), Zeroizing::new(key.serialize_pem())))
+}
+
+/// A certificate for the signer identity of a cluster, and its key; both in PEM.
+fn signer_certificate(
+    issuer: &Issuer<'_, impl rcgen::SigningKey>,
+    cluster_id: &str,
+    now_ms: u64,
+) -> Result<(String, Zeroizing<String>), PkiError> {
+    let key = new_key_pem()?;
+    let pair = KeyPair::from_pkcs8_pem_and_sign_algo(&key, &PKCS_ED25519)?;
+    let mut params = named("vigo signer", now_ms)?;
+    params.subject_alt_names = vec![subject(&signer_name(cluster_id))?];
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::Other(SIGNER_ROLE_OID.to_vec())];
+    Ok((params.signed_by(&pair, issuer)?.pem(), key))
 }
 
 /// A new ed25519 key, in PEM.
@@ -173,13 +194,71 @@ impl Ca {
     }
 
     /// A client certificate for an envoy. Nothing of the request is taken over but the key.
-    pub fn issue_client(&self, envoy_id: &str, csr: &Csr, now_ms: u64) -> Result<String, PkiError> {
+    pub fn issue_client(
+        &self,
+        envoy_id: &str,
+        csr: &Csr,
+        now_ms: u64,
+        life: Duration,
+    ) -> Result<Issued, PkiError> {
         let mut params = named(envoy_id, now_ms)?;
+        let ends = now_ms.saturating_add(u64::try_from(life.as_millis()).unwrap_or(u64::MAX));
+        params.not_after = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_millis(ends).min(FAR);
+        params.serial_number = Some(serial()?);
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        Ok(params.signed_by(&csr.0.public_key, &self.issuer)?.pem())
+        let certificate = params.signed_by(&csr.0.public_key, &self.issuer)?;
+        let facts = protocol::certificate::facts(certificate.der())
+            .ok_or(PkiError::Unreadable("a certificate just made", "not a certificate".into()))?;
+        let record =
+            Certificate { serial: facts.serial, issued_at: facts.not_before, expires_at: facts.not_after };
+        Ok(Issued { pem: certificate.pem(), certificate: record })
     }
+
+    /// A certificate chain for a server of these names, as [`Material::server_chain`], and its key.
+    pub fn issue_server(
+        &self,
+        hostnames: &[String],
+        now_ms: u64,
+    ) -> Result<(String, Zeroizing<String>), PkiError> {
+        let (certificate, key) = server_certificate(&self.issuer, hostnames, now_ms)?;
+        Ok((certificate + &self.pem(), key))
+    }
+
+    /// A certificate for the signer identity, and its key.
+    pub fn issue_signer(
+        &self,
+        cluster_id: &str,
+        now_ms: u64,
+    ) -> Result<(String, Zeroizing<String>), PkiError> {
+        signer_certificate(&self.issuer, cluster_id, now_ms)
+    }
+
+    /// The CA's word that agents begin anew; see [`protocol::reset`].
+    pub fn reset(&self, cluster_id: &str, reset: Reset) -> Result<protocol::pb::Reset, PkiError> {
+        Ok(protocol::reset::issue(cluster_id, reset, |message| self.issuer.key().sign(message))?)
+    }
+}
+
+/// A client certificate, and what is recorded of it.
+#[derive(Clone, Debug)]
+pub struct Issued {
+    /// In PEM.
+    pub pem: String,
+    /// To be recorded before it is given out.
+    pub certificate: Certificate,
+}
+
+/// 9999-12-31, the last day that a certificate can name.
+const FAR: Duration = Duration::from_secs(253_402_214_400);
+
+/// 16 random bytes, positive as DER sees it, and without a leading zero that readers might leave out.
+fn serial() -> Result<SerialNumber, PkiError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)?;
+    bytes[0] = bytes[0] & 0x7f | 0x40;
+    Ok(bytes.to_vec().into())
 }
 
 /// A certificate signing request that asks for nothing an agent may not have.
@@ -226,7 +305,7 @@ fn named(common_name: &str, now_ms: u64) -> Result<CertificateParams, PkiError> 
     params.use_authority_key_identifier_extension = true;
     let start = Duration::from_millis(now_ms.saturating_sub(CLOCK_TOLERANCE));
     params.not_before = rcgen::date_time_ymd(1970, 1, 1) + start;
-    params.not_after = params.not_before + Duration::from_secs(CA_YEARS * 366 * 86_400);
+    params.not_after = params.not_before + LIFE;
     Ok(params)
 }
 
@@ -244,6 +323,7 @@ fn subject(name: &str) -> Result<SanType, PkiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::certified::Certified;
 
     const NOW: u64 = 1_893_456_000_000;
     const CLUSTER: &str = "0b2e4e0e-5d0f-4a11-9d0c-2f6f3f1f7a10";
@@ -265,8 +345,15 @@ mod tests {
             not_after: NOW + 1,
             live_epochs: vec![],
         };
-        let statement = protocol::key_statement::issue(&signer, &certificate, &new_key().unwrap(), claims);
+        let statement =
+            protocol::key_statement::issue(&signer, &certificate, &new_key().unwrap(), claims.clone());
         protocol::key_statement::verify(&statement, &ca.der, CLUSTER, NOW).unwrap();
+        let (renewed, renewed_key) = ca.issue_signer(CLUSTER, NOW).unwrap();
+        let (renewed, renewed_key) =
+            (read_certificate("signer", &renewed).unwrap(), read_key("signer", &renewed_key).unwrap());
+        let anew =
+            protocol::key_statement::issue(&renewed_key, &renewed, &new_key().unwrap(), claims.clone());
+        protocol::key_statement::verify(&anew, &ca.der, CLUSTER, NOW).unwrap();
         let server = read_certificate("server", &m.server_chain).unwrap();
         let wrong = protocol::pb::KeyStatement { signer_certificate: server.to_vec(), ..statement };
         assert!(protocol::key_statement::verify(&wrong, &ca.der, CLUSTER, NOW).is_err());
@@ -297,6 +384,25 @@ mod tests {
         let pem = other.serialize_request(&KeyPair::generate().unwrap()).unwrap().pem().unwrap();
         assert_eq!(Csr::read(&pem, "web-01").unwrap_err(), CsrError::Key);
         assert_eq!(Csr::read("no", "web-01").unwrap_err(), CsrError::Malformed);
+    }
+
+    #[test]
+    fn an_envoys_certificate_names_it_and_ends() {
+        let m = material();
+        let ca = Ca::load(&m.ca, &m.ca_key).unwrap();
+        let envoy = uuid::Uuid::from_u128(7);
+        let day = Duration::from_secs(86_400);
+        let [one, two] =
+            [(); 2].map(|()| ca.issue_client(&envoy.to_string(), &csr(|_| ()).unwrap(), NOW, day).unwrap());
+        assert_ne!(one.certificate.serial, two.certificate.serial);
+        assert_eq!(one.certificate.serial.len(), 32);
+        assert_eq!(one.certificate.issued_at, NOW - CLOCK_TOLERANCE);
+        assert_eq!(one.certificate.expires_at, NOW + 86_400_000);
+        let read = Certified::read(&read_certificate("client", &one.pem).unwrap()).unwrap();
+        assert_eq!((read.envoy, read.record().expires_at), (Some(envoy), one.certificate.expires_at));
+        assert!(read.names(&envoy.to_string()) && !read.names("another"));
+        // For ever is as long as a certificate can say.
+        ca.issue_client("e", &csr(|_| ()).unwrap(), NOW, Duration::MAX).unwrap();
     }
 
     #[test]

@@ -30,6 +30,20 @@ pub enum Reject {
     /// Certificate, signed id and registered key are not of one envoy.
     #[error("the client certificate is not that of the envoy named in the request")]
     WrongEnvoy,
+    /// A later certificate of the envoy is in use.
+    #[error(
+        "this client certificate was replaced by a newer one; was the host restored from a backup, or cloned? \
+         revoke the envoy and enrol the host again"
+    )]
+    CertificateReplaced,
+    /// Too late to come with it.
+    #[error(
+        "this client certificate has ended; make a token on the server and run `vigo enroll --rejoin --token TOKEN`"
+    )]
+    CertificateEnded,
+    /// Somebody asks for the place of an envoy without its key.
+    #[error("the request to come back is not signed by the key that is registered for this envoy")]
+    RejoinKey,
     /// Another cluster.
     #[error("the request is for another cluster")]
     WrongCluster,
@@ -77,6 +91,9 @@ impl Reject {
             Reject::Revoked => "revoked",
             Reject::WrongEnvoy => "wrong-envoy",
             Reject::WrongCluster => "wrong-cluster",
+            Reject::CertificateReplaced => "certificate-replaced",
+            Reject::CertificateEnded => "certificate-ended",
+            Reject::RejoinKey => "rejoin-key",
             Reject::Request(RequestError::Unsigned) => "unsigned",
             Reject::Request(RequestError::BadSignature) => "bad-signature",
             Reject::Request(RequestError::Malformed) | Reject::Malformed(_) => "malformed",
@@ -101,9 +118,13 @@ impl Reject {
             Reject::NoClientCertificate | Reject::Request(_) | Reject::EnrolmentSignature => {
                 Code::Unauthenticated
             }
-            Reject::UnknownEnvoy | Reject::Revoked | Reject::WrongEnvoy | Reject::WrongCluster => {
-                Code::PermissionDenied
-            }
+            Reject::UnknownEnvoy
+            | Reject::Revoked
+            | Reject::WrongEnvoy
+            | Reject::WrongCluster
+            | Reject::CertificateReplaced
+            | Reject::CertificateEnded
+            | Reject::RejoinKey => Code::PermissionDenied,
             Reject::Skew { .. } => Code::FailedPrecondition,
             Reject::Replay { .. } => Code::Aborted,
             Reject::Malformed(_) | Reject::Hostname | Reject::Csr(_) => Code::InvalidArgument,

@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::connection::Listener;
 use crate::context::{Context, ReloadError, Reloaded};
 use crate::dispatch::{self, Dispatch};
+use crate::events::{Teller, WebhookError};
 use crate::files::{self, FileError};
 use crate::fleet::FleetIndex;
 use crate::http::{Listening, Site};
@@ -17,7 +18,7 @@ use crate::pki::{self, Ca, PkiError};
 use crate::policy::PolicySource;
 use crate::secrets::{SecretError, Secrets};
 use crate::store::api_tokens::{self, Role};
-use crate::store::{Connection, Store, StoreError, Topic, envoys, meta, runs, tasks, tokens};
+use crate::store::{Connection, Store, StoreError, Topic, certificates, envoys, meta, runs, tasks, tokens};
 use crate::tls::{self, TlsError};
 use ir::Hash;
 use std::net::SocketAddr;
@@ -34,6 +35,8 @@ const PAGE: u32 = 5000;
 const DRAIN: Duration = Duration::from_secs(10);
 /// How long a batch waits to be stored, and a revocation to be noticed.
 const FLUSH: Duration = Duration::from_secs(1);
+/// How often the log says that a certificate ends soon.
+const WARNING: Duration = Duration::from_secs(86_400);
 const RETENTION: Duration = Duration::from_secs(3600);
 /// How often the other servers of the cluster are told that this one is up.
 const BEAT: Duration = Duration::from_secs(20);
@@ -56,6 +59,9 @@ pub enum StartError {
     /// The signing key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// Whoever is to be told of events.
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
     /// What every secret needs.
     #[error(transparent)]
     Secrets(#[from] SecretError),
@@ -103,6 +109,7 @@ pub struct Server {
     dispatching: JoinHandle<()>,
     http: Option<Listening>,
     looking_after: JoinHandle<()>,
+    telling: Option<JoinHandle<()>>,
 }
 
 impl Server {
@@ -128,10 +135,15 @@ impl Server {
         let address = listener.local_addr().map_err(listen)?;
         let (stop, stopped) = watch::channel(false);
         let site = Arc::new(Site::new(context.clone(), address.port()));
+        let teller = match &config.webhook {
+            Some(settings) => Some(Teller::new(site.clone(), settings.clone())?),
+            None => None,
+        };
         let http = match config.listen_http {
             Some(at) => Some(listen_http(at, tls::http_config(&chain, &key)?, &site, &stopped).await?),
             None => None,
         };
+        let telling = teller.map(|teller| tokio::spawn(teller.run(stopped.clone())));
         let looking_after = tokio::spawn(site.look_after(stopped.clone()));
         let listening = Arc::new(Listener::new(context.clone(), tls, config.limits.clone(), stopped.clone()));
         let serving = tokio::spawn(listening.serve(listener));
@@ -144,7 +156,18 @@ impl Server {
             %address, cluster = config.cluster_id, key = live.id.short(), epoch = live.epoch,
             envoys = context.fleet.len(), "serving"
         );
-        Ok(Server { context, address, stop, serving, watching, chores, dispatching, http, looking_after })
+        Ok(Server {
+            context,
+            address,
+            stop,
+            serving,
+            watching,
+            chores,
+            dispatching,
+            http,
+            looking_after,
+            telling,
+        })
     }
 
     /// Where agents reach it.
@@ -220,6 +243,9 @@ impl Server {
             http.ended().await;
         }
         let _ = self.looking_after.await;
+        if let Some(telling) = self.telling {
+            let _ = telling.await;
+        }
         let _ = self.chores.await;
         let context = self.context;
         let closed = tokio::task::spawn_blocking(move || context.store.close()).await;
@@ -259,6 +285,7 @@ async fn context(
         )?
         .to_vec(),
     };
+    let signer_certificate = signer.certificate.clone();
     let fixed = match &config.signing_key_file {
         Some(path) => Some(pki::read_key("`signing.key_file`", &read_key(path)?)?),
         None => None,
@@ -270,10 +297,7 @@ async fn context(
     if cluster != config.cluster_id {
         return Err(StartError::OtherCluster { database: cluster, config: config.cluster_id.clone() });
     }
-    let mut fresh = [0; 32];
-    getrandom::fill(&mut fresh)?;
-    let version_key = store.call(move |conn| meta::secret_version_key(conn, fresh)).await?;
-    let secrets = Secrets::new(&config.secrets, version_key)?;
+    let secrets = Secrets::new(&config.secrets, signer.secret_version_key())?;
     let fleet = FleetIndex::default();
     let mut last = String::new();
     loop {
@@ -294,7 +318,19 @@ async fn context(
         cluster_id: config.cluster_id.clone(),
         checkin: config.checkin,
         clock,
+        own_certificates: vec![
+            ("ca", ends(&ca.der)),
+            (
+                "server",
+                ends(&pki::read_certificate(
+                    "the server's certificate",
+                    &files::read_text(&tls.certificate)?,
+                )?),
+            ),
+            ("signer", ends(&signer_certificate)),
+        ],
         ca,
+        envoy_lifetime: config.envoy_lifetime,
         keys,
         fleet,
         catalog: Catalog::new(source),
@@ -308,12 +344,33 @@ async fn context(
     })
 }
 
+/// The end of a certificate. One that does not read would have kept the server from starting.
+fn ends(der: &[u8]) -> u64 {
+    protocol::certificate::facts(der).map_or(u64::MAX, |facts| facts.not_after)
+}
+
+fn warn_of_certificates(context: &Context) {
+    for (certificate, left) in context.ending_certificates() {
+        tracing::warn!(
+            certificate,
+            days_left = left.as_secs() / 86_400,
+            "a certificate of this server ends soon; `vigosrv certificates renew` makes a new one, but a new CA is a new cluster"
+        );
+    }
+}
+
 /// What is done beside answering: storing batches, noticing revocations, forgetting old runs.
 async fn chores(context: Arc<Context>, mut stop: watch::Receiver<bool>, keep: Option<Duration>) {
     let mut envoys_changed = context.store.watch(Topic::Envoys);
     let mut last_retention = 0;
     let mut beat = Instant::now();
+    let mut warned = Instant::now();
+    warn_of_certificates(&context);
     loop {
+        if warned.elapsed() > WARNING {
+            warned = Instant::now();
+            warn_of_certificates(&context);
+        }
         let stopping = tokio::time::timeout(FLUSH, stop.wait_for(|stop| *stop)).await.is_ok();
         flush(&context).await;
         if stopping {
@@ -333,6 +390,10 @@ async fn chores(context: Arc<Context>, mut stop: watch::Receiver<bool>, keep: Op
             if let Err(e) = notice_revocations(&context).await {
                 envoys_changed.mark_changed();
                 tracing::error!(error = %e, "cannot look for revocations; will try again");
+            }
+            if let Err(e) = context.keys.notice_reset(&context.store).await {
+                envoys_changed.mark_changed();
+                tracing::error!(error = %e, "cannot look for a reset; will try again");
             }
         }
         let now = context.clock.now();
@@ -364,10 +425,22 @@ async fn flush(context: &Context) {
     }
 }
 
-/// `vigosrv envoys revoke` writes to the database from another process, as other servers do.
+/// How far back renewals of other servers are looked for: their clocks may differ, and a word of them may come late.
+const RECENT_MS: u64 = 15 * 60_000;
+
+/// `vigosrv envoys revoke` writes to the database from another process, as other servers do; those also renew certificates.
 async fn notice_revocations(context: &Context) -> Result<(), StoreError> {
-    for envoy in context.fleet.revoke(&context.store.read(envoys::revoked).await?) {
+    let since = context.clock.now().saturating_sub(RECENT_MS);
+    let look =
+        move |conn: &mut Connection| Ok((envoys::revoked(conn)?, certificates::changed_since(conn, since)?));
+    let (revoked, renewed) = context.store.read(look).await?;
+    for envoy in context.fleet.revoke(&revoked) {
         tracing::warn!(envoy, "revoked");
+    }
+    for (id, key, stored) in renewed {
+        if let Some(envoy) = context.fleet.get(&id) {
+            envoy.set_keys(&key, &stored);
+        }
     }
     Ok(())
 }

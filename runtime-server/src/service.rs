@@ -4,14 +4,16 @@ use crate::connection::Peer;
 use crate::context::Context;
 use crate::metrics::CheckIn;
 use crate::reject::Reject;
-use crate::{authorise, check_in, dispatch, enrol, report};
+use crate::{authorise, check_in, dispatch, enrol, renew, report};
 use prost::Message;
 use protocol::pb::check_in_reply::Answer;
 use protocol::pb::enrolment_server::Enrolment;
 use protocol::pb::fleet_server::Fleet;
+use protocol::pb::renew_reply::Answer as RenewAnswer;
 use protocol::pb::report_reply::Answer as ReportAnswer;
 use protocol::pb::{
-    CheckInReply, CheckInRequest, EnrollReply, EnrollRequest, ReportReply, SignedFrame, SignedRequest,
+    CheckInReply, CheckInRequest, EnrollReply, EnrollRequest, RenewReply, ReportReply, SignedFrame,
+    SignedRequest,
 };
 use protocol::request::Rpc;
 use std::sync::Arc;
@@ -43,8 +45,7 @@ impl Fleet for Service {
 
     async fn report_run(&self, request: Request<SignedRequest>) -> Result<Response<ReportReply>, Status> {
         let (peer, signed) = (authorise::peer(&request), request.get_ref());
-        authorise::meet(&self.0, peer, signed).await.map_err(refused)?;
-        let caller = authorise::envoy(&self.0, Rpc::ReportRun, peer, signed).map_err(refused)?;
+        let caller = authorise::admit(&self.0, Rpc::ReportRun, peer, signed).await.map_err(refused)?;
         let answer = if caller.stale_key {
             ReportAnswer::StaleKey(self.0.keys.current().statement.clone())
         } else {
@@ -65,17 +66,28 @@ impl Fleet for Service {
         let outgoing = dispatch::stream::open(self.0.clone(), peer, request.into_inner()).await?;
         Ok(Response::new(outgoing))
     }
+
+    async fn renew(&self, request: Request<SignedRequest>) -> Result<Response<RenewReply>, Status> {
+        let (peer, signed) = (authorise::peer(&request), request.get_ref());
+        let caller = authorise::admit(&self.0, Rpc::Renew, peer, signed).await.map_err(refused)?;
+        let answer = if caller.stale_key {
+            RenewAnswer::StaleKey(self.0.keys.current().statement.clone())
+        } else {
+            let certificate = renew::renew(&self.0, &caller, &signed.payload).await.map_err(refused)?;
+            RenewAnswer::CertificatePem(certificate)
+        };
+        Ok(Response::new(RenewReply { answer: Some(answer) }))
+    }
 }
 
 impl Service {
     /// And whether a stream is wanted.
     async fn answer(&self, peer: Option<Peer>, signed: &SignedRequest) -> Result<(Answer, bool), Reject> {
-        authorise::meet(&self.0, peer, signed).await?;
-        let caller = authorise::envoy(&self.0, Rpc::CheckIn, peer, signed)?;
+        let caller = authorise::admit(&self.0, Rpc::CheckIn, peer, signed).await?;
         let asked = CheckInRequest::decode(signed.payload.as_slice())
             .map_err(|_| Reject::Malformed("not a check-in"))?;
         let answer = if caller.stale_key {
-            check_in::stale_key(&self.0, asked.epoch).await
+            check_in::stale_key(&self.0, &caller.envoy, &asked).await
         } else {
             check_in::answer(&self.0, &caller.envoy, &caller.header, asked).await?
         };

@@ -83,7 +83,7 @@ pub enum Compliance {
 }
 
 /// All of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     /// Whether the host is as it should be.
     pub health: Health,

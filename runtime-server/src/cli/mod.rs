@@ -1,8 +1,10 @@
 //! The `vigosrv` command line.
 
+mod certificates;
 mod dev;
 mod list;
 mod log;
+mod reset;
 mod run;
 mod secrets;
 mod setup;
@@ -29,7 +31,7 @@ use std::time::Duration;
   vigosrv api-token create --config /etc/vigo/server.yaml --name ann --role admin
   vigosrv dev examples/acme
 
-`token`, `api-token`, `envoys` and `runs` work on the database of --config, so they run on the server's own machine; \
+`token`, `api-token`, `envoys`, `runs` and `reset` work on the database of --config, so they run on the server's own machine; \
 vigocli does the same over the network."
 )]
 struct Cli {
@@ -76,6 +78,17 @@ enum Command {
     /// The values that policy names as `secret:PATH` (in the directory of --config; also while the server runs)
     #[command(subcommand)]
     Secrets(secrets::SecretsCommand),
+    /// The certificates of the CA, the server and the signer identity, and until when they are good
+    Certificates(certificates::CertificatesArgs),
+    /// Tell all agents to begin anew with this server's signing keys (in the database of --config; also while the server runs)
+    #[command(
+        after_help = "For when agents say that a signing key or a bundle is too far ahead, retired or a rollback although the \
+        server is the right one (its database was lost), and for when a signing key was stolen: keys of earlier epochs are \
+        good for nothing from then on. Signed with the CA's key; no host has to be visited.
+
+Example: vigosrv reset --config /etc/vigo/server.yaml"
+    )]
+    Reset(reset::ResetArgs),
     /// Copy the SQLite database to a new file, also while the server runs (for PostgreSQL there is pg_dump)
     #[command(after_help = "Example: vigosrv backup --config /etc/vigo/server.yaml /var/backups/vigo.db")]
     Backup(BackupArgs),
@@ -324,6 +337,8 @@ pub fn main() -> ExitCode {
         Command::Init(args) => setup::init(&args.dir, args.hostname, args.database),
         Command::CheckConfig(args) => setup::check_config(&args.config),
         Command::Backup(args) => setup::backup(&args.config.config, &args.file),
+        Command::Certificates(args) => certificates::certificates(args),
+        Command::Reset(args) => reset::reset(&args),
         Command::Secrets(command) => secrets::secrets(command),
         Command::Dev(args) => dev::dev(args),
         Command::Manual(command) => command.run(Cli::command()).map_err(|e| Failure::new(FINDING, e)),

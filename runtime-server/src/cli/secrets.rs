@@ -2,12 +2,10 @@
 
 use super::{FINDING, Failure, Format, INPUT};
 use crate::config::Config;
-use crate::secrets::{AgeDirectory, AgeError, Backend, SecretError, check_path};
+use crate::secrets::{AgeDirectory, AgeError, Backend, SecretError, check_path, read_value};
 use clap::{Args, Subcommand};
-use protocol::secrets::MAX_SECRET_BYTES;
 use serde_json::{Value, json};
-use std::io::{IsTerminal, Read};
-use zeroize::Zeroizing;
+use std::io::IsTerminal;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SecretsCommand {
@@ -93,13 +91,8 @@ fn set(config: &super::ConfigArgs, path: &str) -> Result<(), Failure> {
         let message = format!("the value comes on standard input: `vigosrv secrets set {path} < FILE`");
         return Err(Failure::new(64, message));
     }
-    let mut value = Zeroizing::new(Vec::with_capacity(MAX_SECRET_BYTES + 2));
-    let limit = MAX_SECRET_BYTES as u64 + 2;
-    let read = Read::by_ref(&mut stdin).take(limit).read_to_end(&mut value);
-    read.map_err(|e| Failure::new(INPUT, format!("standard input cannot be read: {e}")))?;
-    if value.last() == Some(&b'\n') {
-        value.pop();
-    }
+    let value = read_value(&mut stdin);
+    let value = value.map_err(|e| Failure::new(INPUT, format!("standard input cannot be read: {e}")))?;
     directory.set(path, &value)?;
     anstream::eprintln!("the secret `{path}` was stored");
     Ok(())

@@ -3,6 +3,7 @@
 use super::{FINDING, Failure, INTERNAL};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::events::Webhook;
 use crate::files;
 use crate::pki;
 use crate::store::api_tokens::{self, Role};
@@ -60,6 +61,11 @@ pub(super) fn check_config(path: &Path) -> Result<(), Failure> {
     }
     if config.database.file().is_some_and(|file| !file.is_file()) {
         wrong.push(format!("there is no database at {}", config.database));
+    }
+    if let Some(settings) = &config.webhook
+        && let Err(e) = Webhook::new(settings.clone())
+    {
+        wrong.push(e.to_string());
     }
     if !wrong.is_empty() {
         return Err(Failure::new(FINDING, wrong.join("\nerror: ")));
@@ -173,7 +179,7 @@ fn recorded(
 }
 
 /// Who works on the server's machine, as far as the environment tells: a name for the audit log, and no proof.
-fn actor() -> String {
+pub(super) fn actor() -> String {
     let user = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
     format!("local {}", crate::text::plain(user.as_deref().unwrap_or("unknown"), 64))
 }

@@ -6,6 +6,7 @@
 mod read;
 mod value;
 
+use crate::events::WebhookSettings;
 use crate::limits::Limits;
 use crate::secrets::Backend;
 use crate::store::Database;
@@ -35,12 +36,16 @@ pub struct Config {
     pub database: Database,
     /// Certificates and keys.
     pub tls: Tls,
+    /// How long the certificates of envoys are good; they renew them in time.
+    pub envoy_lifetime: Duration,
     /// A signing key that outlives the process; none by default.
     pub signing_key_file: Option<PathBuf>,
     /// How often agents come.
     pub checkin: CheckIn,
     /// Where secrets come from.
     pub secrets: Backend,
+    /// Who is told of events; nobody by default.
+    pub webhook: Option<WebhookSettings>,
     /// What one connection, one envoy and all together may take. Not in the file.
     pub limits: Limits,
     /// How long runs are kept; `None` for ever.
@@ -109,9 +114,11 @@ impl Config {
             policy_dir: dir.join("policy"),
             database: Database::Sqlite(dir.join("vigo.db")),
             tls: Tls::in_dir(&dir.join("tls")),
+            envoy_lifetime: Duration::from_secs(90 * 86_400),
             signing_key_file: None,
             checkin: CheckIn::default(),
             secrets: Backend::None,
+            webhook: None,
             limits: Limits::default(),
             runs_keep: Some(Duration::from_secs(30 * 86_400)),
         }
@@ -250,10 +257,11 @@ mod tests {
             "listen: { grpc: 127.0.0.1:1, http: '[::1]:2' }
 policy: { dir: /p }
 database: { url: sqlite:///d/vigo.db }
-tls: { ca: a, ca_key: b, certificate: /c, key: d, signer: e, signer_key: f }
+tls: { ca: a, ca_key: b, certificate: /c, key: d, signer: e, signer_key: f, envoy_lifetime: 30d }
 signing: { key_file: k }
 checkin: { interval: 90s, jitter_percent: 0, bundle_max_age: 0 }
 secrets: { backend: directory, dir: s }
+events: { webhook: { url: 'https://h/x', secret_file: w, ca_file: x, timeout: 3s } }
 runs: { keep: 7d }
 "
         );
@@ -264,10 +272,14 @@ runs: { keep: 7d }
         assert_eq!(config.policy_dir, Path::new("/p"));
         assert_eq!(config.database, Database::Sqlite("/d/vigo.db".into()));
         assert_eq!((config.tls.ca, config.tls.certificate), (path("a"), "/c".into()));
+        assert_eq!(config.envoy_lifetime, Duration::from_secs(30 * 86_400));
         assert_eq!(config.signing_key_file, Some(path("k")));
         assert_eq!(config.checkin.interval, Duration::from_secs(90));
         assert_eq!((config.checkin.jitter_percent, config.checkin.bundle_max_age), (0, None));
         assert_eq!(config.secrets, Backend::Directory(path("s")));
+        let webhook = config.webhook.unwrap();
+        assert_eq!((webhook.url.as_str(), webhook.timeout), ("https://h/x", Duration::from_secs(3)));
+        assert_eq!((webhook.secret_file, webhook.ca_file), (Some(path("w")), Some(path("x"))));
         assert_eq!(config.runs_keep, Some(Duration::from_secs(7 * 86_400)));
     }
 
@@ -323,6 +335,7 @@ runs: { keep: 7d }
             ("checkin:\n  interval: 99d\n", "at most"),
             ("checkin:\n  jitter_percent: 101\n", "from 0 to 100"),
             ("listen:\n  grpc: localhost\n", "ADDRESS:PORT"),
+            ("tls:\n  envoy_lifetime: 5m\n", "at least 1h"),
             ("listen: 1530\n", "settings"),
             (
                 "secrets:\n  backend: valt\n",
@@ -341,6 +354,11 @@ runs: { keep: 7d }
             ("database:\n  url: postgres://u@h:x/vigo\n", "`database.url`"),
             ("database:\n  password_file: p\n", "PostgreSQL"),
             ("policy:\n  dir: [a]\n", "text"),
+            ("events:\n  webhook: { url: 'ftp://h' }\n", "begins with `https://` or `http://`"),
+            ("events:\n  webhook: { secret_file: s }\n", "`events.webhook.url` is missing"),
+            ("events:\n  webhook: { url: 'https://h', timeout: 5m }\n", "at most"),
+            ("events:\n  webhook: { url: 'https://h', secret_fil: s }\n", "did you mean `secret_file`"),
+            ("events:\n  webhook: 'https://h'\n", "settings"),
             ("policy:\n  dir:\n", "text"),
         ] {
             let rendered = parse(&format!("{CLUSTER}{text}")).unwrap_err();

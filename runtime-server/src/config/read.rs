@@ -2,6 +2,7 @@
 
 use super::value::{duration, spell};
 use super::{Config, Problem};
+use crate::events::WebhookSettings;
 use crate::secrets::{Backend, VaultSettings};
 use crate::store::{Database, StoreError};
 use grammar::Span;
@@ -15,7 +16,7 @@ const SECTIONS: &[(&str, &[&str])] = &[
     ("listen", &["grpc", "http"]),
     ("policy", &["dir"]),
     ("database", &["url", "ca", "password_file"]),
-    ("tls", &["ca", "ca_key", "certificate", "key", "signer", "signer_key"]),
+    ("tls", &["ca", "ca_key", "certificate", "key", "signer", "signer_key", "envoy_lifetime"]),
     ("signing", &["key_file"]),
     ("checkin", &["interval", "jitter_percent", "bundle_max_age"]),
     (
@@ -34,9 +35,15 @@ const SECTIONS: &[(&str, &[&str])] = &[
         ],
     ),
     ("runs", &["keep"]),
+    ("events", &["webhook"]),
 ];
 
+/// Those of `events.webhook`.
+const WEBHOOK: &[&str] = &["url", "secret_file", "ca_file", "timeout"];
+
 const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 
 pub(super) fn config(text: &str, dir: &Path, problems: &mut Vec<Problem>) -> Config {
@@ -63,6 +70,9 @@ pub(super) fn config(text: &str, dir: &Path, problems: &mut Vec<Problem>) -> Con
             signer: reader.path("tls", "signer").unwrap_or(tls.signer),
             signer_key: reader.path("tls", "signer_key").unwrap_or(tls.signer_key),
         },
+        envoy_lifetime: reader
+            .duration("tls", "envoy_lifetime", HOUR..=DAY * 3650)
+            .unwrap_or(defaults.envoy_lifetime),
         signing_key_file: reader.path("signing", "key_file"),
         checkin: super::CheckIn {
             interval: reader
@@ -72,6 +82,7 @@ pub(super) fn config(text: &str, dir: &Path, problems: &mut Vec<Problem>) -> Con
             bundle_max_age: reader.limit("checkin", "bundle_max_age", defaults.checkin.bundle_max_age),
         },
         secrets: reader.secrets(),
+        webhook: reader.webhook(),
         limits: defaults.limits,
         runs_keep: reader.limit("runs", "keep", defaults.runs_keep),
     };
@@ -136,7 +147,8 @@ impl<'a> Reader<'a> {
     }
 
     fn node(&self, section: &str, key: &str) -> Option<&'a Node> {
-        self.root.get(section)?.get(key).filter(|n| !n.is_error())
+        let section = section.split('.').try_fold(self.root, |at, part| at.get(part))?;
+        section.get(key).filter(|n| !n.is_error())
     }
 
     fn text(&mut self, section: &str, key: &str) -> Option<(&'a str, Span)> {
@@ -151,7 +163,8 @@ impl<'a> Reader<'a> {
     }
 
     fn missing(&mut self, section: &str, key: &str, help: &str) {
-        let span = self.root.entry(section).map_or(Span::new(0, 0), |e| e.key.span);
+        let top = section.split('.').next().unwrap_or_default();
+        let span = self.root.entry(top).map_or(Span::new(0, 0), |e| e.key.span);
         let message = format!("`{section}.{key}` is missing");
         self.problem(span, message, "belongs here", Some(help.to_owned()));
     }
@@ -271,6 +284,35 @@ impl<'a> Reader<'a> {
             self.problem(node.span, message, "not a percentage", None);
         }
         value
+    }
+
+    fn webhook(&mut self) -> Option<WebhookSettings> {
+        let node = self.node("events", "webhook")?;
+        for entry in self.entries(node, "`events.webhook`") {
+            if !WEBHOOK.contains(&entry.key.text.as_str()) {
+                self.unknown(entry, "events.webhook.", WEBHOOK);
+            }
+        }
+        const SECTION: &str = "events.webhook";
+        let Some((url, span)) = self.text(SECTION, "url") else {
+            if matches!(node.value, Value::Map(_)) && self.node(SECTION, "url").is_none() {
+                self.missing(SECTION, "url", "such as `https://alerts.example.com/vigo`");
+            }
+            return None;
+        };
+        let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+        if host.is_none_or(|host| host.is_empty() || host.starts_with('/')) {
+            let message = "`events.webhook.url` begins with `https://` or `http://` and a host".to_owned();
+            self.problem(span, message, "not such a URL", None);
+            return None;
+        }
+        Some(WebhookSettings {
+            url: url.to_owned(),
+            secret_file: self.path(SECTION, "secret_file"),
+            ca_file: self.path(SECTION, "ca_file"),
+            timeout: self.duration(SECTION, "timeout", SECOND..=MINUTE).unwrap_or(SECOND * 10),
+            look: SECOND * 5,
+        })
     }
 
     fn secrets(&mut self) -> Backend {

@@ -92,11 +92,12 @@ fn live(
     let hostname = enrolment.hostname.clone();
     let id = agent
         .enrol(&EnrolOptions {
-            server: enrolment.server,
+            server: Some(enrolment.server),
             token: enrolment.token,
-            ca_hash: enrolment.ca_hash,
+            ca_hash: Some(enrolment.ca_hash),
             hostname: Some(enrolment.hostname),
             force: false,
+            rejoin: false,
         })
         .map_err(|e| e.to_string())?;
     say("enrolled", &format!("{hostname} in a sandbox at {place}"));

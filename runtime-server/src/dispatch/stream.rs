@@ -5,9 +5,10 @@
 
 use super::Open;
 use crate::authorise;
+use crate::certified::Certified;
 use crate::connection::Peer;
 use crate::context::Context;
-use crate::fleet::Envoy;
+use crate::fleet::{Envoy, Standing};
 use crate::reject::Reject;
 use crate::store::lock;
 use crate::store::tasks::{self, OpenWork, PieceRow, State};
@@ -62,8 +63,7 @@ pub async fn open(
     let Some(signed_frame::Frame::Opening(opening)) = first.and_then(|f| f.frame) else {
         return Err(Reject::Malformed("a stream begins with a request").into());
     };
-    authorise::meet(&context, peer, &opening).await?;
-    let caller = authorise::envoy(&context, Rpc::Stream, peer, &opening)?;
+    let caller = authorise::admit(&context, Rpc::Stream, peer, &opening).await?;
     let (outgoing, frames) = mpsc::channel(OUTGOING);
     if caller.stale_key {
         let statement = context.keys.current().statement.clone();
@@ -77,7 +77,8 @@ pub async fn open(
     let open = context.dispatch.opened(&caller.envoy);
     let limits = *lock(&context.dispatch.limits);
     let stream = Stream {
-        verifier: FrameVerifier::new(caller.envoy.key, &opening.header),
+        verifier: FrameVerifier::new(caller.certified.key, &opening.header),
+        certified: caller.certified,
         key_id: caller.header.key_id,
         nonce: caller.header.nonce,
         envoy: caller.envoy,
@@ -127,6 +128,8 @@ struct Stream {
     envoy: Arc<Envoy>,
     open: Arc<Open>,
     verifier: FrameVerifier,
+    /// What the agent came with.
+    certified: Certified,
     /// Of the signing key that the agent trusts.
     key_id: Vec<u8>,
     /// Of the opening.
@@ -231,7 +234,7 @@ impl Stream {
                     }
                 }
                 _ = beat.tick() => {
-                    if self.envoy.is_revoked() {
+                    if self.envoy.is_revoked() || self.has_another_certificate() {
                         return Err(End::Closed);
                     }
                     if self.sent_beats - self.heard_beats >= PATIENCE {
@@ -248,6 +251,12 @@ impl Stream {
                 }
             }
         }
+    }
+
+    /// It came with the one before, and the time of that is over: it opens another stream with the one it has now.
+    fn has_another_certificate(&self) -> bool {
+        let standing = self.envoy.standing(&self.certified, self.context.clock.now());
+        matches!(standing, Standing::Replaced | Standing::Stranger)
     }
 
     /// Never waits: an agent that does not read must not hold up anything.

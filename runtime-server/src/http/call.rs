@@ -41,14 +41,25 @@ impl Call {
 
     /// The body as JSON. No body is an empty object.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        let body: &[u8] = if self.body.is_empty() { b"{}" } else { &self.body };
+        serde_json::from_slice(self.json_body()?).map_err(|e| Problem::invalid(format!("the body: {e}")))
+    }
+
+    /// The same for a body that holds a secret: what is wrong with it is not quoted.
+    pub fn secret_json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        serde_json::from_slice(self.json_body()?).map_err(|e| {
+            let (line, column) = (e.line(), e.column());
+            Problem::invalid(format!("the body is not what this route takes, at line {line} column {column}"))
+        })
+    }
+
+    fn json_body(&self) -> Result<&[u8], Problem> {
         let json = self.header(header::CONTENT_TYPE).is_none_or(|kind| {
             kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
         });
         if !json {
             return Err(Problem::invalid("the body has to be `application/json`"));
         }
-        serde_json::from_slice(body).map_err(|e| Problem::invalid(format!("the body: {e}")))
+        Ok(if self.body.is_empty() { b"{}" } else { &self.body })
     }
 
     /// A header, when it is text.

@@ -3,6 +3,7 @@
 use super::auth::Access;
 use super::problem::Problem;
 use super::route::{Describe, Doc, ROUTES, Route};
+use crate::events::Event;
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
@@ -22,6 +23,8 @@ pub fn document() -> Value {
         let entry = paths.entry(route.path).or_insert_with(|| json!({}));
         entry[route.method.name().to_ascii_lowercase()] = operation;
     }
+    // Last: what else has the name of one of its parts keeps it.
+    let event = generator.subschema_for::<Event>();
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -32,6 +35,19 @@ pub fn document() -> Value {
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },
         "paths": paths,
+        "webhooks": { "event": { "post": {
+            "operationId": "event",
+            "summary": "Something happened; sent to `events.webhook.url` until it is answered with a status of 200 to 299",
+            "description": "At least once, in order. `idempotency-key` is the same for each attempt. With a secret, \
+                `vigo-signature` is `t=SECONDS,v1=HEX`: HMAC-SHA256 over SECONDS, a dot and the body.",
+            "parameters": [
+                { "name": "idempotency-key", "in": "header", "required": true, "schema": { "type": "string" } },
+                { "name": "vigo-signature", "in": "header", "required": false, "schema": { "type": "string" } },
+            ],
+            "requestBody": { "required": true, "content": { "application/json": { "schema": event } } },
+            "responses": { "2XX": { "description": "It was taken." }, "default": { "description": "Send it again later." } },
+            "security": [],
+        } } },
         "components": {
             "schemas": generator.take_definitions(true),
             "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },

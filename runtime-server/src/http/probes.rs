@@ -3,7 +3,7 @@
 use super::call::{Call, answer, json};
 use super::problem::Problem;
 use crate::metrics::Snapshot;
-use crate::store::{self, Connection, releases};
+use crate::store::{self, Connection, events, releases};
 use axum::http::StatusCode;
 use axum::response::Response;
 use schemars::JsonSchema;
@@ -16,7 +16,8 @@ pub struct Readiness {
     /// Whether agents get what they should.
     pub ready: bool,
     /// Why not: `no-release`, `database-unreachable`. `publish-refused` alone leaves it ready: the policy on disk has
-    /// errors, and the release before it is served.
+    /// errors, and the release before it is served. So does `certificate-ending`: a certificate of the server's own has
+    /// less than 60 days left.
     pub reasons: Vec<String>,
 }
 
@@ -64,6 +65,9 @@ pub(super) async fn readyz(call: Call) -> Result<Response, Problem> {
     if context.publish_refused() {
         reasons.push("publish-refused".to_owned());
     }
+    if !context.ending_certificates().is_empty() {
+        reasons.push("certificate-ending".to_owned());
+    }
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     json(status, &Readiness { ready, reasons })
 }
@@ -88,9 +92,9 @@ pub(super) async fn metrics(call: Call) -> Result<Response, Problem> {
     let now = survey.at;
     let look = move |conn: &mut Connection| {
         let latest = releases::list(conn, None, 1)?;
-        Ok((latest, releases::frozen(conn, now)?.is_some(), store::size(conn)?))
+        Ok((latest, releases::frozen(conn, now)?.is_some(), store::size(conn)?, events::pending(conn)?))
     };
-    let (latest, publish_frozen, store_bytes) = context.store.read(look).await?;
+    let (latest, publish_frozen, store_bytes, events_pending) = context.store.read(look).await?;
     let release = context.catalog.release().map(|release| {
         let published = latest.first().filter(|r| r.serial == release.serial).map(|r| r.published_at);
         let age = published.map_or(0, |at| survey.at.saturating_sub(at));
@@ -103,6 +107,8 @@ pub(super) async fn metrics(call: Call) -> Result<Response, Problem> {
         publish_frozen,
         audit_valid: site.audit_valid(),
         store_bytes,
+        certificates: context.own_certificates.clone(),
+        events_pending,
     };
     let text = context.metrics.text(&snapshot).map_err(|e| {
         tracing::error!(error = %e, "the metrics cannot be written");

@@ -23,6 +23,8 @@ use std::time::{Duration, Instant};
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// What a body may have when a route does not say.
 const BODY: usize = 64 << 10;
+/// Paths that take more.
+const BODIES: &[(&str, usize)] = &[("/api/v1/secrets", api::secrets::MAX_BODY)];
 
 /// Methods in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -191,6 +193,15 @@ pub const ROUTES: &[Route] = routes! {
     Post "/api/v1/api-tokens/{id}/revoke", ADMIN, api::api_tokens::revoke, "revokeApiToken", "Take an API token back",
         200 [json api::api_tokens::Revoked];
 
+    Get "/api/v1/secrets", ADMIN, api::secrets::list, "listSecrets",
+        "Names of the secrets that the server keeps itself; values never come back",
+        200 [json page::Page<api::secrets::Secret>];
+    Post "/api/v1/secrets", ADMIN, api::secrets::set, "setSecret",
+        "Store a value; exactly the envoys that use it get it, at their next check-in",
+        body api::secrets::Set, 200 [json api::secrets::Stored];
+    Post "/api/v1/secrets/remove", ADMIN, api::secrets::remove, "removeSecret", "Take a secret away",
+        body api::secrets::Remove, 200 [json api::secrets::Removed];
+
     Get "/api/v1/audit", ADMIN, api::audit::list, "listAudit", "Who changed what, the latest first",
         query api::audit::Filter, 200 [json page::Page<api::audit::Entry>];
     Get "/api/v1/audit/verify", ADMIN, api::audit::verify, "verifyAudit", "Whether the audit log was tampered with",
@@ -260,7 +271,8 @@ async fn answer(site: &Arc<Site>, route: &Route, mut request: Request) -> Result
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .collect();
     let (parts, body) = request.into_parts();
-    let body = to_bytes(body, BODY).await.map_err(|_| Problem::too_large(BODY))?;
+    let most = BODIES.iter().find(|(path, _)| *path == route.path).map_or(BODY, |(_, most)| *most);
+    let body = to_bytes(body, most).await.map_err(|_| Problem::too_large(most))?;
     let (uri, headers) = (parts.uri, parts.headers);
     (route.handler)(Call { site: site.clone(), caller, params, uri, headers, body }).await
 }

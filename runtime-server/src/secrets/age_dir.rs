@@ -95,6 +95,10 @@ impl Provider for AgeDirectory {
     fn stamp(&self, path: &str) -> Result<Option<Stamp>, SecretError> {
         Ok(Some(stamp(&open(path, &self.file(path), &self.dir, MAX_FILE_BYTES)?.1)))
     }
+
+    fn keeper(&self) -> Option<AgeDirectory> {
+        Some(self.clone())
+    }
 }
 
 impl AgeDirectory {
@@ -162,6 +166,11 @@ impl AgeDirectory {
         new.persist(&file).map_err(|e| failed(&e.error))?;
         fs::File::open(parent).and_then(|dir| dir.sync_all()).map_err(|e| failed(&e))?;
         Ok(())
+    }
+
+    /// Whether there is a secret at a path that was checked.
+    pub fn has(&self, path: &str) -> bool {
+        self.file(path).exists()
     }
 
     /// Takes a secret away; false when there was none.

@@ -12,13 +12,15 @@ mod environment;
 mod generated;
 mod vault;
 
-pub use age_dir::{AgeDirectory, AgeError, new_identity};
+pub use age_dir::{AgeDirectory, AgeError, Listed, new_identity};
 pub use backend::{Backend, VaultSettings};
 
 use crate::store::lock;
 use ir::Hash;
+use protocol::secrets::MAX_SECRET_BYTES;
 use std::collections::HashMap;
 use std::fmt;
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -66,6 +68,19 @@ pub enum SecretError {
     },
 }
 
+impl SecretError {
+    /// The secret.
+    pub fn path(&self) -> &str {
+        match self {
+            SecretError::Missing { path, .. }
+            | SecretError::Exposed { path, .. }
+            | SecretError::Path(path)
+            | SecretError::Unreadable { path, .. }
+            | SecretError::Unavailable { path, .. } => path,
+        }
+    }
+}
+
 /// A value on its way. Wiped when dropped.
 pub type Value = Zeroizing<Vec<u8>>;
 
@@ -80,6 +95,10 @@ pub trait Provider: Send + Sync + fmt::Debug {
     /// What changes whenever the value may have changed, for providers that can tell without fetching.
     fn stamp(&self, _path: &str) -> Result<Option<Stamp>, SecretError> {
         Ok(None)
+    }
+    /// Where values can be stored, for providers that keep them themselves.
+    fn keeper(&self) -> Option<AgeDirectory> {
+        None
     }
     /// How long a fetched value is good without another look; for providers without stamps.
     fn keep(&self) -> Duration {
@@ -122,6 +141,8 @@ impl fmt::Debug for VersionKey {
 struct Slot {
     fetching: Mutex<()>,
     known: Mutex<Option<Known>>,
+    /// What fetching came to when it last failed: for those who waited meanwhile.
+    failed: Mutex<Option<(Instant, SecretError)>>,
 }
 
 #[derive(Clone, Debug)]
@@ -142,12 +163,18 @@ impl Secrets {
         Secrets { provider, key: VersionKey(Zeroizing::new(key)), slots: Mutex::default() }
     }
 
+    /// Where values can be stored; `None` when somebody else keeps them.
+    pub fn keeper(&self) -> Option<AgeDirectory> {
+        self.provider.keeper()
+    }
+
     /// The secret as it is now.
     ///
     /// When the provider does not answer, the value of last time is good until it does: a bundle with a slightly old
     /// password beats none. A provider that answers that there is no such secret is believed at once.
     pub fn get(&self, path: &str) -> Result<Arc<Secret>, SecretError> {
         check_path(path)?;
+        let asked = Instant::now();
         let slot = lock(&self.slots).entry(path.to_owned()).or_default().clone();
         let stamp = match self.provider.stamp(path) {
             Ok(stamp) => stamp,
@@ -170,8 +197,18 @@ impl Secrets {
         if let Some(known) = lock(&slot.known).as_ref().filter(|k| fresh(k)) {
             return Ok(known.secret.clone());
         }
+        // Who waits for one who waits for an answer must not wait for it all over again.
+        if let Some((at, e)) = lock(&slot.failed).as_ref().filter(|(at, _)| *at >= asked) {
+            tracing::debug!(secret = path, ago = ?at.elapsed(), "fetching a secret failed a moment ago");
+            return Err(e.clone());
+        }
         let at = Instant::now();
-        match self.provider.fetch(path) {
+        // An empty value is hardly what anybody meant, and would leave an empty password behind.
+        let fetched = self.provider.fetch(path).and_then(|value| match value.is_empty() {
+            true => Err(unreadable(path, "it is empty")),
+            false => Ok(value),
+        });
+        match fetched {
             Ok(value) => {
                 let secret = Arc::new(self.secret(path, value));
                 *lock(&slot.known) = Some(Known { stamp, at, secret: secret.clone() });
@@ -180,7 +217,9 @@ impl Secrets {
             Err(SecretError::Unavailable { path, place, why }) => {
                 let mut known = lock(&slot.known);
                 let Some(known) = known.as_mut() else {
-                    return Err(SecretError::Unavailable { path, place, why });
+                    let e = SecretError::Unavailable { path, place, why };
+                    *lock(&slot.failed) = Some((Instant::now(), e.clone()));
+                    return Err(e);
                 };
                 tracing::warn!(secret = path, place, why, "a secret cannot be fetched; its last value stays");
                 known.at = at;
@@ -220,6 +259,14 @@ pub fn check_path(path: &str) -> Result<(), SecretError> {
     } else {
         Err(SecretError::Path(path.escape_debug().take(80).collect()))
     }
+}
+
+/// A value as people give it, one newline at its end left out. One byte more than a secret may have is enough to tell.
+pub fn read_value(from: &mut dyn Read) -> std::io::Result<Value> {
+    // Room for all of it at once: growing would leave copies behind.
+    let mut value = Zeroizing::new(Vec::with_capacity(MAX_SECRET_BYTES + 2));
+    from.take(MAX_SECRET_BYTES as u64 + 2).read_to_end(&mut value)?;
+    Ok(without_newline(value))
 }
 
 /// What people end a value with when they type it into a file, and what programs print after it.
@@ -301,6 +348,46 @@ mod tests {
         assert_eq!(secrets.get("a").unwrap_err(), missing);
         *lock(&provider.answer) = Some(Err(away()));
         assert_eq!(secrets.get("a").unwrap_err(), away(), "what was denied is not remembered");
+    }
+
+    #[test]
+    fn case_095_an_empty_value_is_none() {
+        let (provider, secrets) = told(Duration::ZERO);
+        *lock(&provider.answer) = Some(Ok(""));
+        assert_eq!(secrets.get("a").unwrap_err(), unreadable("a", "it is empty"));
+        *lock(&provider.answer) = Some(Ok("x"));
+        assert_eq!(secrets.get("a").unwrap().value.as_slice(), b"x");
+    }
+
+    /// Is asked by several at once, and does not answer.
+    #[derive(Debug, Default)]
+    struct Slow(AtomicUsize);
+
+    impl Provider for Arc<Slow> {
+        fn fetch(&self, path: &str) -> Result<Value, SecretError> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(300));
+            Err(SecretError::Unavailable { path: path.into(), place: "there".into(), why: "gone".into() })
+        }
+    }
+
+    #[test]
+    fn who_waited_for_a_provider_that_fails_does_not_ask_it_again() {
+        let slow = Arc::new(Slow::default());
+        let secrets = Secrets::over(Box::new(slow.clone()), [7; 32]);
+        let ready = std::sync::Barrier::new(4);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    ready.wait();
+                    assert!(matches!(secrets.get("a"), Err(SecretError::Unavailable { .. })));
+                });
+            }
+        });
+        let together = slow.0.load(Ordering::SeqCst);
+        assert!(together < 4, "{together}");
+        assert!(secrets.get("a").is_err());
+        assert_eq!(slow.0.load(Ordering::SeqCst), together + 1, "who comes later asks again");
     }
 
     #[test]

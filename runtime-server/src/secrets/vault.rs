@@ -6,13 +6,12 @@
 use super::backend::VaultSettings;
 use super::{Provider, SecretError, Value, unreadable};
 use crate::files;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
+use crate::outgoing::{self, OutgoingError};
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use zeroize::{Zeroize, Zeroizing};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,7 +24,7 @@ pub(super) struct Vault {
     agent: ureq::Agent,
 }
 
-/// Wiped when dropped, with all fields that it holds.
+/// Wiped when dropped, with all fields of text that it holds; a field that is more than text is never a secret of ours.
 #[derive(Deserialize)]
 struct Answer {
     data: Version,
@@ -49,33 +48,11 @@ impl Drop for Version {
 
 impl Vault {
     pub(super) fn new(settings: VaultSettings) -> Result<Self, SecretError> {
-        let refused = |why: String| unreadable("*", why);
-        let roots = match &settings.ca_file {
-            Some(file) => {
-                let pem = files::read_text(file).map_err(|e| refused(e.to_string()))?;
-                let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
-                found.ok().filter(|found| !found.is_empty()).ok_or_else(|| {
-                    refused(format!("{} has no certificates in PEM (`secrets.ca_file`)", file.display()))
-                })?
-            }
-            None => rustls_native_certs::load_native_certs().certs,
-        };
-        let roots: Vec<Certificate<'static>> =
-            roots.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::Specific(Arc::new(roots)))
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .build();
-        let config = ureq::Agent::config_builder()
-            .tls_config(tls)
-            .https_only(true)
-            .http_status_as_error(false)
-            // A token must not follow anybody elsewhere.
-            .max_redirects(0)
-            .proxy(None)
-            .timeout_global(Some(TIMEOUT))
-            .build();
-        Ok(Vault { settings, agent: config.new_agent() })
+        let agent = outgoing::agent(settings.ca_file.as_deref(), TIMEOUT, true).map_err(|e| match e {
+            OutgoingError::Certificates(_) => unreadable("*", format!("{e} (`secrets.ca_file`)")),
+            OutgoingError::File(e) => unreadable("*", e),
+        })?;
+        Ok(Vault { settings, agent })
     }
 
     fn unavailable(&self, path: &str, why: impl ToString) -> SecretError {
@@ -88,6 +65,9 @@ impl Provider for Vault {
     fn fetch(&self, path: &str) -> Result<Value, SecretError> {
         let VaultSettings { url, mount, namespace, token_file, .. } = &self.settings;
         let (at, field) = path.rsplit_once('/').unwrap_or((path, "value"));
+        if fs::metadata(token_file).is_ok_and(|meta| meta.mode() & 0o077 != 0) {
+            return Err(SecretError::Exposed { path: path.to_owned(), file: token_file.clone() });
+        }
         let token = Zeroizing::new(files::read_text(token_file).map_err(|e| self.unavailable(path, e))?);
         let mut request = self
             .agent
@@ -136,6 +116,7 @@ mod tests {
     use std::io::{BufRead, BufReader, Write};
     use std::net::TcpListener;
     use std::path::Path;
+    use std::sync::Arc;
 
     /// Speaks as much HTTP as a Vault does when it is asked for a secret. What it was asked goes to the channel.
     fn fake(
@@ -146,7 +127,7 @@ mod tests {
             generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let (ca_file, token_file) = (dir.join("ca.pem"), dir.join("token"));
         std::fs::write(&ca_file, cert.pem()).unwrap();
-        std::fs::write(&token_file, "hvs.token\n").unwrap();
+        files::write_new(&token_file, 0o600, b"hvs.token\n").unwrap();
         let key = PrivatePkcs8KeyDer::from(signing_key.serialize_der()).into();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = ServerConfig::builder_with_provider(provider)

@@ -1,5 +1,6 @@
 //! The hosts that were enrolled.
 
+use super::certificates::{self, Certificate, Certificates};
 use super::tokens::{self, TokenError};
 use super::value::{Param, Row, ToParam, params};
 use super::{Connection, StoreError, Topic, int};
@@ -38,6 +39,8 @@ pub struct EnvoyRow {
     pub agent_version: String,
     /// Results up to here are dealt with.
     pub acknowledged_seq: u64,
+    /// What it may come with; `public_key` is that of the one in use.
+    pub certificates: Certificates,
 }
 
 /// A host that asks to become an envoy, everything checked but its token.
@@ -53,6 +56,8 @@ pub struct Candidate {
     pub seal_key: [u8; 32],
     /// As received.
     pub token: String,
+    /// What it gets.
+    pub certificate: Certificate,
 }
 
 /// Why a candidate is turned away.
@@ -83,14 +88,18 @@ pub fn enrol(
         }
         // Two unique indexes decide; the looks after it only name the reason.
         let stored = conn.execute(
-            "insert into envoys (id, hostname, public_key, seal_key, enrolled_at) values ($1, $2, $3, $4, $5)
+            "insert into envoys (id, hostname, public_key, seal_key, enrolled_at, certificate_serial,
+             certificate_issued_at, certificate_expires_at) values ($1, $2, $3, $4, $5, $6, $7, $8)
              on conflict do nothing",
             params![
                 candidate.id,
                 candidate.hostname,
                 candidate.public_key,
                 candidate.seal_key,
-                int("the time", now)?
+                int("the time", now)?,
+                candidate.certificate.serial,
+                int("the time", candidate.certificate.issued_at)?,
+                int("the time", candidate.certificate.expires_at)?
             ],
         )?;
         if stored == 0 {
@@ -107,25 +116,27 @@ pub fn enrol(
 
 /// All of them, by host name.
 pub fn list(conn: &mut Connection) -> Result<Vec<EnvoyRow>, StoreError> {
-    conn.rows(&format!("{SELECT} order by hostname, enrolled_at, id"), &[], row)
+    conn.rows(&format!("{} order by hostname, enrolled_at, id", select()), &[], row)
 }
 
 /// So many of them from the first after an id on, by id: a large fleet is never in memory twice.
 pub fn page(conn: &mut Connection, after: &str, most: u32) -> Result<Vec<EnvoyRow>, StoreError> {
-    conn.rows(&format!("{SELECT} where id > $1 order by id limit $2"), params![after, i64::from(most)], row)
+    let sql = format!("{} where id > $1 order by id limit $2", select());
+    conn.rows(&sql, params![after, i64::from(most)], row)
 }
 
 /// The active envoy of that name, or the one of that id.
 pub fn find(conn: &mut Connection, name_or_id: &str) -> Result<Option<EnvoyRow>, StoreError> {
     let sql = format!(
-        "{SELECT} where id = $1 or (hostname = lower($1) and revoked_at is null) order by id = $1 desc"
+        "{} where id = $1 or (hostname = lower($1) and revoked_at is null) order by id = $1 desc",
+        select()
     );
     conn.row(&sql, params![name_or_id], row)
 }
 
 /// The one of that id, revoked or not.
 pub fn by_id(conn: &mut Connection, id: &str) -> Result<Option<EnvoyRow>, StoreError> {
-    conn.row(&format!("{SELECT} where id = $1"), params![id], row)
+    conn.row(&format!("{} where id = $1", select()), params![id], row)
 }
 
 /// What lists show of an envoy: everything but what is large.
@@ -322,9 +333,13 @@ pub fn flush(conn: &mut Connection, batch: &[Seen]) -> Result<(), StoreError> {
 /// Values of one [`Seen`] in [`flush`].
 const SEEN: usize = 6;
 
-const SELECT: &str =
-    "select id, hostname, public_key, seal_key, enrolled_at, revoked_at, counter, seq, content,
-    policy_version, traits, last_seen, interval_ms, agent_version, acknowledged_seq from envoys";
+fn select() -> String {
+    format!(
+        "select id, hostname, public_key, seal_key, enrolled_at, revoked_at, counter, seq, content, policy_version,
+         traits, last_seen, interval_ms, agent_version, acknowledged_seq, {} from envoys",
+        certificates::COLUMNS
+    )
+}
 
 fn row(r: Row<'_>) -> Result<EnvoyRow, StoreError> {
     Ok(EnvoyRow {
@@ -343,6 +358,7 @@ fn row(r: Row<'_>) -> Result<EnvoyRow, StoreError> {
         interval_ms: r.get(12)?,
         agent_version: r.get(13)?,
         acknowledged_seq: r.get(14)?,
+        certificates: certificates::read(&r, 15)?,
     })
 }
 
@@ -359,6 +375,7 @@ pub(crate) mod tests {
             public_key: [n; 32],
             seal_key: [n; 32],
             token,
+            certificate: Certificate::default(),
         }
     }
 

@@ -1,8 +1,11 @@
 //! Counters and keys of the whole cluster.
 
 use super::value::{Column, ToParam, params};
-use super::{Connection, StoreError};
+use super::{Connection, StoreError, Topic};
 use ir::Hash;
+use prost::Message;
+use protocol::pb;
+use protocol::reset::Reset;
 
 fn get<T: Column>(conn: &mut Connection, key: &str) -> Result<Option<T>, StoreError> {
     conn.value("select value from meta where key = $1", params![key])
@@ -61,10 +64,24 @@ pub(super) fn next_epoch(conn: &mut Connection, key_id: Hash, at_least: u64) -> 
     Ok(epoch)
 }
 
-/// The key that secret versions are made with; made at the first call.
-pub fn secret_version_key(conn: &mut Connection, fresh: [u8; 32]) -> Result<[u8; 32], StoreError> {
-    let stored = get_or_set(conn, "secret_version_key", &fresh)?;
-    stored.try_into().map_err(|_| StoreError::Column(0))
+/// The last reset, and the CA's word for it.
+pub fn reset(conn: &mut Connection) -> Result<Option<(Reset, pb::Reset)>, StoreError> {
+    let Some(stored) = get::<Vec<u8>>(conn, "reset")? else { return Ok(None) };
+    let statement = pb::Reset::decode(stored.as_slice()).map_err(|_| StoreError::Column(0))?;
+    let claims = pb::ResetClaims::decode(statement.claims.as_slice()).map_err(|_| StoreError::Column(0))?;
+    Ok(Some((Reset { number: claims.number, min_epoch: claims.min_epoch }, statement)))
+}
+
+/// The highest epoch that was given out, locked, so that no server takes another one until the transaction ends.
+pub fn lock_epoch(conn: &mut Connection) -> Result<u64, StoreError> {
+    lock(conn, "epoch")?;
+    epoch(conn)
+}
+
+/// Writes a reset down. Servers that run are told.
+pub fn set_reset(conn: &mut Connection, statement: &pb::Reset) -> Result<(), StoreError> {
+    set(conn, "reset", statement.encode_to_vec())?;
+    conn.say(Topic::Envoys)
 }
 
 /// Ties the database to its cluster; the stored id when there is one already.
@@ -79,10 +96,8 @@ mod tests {
     use crate::testing::on_each;
 
     #[test]
-    fn keys_and_cluster_stay() {
+    fn the_cluster_stays() {
         on_each(|conn| {
-            assert_eq!(secret_version_key(conn, [1; 32]).unwrap(), [1; 32]);
-            assert_eq!(secret_version_key(conn, [2; 32]).unwrap(), [1; 32]);
             assert_eq!(cluster(conn, "a").unwrap(), "a");
             assert_eq!(cluster(conn, "b").unwrap(), "a");
         });

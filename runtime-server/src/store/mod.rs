@@ -6,10 +6,12 @@
 
 pub mod api_tokens;
 pub mod audit;
+pub mod certificates;
 mod connection;
 mod database;
 pub mod envoys;
 mod error;
+pub mod events;
 pub mod meta;
 pub mod releases;
 pub mod runs;

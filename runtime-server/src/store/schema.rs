@@ -5,7 +5,13 @@ use super::value::params;
 use super::{Database, StoreError};
 
 /// Each runs once, in a transaction; `vigo_schema` counts them.
-const STEPS: &[&str] = &[include_str!("1.sql"), include_str!("http.sql"), include_str!("tasks.sql")];
+const STEPS: &[&str] = &[
+    include_str!("1.sql"),
+    include_str!("http.sql"),
+    include_str!("tasks.sql"),
+    include_str!("certificates.sql"),
+    include_str!("events.sql"),
+];
 
 /// The version that this program knows.
 pub(super) const KNOWN: u64 = STEPS.len() as u64;

@@ -36,6 +36,22 @@ impl Token {
     }
 }
 
+impl Token {
+    fn usable(&self, hostname: &str, now: u64) -> Result<(), TokenError> {
+        if self.revoked_at.is_some() {
+            Err(TokenError::Revoked)
+        } else if self.used_at.is_some() {
+            Err(TokenError::Used)
+        } else if self.expires_at < now {
+            Err(TokenError::Expired)
+        } else if !crate::hostname::matches(&self.hostname_glob, hostname) {
+            Err(TokenError::Hostname)
+        } else {
+            Ok(())
+        }
+    }
+}
+
 /// Why a token is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
@@ -112,17 +128,8 @@ pub fn take(
     let hash = fingerprint(token);
     let found = conn.row(&format!("{SELECT} where hash = $1"), params![hash], row)?;
     let Some(row) = found else { return Ok(Err(TokenError::Unknown)) };
-    if row.revoked_at.is_some() {
-        return Ok(Err(TokenError::Revoked));
-    }
-    if row.used_at.is_some() {
-        return Ok(Err(TokenError::Used));
-    }
-    if row.expires_at < now {
-        return Ok(Err(TokenError::Expired));
-    }
-    if !crate::hostname::matches(&row.hostname_glob, hostname) {
-        return Ok(Err(TokenError::Hostname));
+    if let Err(e) = row.usable(hostname, now) {
+        return Ok(Err(e));
     }
     let taken = conn.execute(
         "update tokens set used_at = $1, used_by = $2
@@ -130,6 +137,20 @@ pub fn take(
         params![int("the time", now)?, envoy_id, hash],
     )?;
     Ok(if taken == 1 { Ok(()) } else { Err(TokenError::Used) })
+}
+
+/// Whether [`take`] would take a token now; for a look that costs little.
+pub fn check(
+    conn: &mut Connection,
+    token: &str,
+    hostname: &str,
+    now: u64,
+) -> Result<Result<(), TokenError>, StoreError> {
+    let found = conn.row(&format!("{SELECT} where hash = $1"), params![fingerprint(token)], row)?;
+    Ok(match found {
+        Some(row) => row.usable(hostname, now),
+        None => Err(TokenError::Unknown),
+    })
 }
 
 /// All tokens, newest first.

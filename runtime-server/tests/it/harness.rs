@@ -43,8 +43,13 @@ impl Cluster {
     }
 
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::ago(Duration::ZERO, change).await
+    }
+
+    /// Set up so long ago, and its clock stands there.
+    pub async fn ago(ago: Duration, change: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let now = Clock::system().now();
+        let now = Clock::system().now() - ago.as_millis() as u64;
         let id = uuid::Uuid::new_v4().to_string();
         let mut config = Config::in_dir(dir.path(), &id);
         config.listen_http = Some(([127, 0, 0, 1], 0).into());
@@ -151,7 +156,7 @@ pub fn enrolment(key: &SigningKey, token: &str, hostname: &str) -> EnrollRequest
         hostname: hostname.into(),
         csr_pem: csr.pem().unwrap(),
         seal_public_key: seal_public_key.to_vec(),
-        signature: vec![],
+        ..EnrollRequest::default()
     };
     protocol::enrolment::sign(key, &mut request);
     request

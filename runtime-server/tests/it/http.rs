@@ -3,6 +3,7 @@
 use crate::harness::{Agent, Cluster};
 use protocol::pb::check_in_reply::Answer;
 use protocol::pb::{Outcome, ResourceResult, RunReport, RunTotals};
+use runtime_server::config::Config;
 use runtime_server::http::auth::Access;
 use runtime_server::http::route::{Method, ROUTES, Route};
 use runtime_server::store::api_tokens::{self, Role};
@@ -264,6 +265,32 @@ async fn case_045_and_046_every_route_lets_in_whom_the_table_says_and_nobody_els
 }
 
 #[tokio::test]
+async fn case_046_who_may_look_changes_nothing_and_an_envoy_is_nobody_here() {
+    let cluster = Cluster::start().await;
+    let (agent, _) = envoy(&cluster, "web-01", fine()).await;
+    let client = Client::new(&cluster);
+    let viewer = client.token(&api_token(&cluster, "viewer", Role::Viewer).1);
+    let before =
+        with(&cluster.config.database, |conn| runtime_server::store::audit::verify(conn).unwrap().entries);
+    for route in ROUTES.iter().filter(|r| r.method == Method::Post && matches!(r.access, Access::Token(_))) {
+        viewer.post(&path(route), json!({})).await.problem(403, "forbidden");
+        // What an envoy has to show for itself: its id, its key, its certificate. None of it is a token.
+        let key = agent.key.verifying_key().as_bytes().iter().map(|b| format!("{b:02x}")).collect::<String>();
+        for shown in
+            [agent.reply.envoy_id.as_str(), &key, agent.reply.certificate_pem.lines().nth(1).unwrap()]
+        {
+            client.token(shown).post(&path(route), json!({})).await.problem(401, "unauthenticated");
+        }
+    }
+    let after =
+        with(&cluster.config.database, |conn| runtime_server::store::audit::verify(conn).unwrap().entries);
+    assert_eq!(after, before, "nothing was done");
+    let operator = client.token(&api_token(&cluster, "operator", Role::Operator).1);
+    operator.post("/api/v1/tokens", json!({})).await.is(201);
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn case_047_what_is_open_to_everybody_shows_nothing_of_the_fleet() {
     let cluster = Cluster::start().await;
     let (_agent, run) = envoy(&cluster, "payroll-01", fine()).await;
@@ -287,9 +314,68 @@ async fn case_047_what_is_open_to_everybody_shows_nothing_of_the_fleet() {
     cluster.stop().await;
 }
 
+/// A server that keeps its secrets itself.
+fn with_secrets(config: &mut Config) {
+    let identity_file = config.tls.ca.with_file_name("secrets.key");
+    std::fs::write(&identity_file, runtime_server::secrets::new_identity().0.as_bytes()).unwrap();
+    std::fs::set_permissions(&identity_file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let dir = config.tls.ca.with_file_name("secrets");
+    config.secrets = runtime_server::secrets::Backend::Age { dir, identity_file };
+}
+
+#[tokio::test]
+async fn case_090_a_value_is_stored_sealed_and_a_body_that_is_wrong_is_not_quoted() {
+    let cluster = Cluster::with(with_secrets).await;
+    let client = Client::new(&cluster).token(&api_token(&cluster, "admin", Role::Admin).1);
+    let set = async |body: Value| client.post("/api/v1/secrets", body).await;
+    // "canary-4711" in base64.
+    let (value, canary) = ("Y2FuYXJ5LTQ3MTE=", "canary-4711");
+    let stored = set(json!({ "path": "app/db", "value_base64": value })).await;
+    assert_eq!(stored.is(200).json(), json!({ "path": "app/db", "replaced": false }));
+    assert_eq!(set(json!({ "path": "app/db", "value_base64": value })).await.json()["replaced"], true);
+    let context = cluster.server().context().clone();
+    let read = tokio::task::spawn_blocking(move || context.secrets.get("app/db").unwrap());
+    assert_eq!(read.await.unwrap().value.as_slice(), canary.as_bytes(), "the positive twin");
+    for wrong in [
+        json!({ "path": "app/db", "value_base64": 4711 }),
+        json!({ "path": "app/db", "value_base64": [value, canary] }),
+        json!({ "path": "app/db", "value_base64": canary }),
+        json!({ "path": "app/db", "value": canary }),
+        json!({ "path": "../db", "value_base64": value }),
+        json!({ "path": "app/db", "value_base64": "" }),
+    ] {
+        let said = set(wrong.clone()).await;
+        said.problem(400, "invalid-request");
+        for hidden in ["4711", canary, value] {
+            assert!(!said.body.contains(hidden), "{wrong}: {}", said.body);
+        }
+    }
+    let large =
+        client.post("/api/v1/secrets", json!({ "path": "a", "value_base64": "A".repeat(2 << 20) })).await;
+    large.problem(413, "too-large");
+    assert_eq!(client.get("/api/v1/secrets").await.json()["items"][0]["path"], "app/db");
+    let mut places = vec![runtime_server::testing::everything_in(&cluster.config.database)];
+    places.push(std::fs::read(cluster.config.tls.ca.with_file_name("secrets").join("app/db.age")).unwrap());
+    for place in places {
+        for hidden in [canary, value] {
+            assert!(!place.windows(hidden.len()).any(|w| w == hidden.as_bytes()));
+        }
+    }
+    let removed = client.post("/api/v1/secrets/remove", json!({ "path": "app/db" })).await;
+    removed.is(200);
+    client.post("/api/v1/secrets/remove", json!({ "path": "app/db" })).await.problem(404, "not-found");
+    cluster.stop().await;
+
+    let cluster = Cluster::start().await;
+    let client = Client::new(&cluster).token(&api_token(&cluster, "admin", Role::Admin).1);
+    let elsewhere = client.post("/api/v1/secrets", json!({ "path": "a", "value_base64": value })).await;
+    elsewhere.problem(409, "conflict");
+    cluster.stop().await;
+}
+
 #[tokio::test]
 async fn what_is_answered_is_what_the_document_says() {
-    let cluster = Cluster::start().await;
+    let cluster = Cluster::with(with_secrets).await;
     let results = vec![
         result("base", "etc", Outcome::Ok, ""),
         result("nginx", "conf", Outcome::Changed, ""),
@@ -335,6 +421,8 @@ async fn what_is_answered_is_what_the_document_says() {
                 let id = api_token(&cluster, "y", Role::Viewer).0;
                 client.post(&asked.replace("{id}", &id), json!({})).await
             }
+            (_, "setSecret") => client.post(&asked, json!({ "path": "a", "value_base64": "eA==" })).await,
+            (_, "removeSecret") => client.post(&asked, json!({ "path": "a" })).await,
             (_, "createTask") => client.post(&asked, query.clone()).await,
             (_, "createWorkflow") => client.post(&asked, steps.clone()).await,
             // Later, when nobody needs it any more.

@@ -1,6 +1,7 @@
 use crate::harness::*;
 use prost::Message;
 use protocol::pb::check_in_reply::Answer;
+use protocol::pb::enrolment_client::EnrolmentClient;
 use protocol::pb::fleet_client::FleetClient;
 use protocol::pb::{RequestHeader, SignedFrame, SignedRequest, signed_frame};
 use protocol::request::{self, Rpc};
@@ -118,7 +119,7 @@ async fn case_045_without_a_certificate_and_with_one_of_another_ca() {
     let material = pki::Material::create(&cluster.config.cluster_id, &[], cluster.now()).unwrap();
     let foreign = pki::Ca::load(&material.ca, &material.ca_key).unwrap();
     let csr = pki::Csr::read(&enrolment(&agent.key, "", "web-01").csr_pem, "web-01").unwrap();
-    let pem = foreign.issue_client(&agent.reply.envoy_id, &csr, cluster.now()).unwrap();
+    let pem = foreign.issue_client(&agent.reply.envoy_id, &csr, cluster.now(), HOUR).unwrap().pem;
     let mut stranger = FleetClient::new(cluster.channel(Some((&pem, &agent.key))).await);
     let status = stranger.check_in(signed.clone()).await.unwrap_err();
     assert_eq!(reason(&status).1, "", "not even a reason: {status:?}");
@@ -130,6 +131,93 @@ async fn case_045_without_a_certificate_and_with_one_of_another_ca() {
     let mut other = FleetClient::new(cluster.channel(Some((&certificate, &signer))).await);
     assert!(other.check_in(signed.clone()).await.is_err());
     agent.send(&cluster, signed).await.unwrap();
+    cluster.stop().await;
+}
+
+/// Calls a method with the least that it takes.
+async fn call(
+    channel: tonic::transport::Channel,
+    path: &str,
+    signed: SignedRequest,
+) -> Result<(), tonic::Status> {
+    let mut fleet = FleetClient::new(channel.clone());
+    match path {
+        "/vigo.v1.Fleet/CheckIn" => fleet.check_in(signed).await.map(drop),
+        "/vigo.v1.Fleet/ReportRun" => fleet.report_run(signed).await.map(drop),
+        "/vigo.v1.Fleet/Renew" => fleet.renew(signed).await.map(drop),
+        "/vigo.v1.Fleet/Stream" => {
+            let first = SignedFrame { frame: Some(signed_frame::Frame::Opening(signed)) };
+            fleet.stream(tonic::codegen::tokio_stream::once(first)).await.map(drop)
+        }
+        "/vigo.v1.Enrolment/Enroll" => EnrolmentClient::new(channel)
+            .enroll(enrolment(&pki::new_key().unwrap(), "vigo.0.0", "x"))
+            .await
+            .map(drop),
+        _ => panic!("{path} has no place in this sweep"),
+    }
+}
+
+#[tokio::test]
+async fn case_045_every_method_as_everybody() {
+    let cluster = Cluster::start().await;
+    let (mut agent, mut revoked) = (cluster.agent("web-01").await, cluster.agent("web-02").await);
+    let stranger_key = pki::new_key().unwrap();
+    let text = |path| std::fs::read_to_string(path).unwrap();
+    let tls = &cluster.config.tls;
+    let ours = pki::Ca::load(&text(&tls.ca), &text(&tls.ca_key)).unwrap();
+    let material = pki::Material::create(&cluster.config.cluster_id, &[], cluster.now()).unwrap();
+    let theirs = pki::Ca::load(&material.ca, &material.ca_key).unwrap();
+    let csr = |key| pki::Csr::read(&enrolment(key, "", "x").csr_pem, "x").unwrap();
+    let unregistered = uuid::Uuid::new_v4().to_string();
+    let certificate =
+        |ca: &pki::Ca, id: &str, key| ca.issue_client(id, &csr(key), cluster.now(), HOUR).unwrap().pem;
+    let foreign = certificate(&theirs, &agent.reply.envoy_id, &agent.key);
+    let unknown = certificate(&ours, &unregistered, &stranger_key);
+    cluster.server().context().fleet.revoke(std::slice::from_ref(&revoked.reply.envoy_id));
+
+    for path in protocol::METHODS {
+        let rpc = Rpc::ALL.iter().find(|rpc| rpc.path() == *path).copied();
+        let open = rpc.is_none();
+        let rpc = rpc.unwrap_or(Rpc::CheckIn);
+        let sign = |agent: &mut Agent| {
+            let header = agent.header(&cluster);
+            request::sign(&agent.key, rpc, &header, &[])
+        };
+        let header = RequestHeader { envoy_id: unregistered.clone(), ..agent.header(&cluster) };
+        let unknown_request = request::sign(&stranger_key, rpc, &header, &[]);
+        let none = cluster.channel(None).await;
+        let (bad_token, no_certificate) =
+            ((Code::PermissionDenied, "token-unknown"), (Code::Unauthenticated, "no-client-certificate"));
+        let status = call(none, path, sign(&mut agent)).await.unwrap_err();
+        assert_eq!(
+            reason(&status),
+            if open { bad_token } else { no_certificate },
+            "{path} without a certificate"
+        );
+
+        let channel = cluster.channel(Some((&foreign, &agent.key))).await;
+        let status = call(channel, path, sign(&mut agent)).await.unwrap_err();
+        assert_eq!(reason(&status).1, "", "{path} with a foreign CA: the handshake fails: {status:?}");
+
+        let channel = cluster.channel(Some((&unknown, &stranger_key))).await;
+        let status = call(channel, path, unknown_request).await.unwrap_err();
+        let denied = (Code::PermissionDenied, "unknown-envoy");
+        assert_eq!(reason(&status), if open { bad_token } else { denied }, "{path} of nobody we know");
+
+        let channel = cluster.channel(Some((&revoked.reply.certificate_pem, &revoked.key))).await;
+        let status = call(channel, path, sign(&mut revoked)).await.unwrap_err();
+        let denied = (Code::PermissionDenied, "revoked");
+        assert_eq!(reason(&status), if open { bad_token } else { denied }, "{path} of a revoked envoy");
+
+        // An envoy is let in: what is refused then is the empty request, by the method itself.
+        let channel = cluster.channel(Some((&agent.reply.certificate_pem, &agent.key))).await;
+        let answer = call(channel, path, sign(&mut agent)).await;
+        let let_in = match &answer {
+            Ok(()) => true,
+            Err(status) => ["malformed", "bad-csr"].contains(&reason(status).1) || open,
+        };
+        assert!(let_in, "{path} of an envoy: {answer:?}");
+    }
     cluster.stop().await;
 }
 

@@ -6,6 +6,7 @@ pub mod compliance;
 pub mod envoys;
 pub mod releases;
 pub mod runs;
+pub mod secrets;
 pub mod tasks;
 pub mod tokens;
 pub mod workflows;
