@@ -1,7 +1,8 @@
 //! The server: publishes a policy, signs it, serves it to agents and stores what they report.
 //!
 //! Where to start reading: [`config`] is what it is told, [`server`] puts the parts together, [`connection`] takes
-//! connections and [`service`] requests, [`authorise`] decides who may, [`check_in`] decides what an envoy gets.
+//! connections and [`service`] requests, [`authorise`] decides who may, [`check_in`] decides what an envoy gets, [`publish`]
+//! makes a policy into a release.
 #![cfg_attr(
     test,
     allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing test may panic")

@@ -90,7 +90,7 @@ fn walk(dir: &Path, mut server: Server) {
         (out.status.code().unwrap(), text(&out.stdout), text(&out.stderr))
     };
     let root = policy.to_str().unwrap();
-    let publish = |server: &Server, more: &[&str]| vigocli(server, &[&["publish", root], more].concat());
+    let publish = |server: &Server, more: &[&str]| vigocli(server, &[&["publish", root][..], more].concat());
     let motd = |expected: &str| {
         for host in &hosts {
             let (code, out) = host.run();
