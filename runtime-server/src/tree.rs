@@ -4,10 +4,10 @@
 //! and checked out again by others, on other systems too.
 
 use crate::text::plain;
-use ir::is_unseen;
 use compiler::db::Content;
 use compiler::tree::{self, Files, MAX_FILE_BYTES};
 use ir::Hash;
+use ir::is_unseen;
 use std::collections::HashMap;
 use std::sync::Arc;
 

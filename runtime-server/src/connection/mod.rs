@@ -42,6 +42,7 @@ const SAID_EVERY: Duration = Duration::from_secs(10);
 
 /// Who is at the other end, by the certificate of the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "nearly all are envoys, and there is one per connection")]
 pub enum Peer {
     /// No certificate.
     Stranger,

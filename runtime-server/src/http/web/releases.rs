@@ -12,10 +12,10 @@ use crate::http::problem::Problem;
 use crate::http::survey::{Count, Surveyed};
 use crate::reach::{Reach, Share};
 use crate::text::{moment, plain};
-use ir::is_unseen;
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::Response;
+use ir::is_unseen;
 
 /// Releases on one page.
 const ROWS: usize = 50;
