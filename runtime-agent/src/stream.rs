@@ -321,8 +321,10 @@ async fn converse(parts: &StreamParts) -> Result<(), StreamError> {
                     }
                     Some(What::Cancel(id)) => parts.tasks.cancel(&id),
                     Some(reply @ (What::CheckedIn(_) | What::Reported(_))) => {
-                        // Who asked may have given up waiting.
-                        let _ = asked.take().map(|asked| asked.send(reply));
+                        if let Some(asked) = asked.take() {
+                            // Who asked may have given up waiting.
+                            let _ = asked.send(reply);
+                        }
                     }
                     Some(What::Release(_)) if !parts.tasks.busy() && asked.is_none() => return Ok(()),
                     // Between its word and ours something came up; it will release us again.
