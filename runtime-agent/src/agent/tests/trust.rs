@@ -239,24 +239,24 @@ fn case_061_bytes_flipped_in_any_page_lose_nothing_in_silence() {
     host.server.down = false;
     let path = host.agent.state().store();
     let state = host.agent.state().path().to_owned();
-    let files: Vec<_> = fs::read_dir(&state)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.is_file())
-        .map(|path| (fs::read(&path).unwrap(), path))
-        .collect();
+    // Copied with their modes: what others can read is refused.
+    let copy = tempfile::tempdir().unwrap();
+    let files = |dir: &std::path::Path| -> Vec<std::path::PathBuf> {
+        let all = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+        all.filter(|path| path.is_file()).collect()
+    };
+    for file in files(&state) {
+        fs::copy(&file, copy.path().join(file.file_name().unwrap())).unwrap();
+    }
     let good = fs::read(&path).unwrap();
     let pages = good.len() / 4096;
     let (mut whole, mut lost) = (0, 0);
     // Every page of the first hundred, and then some of those that are not in use yet.
     for page in (0..pages).filter(|page| *page < 100 || page % 37 == 0) {
-        for entry in fs::read_dir(&state).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_file() {
-                fs::remove_file(path).unwrap();
-            }
+        files(&state).iter().for_each(|file| fs::remove_file(file).unwrap());
+        for file in files(copy.path()) {
+            fs::copy(&file, state.join(file.file_name().unwrap())).unwrap();
         }
-        files.iter().for_each(|(bytes, path)| fs::write(path, bytes).unwrap());
         let mut flipped = good.clone();
         flipped[page * 4096..page * 4096 + 64].iter_mut().for_each(|byte| *byte ^= 0xA5);
         fs::write(&path, flipped).unwrap();

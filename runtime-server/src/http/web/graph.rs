@@ -56,14 +56,14 @@ pub struct Drawing {
     /// In pixels.
     pub height: f64,
     /// Boxes.
-    pub boxes: Vec<Box>,
+    pub boxes: Vec<Tile>,
     /// Arrows.
     pub arrows: Vec<Arrow>,
 }
 
 /// A resource, or a module.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Box {
+pub struct Tile {
     /// Left edge.
     pub x: f64,
     /// Upper edge.
@@ -200,7 +200,7 @@ impl Graph {
         let place = |n: u32| places.get(&(n as usize)).copied().unwrap_or_default();
         let boxes = (0..).zip(&self.nodes).map(|(n, node)| {
             let (x, y) = place(n);
-            Box {
+            Tile {
                 x,
                 y,
                 width: width(node),
