@@ -25,7 +25,7 @@ pub fn outcome(outcome: Outcome) -> &'static str {
 }
 
 #[cfg(test)]
-mod samples {
+mod testing {
     use super::{Stored, store};
     use crate::store::Connection;
     use crate::store::envoys::{self, tests::candidate};
