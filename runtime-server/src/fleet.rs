@@ -388,7 +388,9 @@ impl FleetIndex {
             match self.get(id) {
                 Some(envoy) if !envoy.revoked.swap(true, Ordering::SeqCst) => took.push(id.clone()),
                 Some(_) => {}
-                None => drop(revoked.insert(id.clone())),
+                None => {
+                    revoked.insert(id.clone());
+                }
             }
         }
         took

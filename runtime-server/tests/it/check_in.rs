@@ -232,7 +232,7 @@ fn report() -> protocol::pb::RunReport {
 
 #[tokio::test]
 async fn what_a_request_under_way_at_the_end_is_told_is_stored() {
-    let (cluster, gate) = behind_a_gate().await;
+    let (mut cluster, gate) = behind_a_gate().await;
     cluster.policy.edit(|p| p.secrets = vec!["db/password".into()]);
     cluster.server().reload().await.unwrap();
     std::fs::write(&gate, "").unwrap();
@@ -249,14 +249,17 @@ async fn what_a_request_under_way_at_the_end_is_told_is_stored() {
     let mut client = agent.client(&cluster).await;
     let asked = tokio::spawn(async move { client.check_in(signed).await });
     eventually(|| gate.with_extension("asked").exists()).await;
-    let (database, address) = (cluster.config.database.clone(), cluster.server().address());
-    let stopping = tokio::spawn(cluster.stop());
+    let address = cluster.server().address();
+    let stopping = tokio::spawn(async move {
+        cluster.halt().await;
+        cluster
+    });
     eventually(|| std::net::TcpStream::connect(address).is_err()).await;
     std::fs::write(&gate, "").unwrap();
     let told = no_change(asked.await.unwrap().unwrap().into_inner().answer.unwrap()).policy_version;
     assert_ne!(told, first.policy_version);
-    stopping.await.unwrap();
-    let row = runtime_server::testing::with(&database, |conn| envoys::find(conn, "web-01")).unwrap().unwrap();
+    let cluster = stopping.await.unwrap();
+    let row = cluster.db(|conn| envoys::find(conn, "web-01")).unwrap().unwrap();
     assert_eq!(row.policy_version, told);
 }
 

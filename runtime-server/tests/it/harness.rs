@@ -108,6 +108,11 @@ impl Cluster {
     }
 
     pub async fn stop(mut self) {
+        self.halt().await;
+    }
+
+    /// Stops the server and keeps its files.
+    pub async fn halt(&mut self) {
         self.server.take().unwrap().stop().await;
     }
 

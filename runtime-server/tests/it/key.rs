@@ -220,7 +220,9 @@ async fn start(config: &runtime_server::config::Config) -> StartError {
 
 #[tokio::test]
 async fn parts_of_two_clusters_do_not_start() {
-    let (one, two) = (Cluster::start().await, Cluster::start().await);
+    let (mut one, mut two) = (Cluster::start().await, Cluster::start().await);
+    one.halt().await;
+    two.halt().await;
     let mut config = one.config.clone();
     config.database.clone_from(&two.config.database);
     assert!(matches!(start(&config).await, StartError::OtherCluster { .. }));
@@ -234,6 +236,8 @@ async fn parts_of_two_clusters_do_not_start() {
     let mut config = one.config.clone();
     config.database = Database::Sqlite(one.config.tls.ca.with_file_name("none.db"));
     assert!(start(&config).await.to_string().contains("vigosrv init"));
-    one.stop().await;
-    two.stop().await;
+    for cluster in [one, two] {
+        let up = cluster.db(|conn| conn.value::<i64>("select count(*) from servers", &[]));
+        assert_eq!(up.unwrap(), Some(0), "whoever does not start is not counted among those that are up");
+    }
 }

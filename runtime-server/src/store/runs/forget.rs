@@ -41,7 +41,7 @@ pub fn forget_before(
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{enrolled, put, report};
+    use super::super::testing::{enrolled, put, report};
     use super::super::{latest, latest_time};
     use super::*;
     use crate::testing::on_each;

@@ -233,7 +233,7 @@ pub fn latest_time(conn: &mut Connection) -> Result<Option<u64>, StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{enrolled, put, report};
+    use super::super::testing::{enrolled, put, report};
     use super::*;
     use crate::testing::on_each;
     use protocol::pb::{ResourceResult, RunReport};

@@ -31,7 +31,7 @@ pub fn outcome_of(word: &str) -> Outcome {
 }
 
 #[cfg(test)]
-mod samples {
+mod testing {
     use super::{Stored, store};
     use crate::store::Connection;
     use crate::store::envoys::{self, tests::candidate};

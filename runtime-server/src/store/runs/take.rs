@@ -183,7 +183,7 @@ fn missing(
     after: i64,
     last: i64,
 ) -> Result<Vec<(i64, i64)>, StoreError> {
-    let mut covered = conn.rows(
+    let covered = conn.rows(
         "select result_seq, dropped_from, dropped_to from runs
          where envoy_id = $1 and result_seq > $2 and result_seq <= $3",
         params![envoy_id, after, last],
@@ -193,7 +193,7 @@ fn missing(
             Ok([Some((seq, seq)), dropped])
         },
     )?;
-    let mut covered: Vec<(i64, i64)> = covered.drain(..).flatten().flatten().collect();
+    let mut covered: Vec<(i64, i64)> = covered.into_iter().flatten().flatten().collect();
     covered.sort_unstable();
     let (mut missing, mut reached) = (Vec::new(), after);
     for (from, to) in covered {
@@ -243,7 +243,7 @@ fn contiguous(conn: &mut Connection, envoy_id: &str, from: i64) -> Result<i64, S
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{enrolled, put, report};
+    use super::super::testing::{enrolled, put, report};
     use super::super::{latest, lost, results};
     use super::*;
     use crate::testing::on_each;
