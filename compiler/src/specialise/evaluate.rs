@@ -1,12 +1,12 @@
 //! Evaluates resources that look at the same facts: foreach unrolled, cases chosen, expressions folded.
 
+mod conflicts;
+
 use super::instances::{FactsKey, Instance};
 use super::shape::Names;
 use super::typed::{Depth, NameForm, TypedAttribute, TypedResource, TypesKey, tied, typed};
 use crate::db::{Db, Project, SourceFile};
-use crate::diagnostic::codes::{
-    EXCLUSIVE_ATTRIBUTES, LIMIT_EXCEEDED, TOO_LATE, TYPE_MISMATCH, UNCOVERED_CASE,
-};
+use crate::diagnostic::codes::{LIMIT_EXCEEDED, TOO_LATE, TYPE_MISMATCH, UNCOVERED_CASE};
 use crate::diagnostic::{Diagnostic, Place, Sink};
 use crate::expr::Lowered;
 use crate::expr::attribute::Shape;
@@ -331,43 +331,6 @@ impl Work {
         };
         self.out.instances.push((self.number, Arc::new(instance)));
         true
-    }
-
-    /// Values that exclude each other; what only the host knows is for the host to refuse.
-    fn conflicts(&mut self, r: &TypedResource, chosen: &[TypedAttribute], values: &BTreeMap<Arc<str>, Expr>) {
-        let is = |attribute: &Arc<str>, value: &Value| {
-            values.get(attribute).and_then(Expr::as_const) == Some(value)
-        };
-        // of two of one name the branch of a `case:` counts
-        let place = |attribute: &Arc<str>| {
-            let written = r.attributes.iter().chain(chosen).rev().find(|a| a.name.text == *attribute)?;
-            let mut span = written.name.span;
-            if let Shape::Leaf(leaf) = &written.shape {
-                span = leaf.spans.span;
-            }
-            Some(Place { file: written.file.clone(), span })
-        };
-        for conflict in &r.kind.conflicts {
-            let (this, value) = &conflict.when;
-            if !is(this, value) {
-                continue;
-            }
-            let others = conflict.excludes.iter();
-            let others = others.flat_map(|(other, values)| values.iter().map(move |value| (other, value)));
-            for (other, excluded) in others.filter(|(other, value)| is(other, value)) {
-                let (Some(first), Some(second)) = (place(this), place(other)) else { continue };
-                let shown = |name: &str, value: &Value| {
-                    format!("`{name}: {}`", ir::render(value).unwrap_or_default())
-                };
-                let message =
-                    format!("{} and {} exclude each other", shown(this, value), shown(other, excluded));
-                let finding = Diagnostic::new(&EXCLUSIVE_ATTRIBUTES, second, message)
-                    .label("and this")
-                    .also(first, "this")
-                    .help(&conflict.help);
-                self.sink.push(finding);
-            }
-        }
     }
 
     fn name(
