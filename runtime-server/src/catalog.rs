@@ -295,7 +295,7 @@ mod tests {
     use crate::testing::{MemoryPolicy, module, traits};
 
     /// Whether what the source has now was fit to be served.
-    fn publish(catalog: &Catalog, serial: u64) -> Result<Reach, Checked> {
+    fn publish(catalog: &Catalog, serial: u64) -> Result<Reach, Box<Checked>> {
         let tree = catalog.read().unwrap().unwrap();
         match catalog.stage(&tree, serial, &[], false) {
             Candidate::Ready(staged) => {
@@ -304,7 +304,7 @@ mod tests {
                 catalog.catch_up(&[]);
                 Ok(reach)
             }
-            Candidate::Refused(checked) => Err(checked),
+            Candidate::Refused(checked) => Err(Box::new(checked)),
         }
     }
 

@@ -132,10 +132,10 @@ pub enum PublishError {
     Tree(#[from] TreeError),
     /// It has errors.
     #[error("the policy has {}; what was served is still served", errors(.0))]
-    Refused(Checked),
+    Refused(Box<Checked>),
     /// It names secrets that there are not.
     #[error("the policy names secrets that cannot be had; what was served is still served")]
-    Secrets(Checked),
+    Secrets(Box<Checked>),
     /// Nobody can say whether the secrets that it names are there.
     #[error(
         "{0}; whether the policy's secrets are there cannot be said now, so it is not published: try again"
@@ -220,7 +220,7 @@ impl Context {
             Candidate::Ready(staged) => staged,
             Candidate::Refused(checked) => {
                 self.refuse(&wish, &checked).await;
-                return Err(PublishError::Refused(checked));
+                return Err(PublishError::Refused(Box::new(checked)));
             }
         };
         match self.plan(base, staged.about.clone(), &wish).await {
@@ -265,7 +265,7 @@ impl Context {
         let changes = blocking(move || {
             match if check_secrets { named::missing(&this.secrets, &uses, &tree) } else { Ok(None) } {
                 Ok(None) => {}
-                Ok(Some(findings)) => return Err(PublishError::Secrets(findings)),
+                Ok(Some(findings)) => return Err(PublishError::Secrets(Box::new(findings))),
                 // They were there when it was published the first time.
                 Err(e) if rolls_back => tracing::warn!(error = %e, "secrets are not looked for"),
                 Err(e) => return Err(PublishError::Unavailable(e)),
@@ -424,7 +424,7 @@ impl Context {
                 }
                 self.serve(*staged).await
             }
-            Candidate::Refused(checked) => Err(PublishError::Refused(checked)),
+            Candidate::Refused(checked) => Err(PublishError::Refused(Box::new(checked))),
         }
     }
 

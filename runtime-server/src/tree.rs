@@ -74,6 +74,9 @@ pub enum TreeError {
     },
 }
 
+/// A path and the bytes that are stored for it.
+pub type StoredFile = (String, Arc<[u8]>);
+
 impl Tree {
     /// Files that were sent: every one has a path of its own.
     pub fn sent(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Result<Self, TreeError> {
@@ -149,7 +152,7 @@ impl Tree {
     }
 
     /// Paths and bytes, as they are stored.
-    pub fn bytes(&self) -> Result<Vec<(String, Arc<[u8]>)>, TreeError> {
+    pub fn bytes(&self) -> Result<Vec<StoredFile>, TreeError> {
         let of = |(path, content): (&Arc<str>, &Content)| {
             let unusable = |why: &str| TreeError::Unusable { path: shown(path), why: why.to_owned() };
             let bytes = match content {

@@ -115,7 +115,7 @@ impl Context {
             // A secret may be there the next time, so what names it is looked at again.
             Err(PublishError::Refused(checked) | PublishError::Secrets(checked)) => {
                 let changed = before.map(|before| paths(difference::changes(Some(&before), &tree)));
-                Ok(Reloaded::Refused { checked, changed: changed.unwrap_or_default() })
+                Ok(Reloaded::Refused { checked: *checked, changed: changed.unwrap_or_default() })
             }
             Err(e) => Err(e),
         }

@@ -54,7 +54,7 @@ pub enum Unpublished {
     /// Nothing is, before some time.
     Frozen(Freeze),
     /// Somebody else published since whoever asks looked: the latest release.
-    Moved(ReleaseRow),
+    Moved(Box<ReleaseRow>),
 }
 
 /// Nothing is published until then.
@@ -94,7 +94,7 @@ pub fn publish(
         meta::lock(conn, "releases")?;
         let latest = latest(conn)?;
         let serial = match latest {
-            Some(latest) if latest.serial != base => return Ok(Err(Unpublished::Moved(latest))),
+            Some(latest) if latest.serial != base => return Ok(Err(Unpublished::Moved(Box::new(latest)))),
             _ => base + 1,
         };
         if !over_freeze && let Some(freeze) = frozen(conn, now)? {

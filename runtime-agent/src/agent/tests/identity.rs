@@ -238,7 +238,7 @@ fn another_identity_does_not_inherit_what_was_kept_after_a_crash_in_between() {
 }
 
 /// Everything that counts and lies on the disk, but for what changes with the mere sending of a request.
-fn on_disk(host: &Host) -> (Marks, Vec<u8>, Vec<u8>, Vec<Hash>, Vec<pb::SealedSecret>, Vec<u8>) {
+fn on_disk(host: &Host) -> impl PartialEq + std::fmt::Debug + use<> {
     let store = host.store();
     let cached = store.cached().unwrap().unwrap();
     let marks = Marks { counter: 0, ..store.marks().unwrap() };
@@ -258,7 +258,7 @@ fn on_disk(host: &Host) -> (Marks, Vec<u8>, Vec<u8>, Vec<Hash>, Vec<pb::SealedSe
         marks,
         [cached.manifest, cached.lease].concat(),
         keys,
-        blobs.collect(),
+        blobs.collect::<Vec<Hash>>(),
         store.sealed().unwrap(),
         identity,
     )
