@@ -80,7 +80,7 @@ mod tests {
         assert_eq!(
             found,
             [
-                "a nodes.vgo:4:35",
+                "a nodes.vgo:4:39",
                 "b/one modules/m.vgo:3:12",
                 "b/one nodes.vgo:4:16",
                 "c modules/unused.vgo:6:14"

@@ -8,16 +8,18 @@ use super::{Site, api, page, probes, web};
 use crate::dispatch::workflow::Workflow;
 use axum::RequestExt;
 use axum::Router;
-use axum::body::to_bytes;
+use axum::body::{Body, BodyDataStream};
 use axum::extract::{RawPathParams, Request};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
+use bytes::{Bytes, BytesMut};
 use schemars::{Schema, SchemaGenerator};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tonic::codegen::tokio_stream::StreamExt;
 
 /// What a request may take when a route does not say.
 const SMALL: Limits = Limits { body: 64 << 10, time: Duration::from_secs(30) };
@@ -317,6 +319,7 @@ async fn answer(site: &Arc<Site>, route: &Route, mut request: Request) -> Result
     let (parts, body) = request.into_parts();
     let encodings = parts.headers.get_all(header::CONTENT_ENCODING);
     if encodings.iter().any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        hear_out(body.into_data_stream()).await;
         return Err(Problem::packed());
     }
     let limit = route.limits.body;
@@ -325,20 +328,36 @@ async fn answer(site: &Arc<Site>, route: &Route, mut request: Request) -> Result
         true => site.large.acquire().await.ok(),
         false => None,
     };
-    let body = to_bytes(body, limit).await.map_err(|e| too_large_or_cut(&e, limit))?;
+    let body = read(body, limit).await?;
     let (uri, headers) = (parts.uri, parts.headers);
     (route.handler)(Call { site: site.clone(), caller, params, uri, headers, body }).await
 }
 
-fn too_large_or_cut(e: &axum::Error, limit: usize) -> Problem {
-    let mut cause = std::error::Error::source(e);
-    while let Some(e) = cause {
-        if e.is::<http_body_util::LengthLimitError>() {
-            return Problem::too_large(limit);
+/// What of a refused body is read and thrown away: who is still writing when the connection ends does not see the answer.
+const HEARD_OUT: usize = 1 << 20;
+
+async fn read(body: Body, limit: usize) -> Result<Bytes, Problem> {
+    let mut chunks = body.into_data_stream();
+    let mut whole = BytesMut::new();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Problem::cut_off())?;
+        if whole.len() + chunk.len() > limit {
+            drop(whole);
+            hear_out(chunks).await;
+            return Err(Problem::too_large(limit));
         }
-        cause = e.source();
+        whole.extend_from_slice(&chunk);
     }
-    Problem::cut_off()
+    Ok(whole.freeze())
+}
+
+async fn hear_out(mut chunks: BodyDataStream) {
+    let mut heard = 0;
+    while heard < HEARD_OUT
+        && let Some(Ok(chunk)) = chunks.next().await
+    {
+        heard += chunk.len();
+    }
 }
 
 /// What every answer says to browsers: run no script, load nothing from elsewhere, be framed by nobody, keep nothing.

@@ -107,6 +107,11 @@ impl Cluster {
         self.server.as_ref().unwrap()
     }
 
+    /// Stops the server; its directory and database stay.
+    pub async fn pause(&mut self) {
+        self.server.take().unwrap().stop().await;
+    }
+
     pub async fn stop(mut self) {
         self.halt().await;
     }

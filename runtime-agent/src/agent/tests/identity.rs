@@ -130,11 +130,11 @@ fn case_021_a_fast_forward_is_quarantined_and_a_reset_of_the_ca_recovers() {
     );
 }
 
-/// What is kept, but for the counter of requests.
+/// What is kept, but for what every turn counts.
 fn walk_state(host: &Host) -> (Marks, Option<crate::store::KeyRecord>, Vec<u8>) {
     let store = host.store();
     let cached = store.cached().unwrap().unwrap();
-    let marks = Marks { counter: 0, time_floor: 0, ..store.marks().unwrap() };
+    let marks = Marks { counter: 0, time_floor: 0, result_seq: 0, acknowledged: 0, ..store.marks().unwrap() };
     (marks, store.highest_key().unwrap(), [cached.manifest, cached.lease].concat())
 }
 
