@@ -157,7 +157,12 @@ impl Proof<'_> {
             Expr::Const(value) => constant(value)?,
             Expr::Path(root, steps) => self.path(*root, steps)?,
             Expr::Local(slot) => self.slots.iter().rev().find(|(s, _)| s == slot)?.1,
-            Expr::Call(f, args) => self.call(*f, args)?,
+            // What a function gives is held in memory: 16 bytes or an element are a step.
+            Expr::Call(f, args) => {
+                let bound = self.call(*f, args)?;
+                let held = (bound.text / 16).saturating_add(bound.items);
+                Bound { steps: bound.steps.saturating_add(held), ..bound }
+            }
             Expr::Template(pieces) => self.pieces(pieces)?,
             _ => return None,
         }))
