@@ -57,8 +57,6 @@ impl Default for Limits {
 /// See the module.
 #[derive(Debug)]
 pub struct Dispatch {
-    /// This process among those on one database.
-    driver: String,
     streams: Mutex<HashMap<Arc<str>, Arc<Open>>>,
     /// Envoys with work, and the latest task of each.
     working: Mutex<HashMap<Arc<str>, String>>,
@@ -74,7 +72,6 @@ pub struct Dispatch {
 impl Default for Dispatch {
     fn default() -> Self {
         Dispatch {
-            driver: uuid::Uuid::new_v4().to_string(),
             streams: Mutex::default(),
             working: Mutex::default(),
             pushed: Mutex::default(),

@@ -1,7 +1,8 @@
 //! Workflows: tasks in order, a batch of envoys after the other, until too much goes wrong.
 //!
 //! How far one has come can be read off its tasks, so the server that carries it on may die: another one, or the same
-//! after its start, takes over when the claim has run out.
+//! after its start, takes over when the claim has run out. Whoever believes to have a claim that ran out makes no task twice:
+//! the store takes one for each step and batch.
 
 use super::target::Targets;
 use super::task::{self, Checked, Job, TaskError};
@@ -15,7 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Between two looks at a task.
 const LOOK: Duration = Duration::from_millis(500);
@@ -143,20 +144,26 @@ pub async fn create(
         error: String::new(),
         ended_at: None,
     };
-    let (made, driver) = (row.clone(), context.dispatch.driver.clone());
+    let (made, driver) = (row.clone(), claimant());
+    let claimed = driver.clone();
     context
         .store
         .call(move |conn| {
             conn.transaction(|conn| {
-                workflows::create(conn, &row, &driver, now + CLAIM_MS)?;
+                workflows::create(conn, &row, &claimed, now + CLAIM_MS)?;
                 let envoys: usize = plan.batches.iter().map(Vec::len).sum();
                 let details = format!("{}: {envoys} envoys in {} batches", row.name, plan.batches.len());
                 audit::append(conn, &Event::new(now, &row.author, "workflow.create", &row.id, &details))
             })
         })
         .await?;
-    tokio::spawn(drive(context.clone(), made.id.clone()));
+    tokio::spawn(drive(context.clone(), made.id.clone(), driver));
     Ok(made)
+}
+
+/// Who carries a workflow on: somebody else each time, so that a claim that ran out is not taken for one's own.
+fn claimant() -> String {
+    uuid::Uuid::new_v4().to_string()
 }
 
 /// Takes a workflow back, with the tasks of it that are under way. False when it was over before.
@@ -193,7 +200,7 @@ pub(super) async fn adopt(context: &Arc<Context>) {
     match context.store.read(move |conn| workflows::orphans(conn, now)).await {
         Ok(orphans) => {
             for id in orphans {
-                tokio::spawn(drive(context.clone(), id));
+                tokio::spawn(drive(context.clone(), id, claimant()));
             }
         }
         Err(e) => tracing::error!(error = %e, "cannot look for workflows to carry on"),
@@ -216,8 +223,8 @@ impl From<StoreError> for Stop {
     }
 }
 
-async fn drive(context: Arc<Context>, id: String) {
-    let mut driver = Driver { context, id, failed: BTreeSet::new() };
+async fn drive(context: Arc<Context>, id: String, claimant: String) {
+    let mut driver = Driver { context, id, claimant, failed: BTreeSet::new() };
     let (state, error) = match driver.run().await {
         Ok(()) => ("done", String::new()),
         Err(Stop::Failed(why)) => ("stopped", why),
@@ -238,6 +245,8 @@ async fn drive(context: Arc<Context>, id: String) {
 struct Driver {
     context: Arc<Context>,
     id: String,
+    /// In whose name it is claimed.
+    claimant: String,
     /// Names of envoys that went wrong.
     failed: BTreeSet<String>,
 }
@@ -258,8 +267,7 @@ impl Driver {
     }
 
     async fn claim(&self) -> Result<(), Stop> {
-        let (id, driver, now) =
-            (self.id.clone(), self.context.dispatch.driver.clone(), self.context.clock.now());
+        let (id, driver, now) = (self.id.clone(), self.claimant.clone(), self.context.clock.now());
         let claimed =
             self.context.store.call(move |conn| workflows::claim(conn, &id, &driver, now, now + CLAIM_MS));
         if claimed.await? { Ok(()) } else { Err(Stop::Lost) }
@@ -355,7 +363,12 @@ impl Driver {
         if health == Health::Ignored {
             return Ok(bad);
         }
+        let mut claimed = Instant::now();
         for (id, hostname) in envoys {
+            if claimed.elapsed() > LOOK {
+                self.claim().await?;
+                claimed = Instant::now();
+            }
             let Some(envoy) = self.context.fleet.get(id).filter(|e| !e.is_revoked()) else {
                 bad.push(hostname.clone());
                 continue;

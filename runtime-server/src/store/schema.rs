@@ -13,6 +13,7 @@ const STEPS: &[&str] = &[
     include_str!("cancel.sql"),
     include_str!("certificates.sql"),
     include_str!("events.sql"),
+    include_str!("workflow_steps.sql"),
 ];
 
 /// The version that this program knows.

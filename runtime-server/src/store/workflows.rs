@@ -106,3 +106,63 @@ fn workflow(row: Row<'_>) -> Result<WorkflowRow, StoreError> {
         ended_at: row.get(7)?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tasks::{self, TaskRow};
+    use crate::testing::on_each;
+
+    fn row() -> WorkflowRow {
+        WorkflowRow {
+            id: "w".into(),
+            name: "restart".into(),
+            spec: "{}".into(),
+            author: "ann".into(),
+            created_at: 1,
+            state: "running".into(),
+            error: String::new(),
+            ended_at: None,
+        }
+    }
+
+    #[test]
+    fn case_066_a_step_of_a_workflow_is_one_task_for_a_batch_whoever_believes_to_carry_it_on() {
+        on_each(|conn| {
+            create(conn, &row(), "one", 100).unwrap();
+            let task = |id: &str, step: u32| TaskRow {
+                id: id.into(),
+                work: vec![],
+                summary: String::new(),
+                author: "ann".into(),
+                created_at: 1,
+                not_after: 2,
+                deadline: 3,
+                part_of: Some(("w".into(), step, 0)),
+                cancelled_at: None,
+            };
+            tasks::create(conn, &task("a", 0), &[]).unwrap();
+            assert!(tasks::create(conn, &task("b", 0), &[]).is_err());
+            tasks::create(conn, &task("c", 1), &[]).unwrap();
+            let alone = |id: &str| TaskRow { part_of: None, ..task(id, 0) };
+            tasks::create(conn, &alone("d"), &[]).unwrap();
+            tasks::create(conn, &alone("e"), &[]).unwrap();
+            let made: Vec<String> =
+                tasks::of_workflow(conn, "w").unwrap().into_iter().map(|(task, _)| task.id).collect();
+            assert_eq!(made, ["a", "c"]);
+        });
+    }
+
+    #[test]
+    fn a_claim_is_of_one_until_it_runs_out() {
+        on_each(|conn| {
+            create(conn, &row(), "one", 100).unwrap();
+            assert!(claim(conn, "w", "one", 50, 150).unwrap());
+            assert!(!claim(conn, "w", "two", 149, 300).unwrap());
+            assert!(orphans(conn, 150).unwrap().is_empty());
+            assert_eq!(orphans(conn, 151).unwrap(), ["w"]);
+            assert!(claim(conn, "w", "two", 151, 300).unwrap());
+            assert!(!claim(conn, "w", "one", 200, 400).unwrap(), "whoever slept through it is told");
+        });
+    }
+}
