@@ -163,6 +163,23 @@ impl Printer {
     }
 }
 
+/// Names those that were asked for and get nothing.
+pub(super) fn left_out(created: &Created, format: Format) {
+    if format == Format::Human {
+        for name in &created.unknown {
+            anstream::eprintln!("{}: no envoy is called so", plain(name, 253));
+        }
+        undecided(&created.undecided);
+    }
+}
+
+/// Names those of whom nobody can say whether they were meant.
+pub(super) fn undecided(names: &[String]) {
+    for name in names {
+        anstream::eprintln!("{}: left out, too little is known of it", plain(name, 253));
+    }
+}
+
 /// Looks again and again until every envoy is done with.
 pub(super) fn follow(
     server: &Connection,
@@ -172,14 +189,7 @@ pub(super) fn follow(
     printer: &mut Printer,
 ) -> Outcome {
     let id = &created.task.task.id;
-    if format == Format::Human {
-        for name in &created.unknown {
-            anstream::eprintln!("{}: no envoy is called so", plain(name, 253));
-        }
-        for name in &created.undecided {
-            anstream::eprintln!("{}: left out, too little is known of it", plain(name, 253));
-        }
-    }
+    left_out(created, format);
     let mut pause = SOON;
     let mut answered = std::time::Instant::now();
     let detail = loop {

@@ -1,7 +1,7 @@
 //! Tasks and queries: asking for them, taking them back, showing what came of them.
 
 use super::connection::{Connection, part, typed};
-use super::follow::{Printer, follow};
+use super::follow::{Printer, follow, left_out};
 use super::output::{lines, pieces};
 use super::{Failure, Format, Shown, USAGE};
 use crate::dispatch::target::Targets;
@@ -146,15 +146,15 @@ pub(super) fn tasks(server: &Connection, command: Tasks, format: Format) -> Outc
             };
             let created = create(server, job, run.selection)?;
             if run.no_follow {
+                left_out(&created, format);
+                let offline = created.task.targets.iter().any(|t| t.state == "offline");
                 let note = format!(
                     "task {} was made; `vigocli task status {0}` shows it",
                     plain(&created.task.task.id, 64)
                 );
                 let json = value(&created)?;
-                return Ok((
-                    Shown { command: "task run", json, human: String::new(), note: Some(note) },
-                    true,
-                ));
+                let shown = Shown { command: "task run", json, human: String::new(), note: Some(note) };
+                return Ok((shown, created.unknown.is_empty() && !offline));
             }
             follow(server, "task run", &created, format, &mut Printer::new(&created.task, format))
         }

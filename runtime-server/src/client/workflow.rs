@@ -1,6 +1,7 @@
 //! Workflows: asking for them, following them, showing how far they are.
 
 use super::connection::{Connection, part, typed};
+use super::follow::undecided;
 use super::task::{Outcome, states};
 use super::{Failure, Format, INPUT, INTERNAL, Shown, UNREACHABLE};
 use crate::http::api::workflows::{Brief, Detail};
@@ -69,14 +70,15 @@ pub(super) fn workflows(server: &Connection, command: Workflows, format: Format)
             let json = server.post("/api/v1/workflows", &read(&file)?)?;
             let made: Detail = typed(json.clone())?;
             let id = plain(&made.workflow.id, 64);
-            if no_follow {
-                let note = Some(format!("workflow {id} was made; `vigocli workflow status {id}` shows it"));
-                return Ok((Shown { command: "workflow run", json, human: String::new(), note }, true));
-            }
             if format == Format::Human {
                 for name in &made.offline {
                     anstream::eprintln!("{}: offline, left out", plain(name, 253));
                 }
+                undecided(&made.undecided);
+            }
+            if no_follow {
+                let note = Some(format!("workflow {id} was made; `vigocli workflow status {id}` shows it"));
+                return Ok((Shown { command: "workflow run", json, human: String::new(), note }, true));
             }
             let detail = follow(server, &made, format)?;
             shown("workflow run", &detail)
@@ -183,6 +185,11 @@ fn read(file: &Path) -> Result<Value, Failure> {
         return Err(Failure::new(INPUT, format!("{}:{line}: {}", file.display(), error.message)));
     }
     let mut workflow = plain_json(&parsed.root);
+    // All at once is what nobody writes by an empty or unreadable number.
+    if workflow.get("batch").is_some_and(Value::is_null) {
+        let what = "`batch` is a number of envoys such as `5`, or a share such as `25%`";
+        return Err(Failure::new(INPUT, format!("{}: {what}", file.display())));
+    }
     // `5` and `25%` are two spellings of one thing; only one of them is text to a reader of YAML.
     if let Some(batch) = workflow.get_mut("batch")
         && let Some(envoys) = batch.as_u64()

@@ -87,11 +87,18 @@ pub struct Plan {
     pub batches: Vec<Vec<(String, String)>>,
     /// Names of those that are offline and left out.
     pub offline: Vec<String>,
+    /// Names of those left out because too little is known of them to say whether they are meant.
+    #[serde(default)]
+    pub undecided: Vec<String>,
 }
 
 impl Plan {
     /// Checks a workflow and cuts its envoys into batches.
-    pub fn new(workflow: Workflow, targets: Vec<NewTarget>) -> Result<Self, WorkflowError> {
+    pub fn new(
+        workflow: Workflow,
+        targets: Vec<NewTarget>,
+        undecided: Vec<String>,
+    ) -> Result<Self, WorkflowError> {
         if workflow.steps.is_empty() || workflow.steps.len() > MAX_STEPS {
             return Err(WorkflowError::Steps);
         }
@@ -109,6 +116,7 @@ impl Plan {
         Ok(Plan {
             batches: there.chunks(size).map(<[_]>::to_vec).collect(),
             offline: offline.into_iter().map(|t| t.hostname).collect(),
+            undecided,
             workflow,
         })
     }
@@ -429,15 +437,21 @@ mod tests {
             target("c", Reach::Promotable),
             target("d", Reach::Online),
         ];
-        let plan = Plan::new(workflow.clone(), targets).unwrap();
+        let plan = Plan::new(workflow.clone(), targets, vec![]).unwrap();
         let names: Vec<Vec<&str>> =
             plan.batches.iter().map(|b| b.iter().map(|(_, name)| name.as_str()).collect()).collect();
         assert_eq!((names, plan.offline), (vec![vec!["a", "c"], vec!["d"]], vec!["b".to_owned()]));
-        let offline = Plan::new(workflow.clone(), vec![target("b", Reach::Offline)]);
+        let offline = Plan::new(workflow.clone(), vec![target("b", Reach::Offline)], vec![]);
         assert!(matches!(offline, Err(WorkflowError::Offline)));
         let empty = Workflow { steps: vec![], ..workflow.clone() };
-        assert!(matches!(Plan::new(empty, vec![target("a", Reach::Online)]), Err(WorkflowError::Steps)));
+        assert!(matches!(
+            Plan::new(empty, vec![target("a", Reach::Online)], vec![]),
+            Err(WorkflowError::Steps)
+        ));
         let bad = Workflow { steps: vec![Job::default()], ..workflow };
-        assert!(matches!(Plan::new(bad, vec![target("a", Reach::Online)]), Err(WorkflowError::Step(1, _))));
+        assert!(matches!(
+            Plan::new(bad, vec![target("a", Reach::Online)], vec![]),
+            Err(WorkflowError::Step(1, _))
+        ));
     }
 }

@@ -134,7 +134,7 @@ impl Problem {
 
     /// It took too long.
     pub fn timeout() -> Self {
-        let detail = "the server was too slow, or the body came too slowly; try again";
+        let detail = "the server was too slow, or the body came too slowly; what changes something may be done all the same, so look before you try again";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", "the request took too long", detail)
     }
 

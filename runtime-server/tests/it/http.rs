@@ -760,7 +760,7 @@ async fn hostile_work(cluster: &Cluster, agent: &Agent) -> (String, String) {
         assert!(tasks::end(conn, &envoy, &ended, &pieces, 5).unwrap());
     });
     let workflow = Workflow { name: HOSTILE.into(), steps: vec![job], ..Workflow::default() };
-    let plan = Plan::new(workflow, vec![target]).unwrap();
+    let plan = Plan::new(workflow, vec![target], vec![]).unwrap();
     let row = workflow::create(context, plan, HOSTILE.into()).await.unwrap();
     assert!(workflow::cancel(context, &row.id, HOSTILE.into()).await.unwrap());
     (id, row.id)

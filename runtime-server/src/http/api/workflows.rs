@@ -58,6 +58,8 @@ pub struct Detail {
     pub batches: Vec<Vec<String>>,
     /// Names of envoys that were offline and left out.
     pub offline: Vec<String>,
+    /// Names of envoys left out because too little is known of them to say whether the condition holds.
+    pub undecided: Vec<String>,
     /// Its tasks so far, in their order.
     pub tasks: Vec<Step>,
 }
@@ -90,7 +92,7 @@ pub(in crate::http) async fn create(call: Call) -> Result<Response, Problem> {
     if !chosen.unknown.is_empty() {
         return Err(Problem::not_found(format!("no envoy is called {}", chosen.unknown.join(", "))));
     }
-    let plan = Plan::new(asked, chosen.targets)?;
+    let plan = Plan::new(asked, chosen.targets, chosen.undecided)?;
     let row = workflow::create(&call.site.context, plan, call.caller.actor()).await?;
     json(StatusCode::CREATED, &detail(&call, row).await?)
 }
@@ -145,6 +147,7 @@ async fn detail(call: &Call, row: WorkflowRow) -> Result<Detail, Problem> {
         workflow: Brief::from(&row),
         batches: plan.batches.iter().map(names).collect(),
         offline: plan.offline,
+        undecided: plan.undecided,
         asked: trusted.then_some(plan.workflow),
         tasks,
     })
