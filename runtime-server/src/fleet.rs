@@ -420,11 +420,30 @@ impl FleetIndex {
                     agent_version: state.agent_version.to_string(),
                 }),
                 policy_version: std::mem::take(&mut state.told).then(|| state.policy_version.to_string()),
-                traits: state.unsaved.take().map(|traits| traits.to_vec()),
+                // It stays until it is stored: there is always one place that has it.
+                traits: state.unsaved.as_ref().map(|traits| traits.to_vec()),
             });
         }
         batch.sort_unstable_by(|a, b| a.id.cmp(&b.id));
         batch
+    }
+
+    /// What was drained is stored.
+    pub fn stored(&self, batch: &[Seen]) {
+        for (id, traits) in batch.iter().filter_map(|seen| Some((&seen.id, seen.traits.as_deref()?))) {
+            let Some(envoy) = self.get(id) else { continue };
+            let mut state = envoy.state();
+            if state.unsaved.as_deref() == Some(traits) {
+                state.unsaved = None;
+            }
+        }
+    }
+
+    /// Traits that may not be stored yet, by id. To be asked for before the store is.
+    pub fn unsaved(&self) -> HashMap<String, Vec<u8>> {
+        let envoys = self.read();
+        let of = |envoy: &Arc<Envoy>| Some((envoy.id.to_string(), envoy.state().unsaved.as_ref()?.to_vec()));
+        envoys.values().filter_map(of).collect()
     }
 
     /// Takes back what could not be stored.

@@ -459,9 +459,12 @@ async fn flush(context: &Context) {
         return;
     }
     let again = batch.clone();
-    if let Err(e) = context.store.call(move |conn| envoys::flush(conn, &batch)).await {
-        tracing::error!(error = %e, envoys = again.len(), "cannot store what envoys sent; will try again");
-        context.fleet.put_back(again);
+    match context.store.call(move |conn| envoys::flush(conn, &batch)).await {
+        Ok(_) => context.fleet.stored(&again),
+        Err(e) => {
+            tracing::error!(error = %e, envoys = again.len(), "cannot store what envoys sent; will try again");
+            context.fleet.put_back(again);
+        }
     }
 }
 

@@ -197,8 +197,13 @@ pub(in crate::http) async fn choose(call: &Call, targets: &Targets) -> Result<Ch
     let selector = Selector::new(targets.clone())?;
     let survey = call.site.survey().await?;
     let context = call.site.context.clone();
-    let mut traits =
-        if selector.wants_traits() { context.store.read(envoys::traits).await? } else { HashMap::new() };
+    let mut traits = HashMap::new();
+    if selector.wants_traits() {
+        // In this order: what is stored meanwhile is in one of them at least.
+        let unsaved = context.fleet.unsaved();
+        traits = context.store.read(envoys::traits).await?;
+        traits.extend(unsaved);
+    }
     let chosen = tokio::task::spawn_blocking(move || {
         let candidates: Vec<Candidate> = survey
             .envoys
