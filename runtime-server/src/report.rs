@@ -81,15 +81,7 @@ async fn take(context: &Context, envoy: &Arc<Envoy>, payload: &[u8]) -> Result<A
         return Err(Reject::Malformed("the range of dropped results"));
     }
     for result in &mut report.results {
-        for text in [
-            &mut result.module,
-            &mut result.resource,
-            &mut result.r#type,
-            &mut result.action,
-            &mut result.error,
-        ] {
-            shorten(text, MAX_TEXT);
-        }
+        shorten_texts(result, MAX_TEXT);
     }
     shorten(&mut report.policy_version, MAX_TEXT);
     if let Some(only) = &mut report.only {
@@ -146,6 +138,15 @@ async fn take(context: &Context, envoy: &Arc<Envoy>, payload: &[u8]) -> Result<A
     envoy.state().last_seen = now;
     context.fleet.touch(envoy);
     Ok(Answer::AcknowledgedSeq(stored.acknowledged))
+}
+
+/// Cuts each text of a result to so many bytes.
+pub(crate) fn shorten_texts(result: &mut ResourceResult, most: usize) {
+    for text in
+        [&mut result.module, &mut result.resource, &mut result.r#type, &mut result.action, &mut result.error]
+    {
+        shorten(text, most);
+    }
 }
 
 /// Cuts a text to so many bytes.

@@ -125,15 +125,7 @@ impl Open {
         };
         run.done = run.done.max(told.done);
         let results = told.results.into_iter().rev().take(WATCHED).map(|mut result| {
-            for text in [
-                &mut result.module,
-                &mut result.resource,
-                &mut result.r#type,
-                &mut result.action,
-                &mut result.error,
-            ] {
-                crate::report::shorten(text, MAX_TEXT);
-            }
+            crate::report::shorten_texts(&mut result, MAX_TEXT);
             result
         });
         run.results.extend(results.collect::<Vec<_>>().into_iter().rev());
