@@ -3,7 +3,9 @@
 use super::ResourceError;
 use crate::root::ManagedPath;
 use ir::Value;
+use regex::{Regex, RegexBuilder};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Evaluated attributes. `Debug` shows no values: some are secrets.
@@ -89,6 +91,15 @@ impl Desired {
         }
     }
 
+    /// An integer that must be there.
+    pub fn int(&self, name: &'static str) -> Result<i64, ResourceError> {
+        match self.values.get(name) {
+            None => Err(ResourceError::Missing(name)),
+            Some(Value::Int(int)) => Ok(*int),
+            Some(other) => Err(wrong(name, "an int", other)),
+        }
+    }
+
     /// A managed path.
     pub fn path(&self, name: &'static str) -> Result<Option<ManagedPath>, ResourceError> {
         Ok(self.text(name)?.map(ManagedPath::parse).transpose()?)
@@ -134,6 +145,18 @@ impl Desired {
         })
     }
 
+    /// A number of bytes that must be there, such as `10M`.
+    pub fn size(&self, name: &'static str) -> Result<u64, ResourceError> {
+        let text = self.required(name)?;
+        crate::text::parse_size(text).ok_or_else(|| ResourceError::Invalid {
+            name,
+            why: format!(
+                "`{}` is not a size; write it like \"512k\", \"10M\" or \"2G\"",
+                crate::text::printable(crate::text::bounded(text, 100))
+            ),
+        })
+    }
+
     /// A list of integers that must be there.
     pub fn ints(&self, name: &'static str) -> Result<Vec<i64>, ResourceError> {
         match self.values.get(name) {
@@ -147,6 +170,39 @@ impl Desired {
                 .collect(),
             Some(other) => Err(wrong(name, "a list of ints", other)),
         }
+    }
+
+    /// A map, if there is one.
+    pub fn map(&self, name: &'static str) -> Result<Option<&BTreeMap<Arc<str>, Value>>, ResourceError> {
+        match self.values.get(name) {
+            None => Ok(None),
+            Some(Value::Map(map)) => Ok(Some(map)),
+            Some(other) => Err(wrong(name, "a map", other)),
+        }
+    }
+
+    /// A list of texts; empty when there is none.
+    pub fn text_list(&self, name: &'static str) -> Result<Vec<String>, ResourceError> {
+        match self.values.get(name) {
+            None => Ok(Vec::new()),
+            Some(Value::List(list)) => list
+                .iter()
+                .map(|v| v.as_str().map(str::to_owned).ok_or_else(|| wrong(name, "a list of strings", v)))
+                .collect(),
+            Some(other) => Err(wrong(name, "a list of strings", other)),
+        }
+    }
+
+    /// A regular expression. It matches in time that grows with the text alone, and its size is limited.
+    pub fn regex(&self, name: &'static str) -> Result<Option<Regex>, ResourceError> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        let regex = RegexBuilder::new(text).size_limit(1 << 20).build();
+        regex.map(Some).map_err(|e| {
+            let reason = e.to_string();
+            let last = reason.lines().last().unwrap_or_default().trim_start_matches("error: ");
+            let why = format!("is not a regular expression: {}", crate::text::printable(last));
+            ResourceError::Invalid { name, why }
+        })
     }
 
     /// A map with text values; empty when there is none.

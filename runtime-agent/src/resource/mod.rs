@@ -1,11 +1,17 @@
 //! Resource types. One file a type: how to see whether a host is as declared, and how to bring it there.
 
+mod archive;
 mod content;
 mod desired;
 mod directory;
+mod download;
+mod drop_in;
+mod edit;
 mod exec;
+mod fetch;
 mod file;
 mod managed;
+mod placing;
 mod service;
 mod symlink;
 
@@ -78,6 +84,29 @@ pub enum ResourceError {
         /// What to do.
         fix: &'static str,
     },
+    /// A file that is to be edited cannot be read as what it should be.
+    #[error("{path}, line {line}, column {column}: {what}; the file was left as it is")]
+    Malformed {
+        /// Where.
+        path: String,
+        /// From 1.
+        line: usize,
+        /// From 1, in characters.
+        column: usize,
+        /// What is wrong.
+        what: String,
+    },
+    /// Something that was to be fetched.
+    #[error("cannot download {url}: {why}")]
+    Fetch {
+        /// From where.
+        url: String,
+        /// Why not.
+        why: String,
+    },
+    /// An archive that is not unpacked, or not any further.
+    #[error("the archive is not unpacked: {0}")]
+    Archive(String),
     /// Changing it here would change it elsewhere.
     #[error(
         "{path} has {links} names (hard links); its owner and mode are not changed, remove the other names first"
@@ -209,6 +238,19 @@ pub fn executor(kind: &str) -> Result<&'static dyn Executor, ResourceError> {
         "directory" => Ok(&directory::DirectoryType),
         "symlink" => Ok(&symlink::SymlinkType),
         "exec" => Ok(&exec::ExecType),
+        "archive" => Ok(&archive::ArchiveType),
+        "download" => Ok(&download::DownloadType),
+        "cron" => Ok(const { &drop_in::DropInType::<drop_in::Cron>::new() }),
+        "limits" => Ok(const { &drop_in::DropInType::<drop_in::Limits>::new() }),
+        "logrotate" => Ok(const { &drop_in::DropInType::<drop_in::Logrotate>::new() }),
+        "hosts_entry" => Ok(const { &edit::HostsType::new() }),
+        "file_line" => Ok(const { &edit::LineType::new() }),
+        "blockinfile" => Ok(const { &edit::BlockType::new() }),
+        "replace" => Ok(const { &edit::ReplaceType::new() }),
+        "ini" => Ok(const { &edit::IniType::new() }),
+        "json_file" => Ok(const { &edit::JsonType::new() }),
+        "toml_file" => Ok(const { &edit::TomlType::new() }),
+        "yaml_file" => Ok(const { &edit::YamlType::new() }),
         "service" => Ok(&service::SERVICE),
         other => Err(ResourceError::UnknownKind(crate::text::printable(crate::text::bounded(other, 100)))),
     }

@@ -6,7 +6,7 @@ use super::{FsError, ManagedPath, Ownership, Place, Root, errno_of, fail};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fchmod, mkdirat};
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, fsync, symlinkat, unlinkat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, fsync, linkat, symlinkat, unlinkat};
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
@@ -35,6 +35,19 @@ impl Root {
         ownership: Ownership,
         check: impl FnOnce(&Path) -> Result<(), E>,
     ) -> Result<(), E> {
+        let write =
+            |file: &mut File| file.write_all(content).map_err(|e| fail("write", path, errno_of(&e)).into());
+        self.replace_file_with(path, ownership, write, check)
+    }
+
+    /// [`Root::replace_file`] with content that is written as it comes. Where `write` fails, the old file stays.
+    pub fn replace_file_with<E: From<FsError>>(
+        &self,
+        path: &ManagedPath,
+        ownership: Ownership,
+        write: impl FnOnce(&mut File) -> Result<(), E>,
+        check: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<(), E> {
         let place = self.place(path).map_err(|errno| fail("write", path, errno))?;
         place.sweep();
         let (name, file) = place.temporary().map_err(|errno| fail("write", path, errno))?;
@@ -44,13 +57,15 @@ impl Root {
                 keep_attributes(&original, &file)
                     .map_err(|errno| fail("keep the extended attributes of", path, errno))?;
             }
-            file.write_all(content).map_err(|e| fail("write", path, errno_of(&e)))?;
+            write(&mut file)?;
             settle(&file, ownership).map_err(|errno| fail("set owner and mode of", path, errno))?;
-            file.sync_all().map_err(|e| fail("write", path, errno_of(&e)))?;
+            if self.durable {
+                file.sync_all().map_err(|e| fail("write", path, errno_of(&e)))?;
+            }
             check(&place.root.path.join(&path.parent).join(&name))?;
             renameat(&place.parent, name.as_str(), &place.parent, path.name.as_str())
                 .map_err(|errno| fail("write", path, errno))?;
-            fsync(&place.parent).map_err(|errno| fail("write", path, errno))?;
+            place.sync().map_err(|errno| fail("write", path, errno))?;
             Ok(())
         })();
         if written.is_err() {
@@ -58,6 +73,25 @@ impl Root {
             let _ = unlinkat(&place.parent, name.as_str(), UnlinkatFlags::NoRemoveDir);
         }
         written
+    }
+
+    /// A file that has no name, on the file system of this directory: it is gone when it is closed.
+    pub fn scratch(&self, path: &ManagedPath) -> Result<File, FsError> {
+        let failed = |errno| fail("write in", path, errno);
+        let directory = self.directory(path)?;
+        for _ in 0..16 {
+            let name = temporary_name().map_err(failed)?;
+            let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            match openat(&directory, name.as_str(), flags, Mode::from_bits_truncate(0o600)) {
+                Err(Errno::EEXIST) => {}
+                Err(errno) => return Err(failed(errno)),
+                Ok(fd) => {
+                    unlinkat(&directory, name.as_str(), UnlinkatFlags::NoRemoveDir).map_err(failed)?;
+                    return Ok(File::from(fd));
+                }
+            }
+        }
+        Err(failed(Errno::EEXIST))
     }
 
     /// Keeps the present content beside the file as `<name>.vigo-<unix seconds>.bak`, as readable as the
@@ -107,7 +141,7 @@ impl Root {
         let fd = place.open(OFlag::O_RDONLY | OFlag::O_DIRECTORY).map_err(failed)?;
         let mode = ownership.mode.or(Some(0o755));
         settle(&fd, Ownership { mode, ..ownership }).map_err(failed)?;
-        fsync(&place.parent).map_err(failed)
+        place.sync().map_err(failed)
     }
 
     /// Puts a symlink at a path in one step, over a file or symlink that is there.
@@ -129,10 +163,39 @@ impl Root {
                 AtFlags::AT_SYMLINK_NOFOLLOW,
             )
             .and_then(|()| renameat(&place.parent, name.as_str(), &place.parent, path.name.as_str()))
-            .and_then(|()| fsync(&place.parent));
+            .and_then(|()| place.sync());
             if done.is_err() {
                 let _ = unlinkat(&place.parent, name.as_str(), UnlinkatFlags::NoRemoveDir);
             }
+            return done.map_err(failed);
+        }
+        Err(failed(Errno::EEXIST))
+    }
+
+    /// Makes a path another name of a file, in one step, over a file or symlink that is there. Neither last name is
+    /// followed.
+    pub fn replace_hard_link(&self, path: &ManagedPath, original: &ManagedPath) -> Result<(), FsError> {
+        let failed = |errno| fail("link", path, errno);
+        let place = self.place(path).map_err(failed)?;
+        let source = self.place(original).map_err(|errno| fail("link", original, errno))?;
+        place.sweep();
+        for _ in 0..16 {
+            let name = temporary_name().map_err(failed)?;
+            let linked = linkat(
+                &source.parent,
+                original.name.as_str(),
+                &place.parent,
+                name.as_str(),
+                AtFlags::empty(),
+            );
+            match linked {
+                Err(Errno::EEXIST) => continue,
+                other => other.map_err(failed)?,
+            }
+            let done = renameat(&place.parent, name.as_str(), &place.parent, path.name.as_str())
+                .and_then(|()| place.sync());
+            // Renaming a name over another one of the same file does nothing, and leaves both.
+            let _ = unlinkat(&place.parent, name.as_str(), UnlinkatFlags::NoRemoveDir);
             return done.map_err(failed);
         }
         Err(failed(Errno::EEXIST))
@@ -143,7 +206,7 @@ impl Root {
         let failed = |errno| fail("remove", path, errno);
         let place = self.place(path).map_err(failed)?;
         unlinkat(&place.parent, path.name.as_str(), UnlinkatFlags::NoRemoveDir).map_err(failed)?;
-        fsync(&place.parent).map_err(failed)
+        place.sync().map_err(failed)
     }
 }
 
@@ -155,6 +218,11 @@ impl Place<'_> {
             Err(Errno::ENOENT | Errno::ELOOP | Errno::EINVAL) => Ok(None),
             Err(errno) => Err(errno),
         }
+    }
+
+    /// Brings names to disk.
+    fn sync(&self) -> Result<(), Errno> {
+        if self.root.durable { fsync(&self.parent) } else { Ok(()) }
     }
 
     fn create(&self, name: &str) -> Result<OwnedFd, Errno> {
@@ -175,6 +243,9 @@ impl Place<'_> {
 
     /// Removes what an agent that died left here. One agent runs at a time, so none of it is in use.
     fn sweep(&self) {
+        if !self.root.durable {
+            return;
+        }
         let Ok(directory) =
             openat(&self.parent, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
         else {
