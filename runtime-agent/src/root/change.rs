@@ -334,18 +334,93 @@ mod tests {
                     let _ = fs::rename(&b, &a);
                 }
             });
-            let root = Root::open(inside.path()).unwrap();
+            // Whether it is on disk makes no difference here, and 10,000 times of it take long.
+            let root = Root { durable: false, ..Root::open(inside.path()).unwrap() };
             let (mut tried, mut written) = (0, 0);
             let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
-            // The other thread may be put to sleep while a link stands there: then 300 are over in no time.
-            while tried < 300 || written == 0 && std::time::Instant::now() < end {
+            // The other thread may be put to sleep while a link stands there: then all are over in no time.
+            while tried < 10_000 || written == 0 && std::time::Instant::now() < end {
                 tried += 1;
                 written += usize::from(write(&root, "/d/f", b"x").is_ok());
+                if tried % 10 == 0 {
+                    let _ = root.make_directory(&managed("/d/sub"), Ownership::default());
+                    let _ = root.replace_link(&managed("/d/link"), "f", Ownership::default());
+                    let _ = root.replace_hard_link(&managed("/d/hard"), &managed("/d/f"));
+                    let _ = root.back_up(&managed("/d/f"), 1);
+                    let _ = root.remove_directory(&managed("/d/sub"), true);
+                }
             }
             stop.store(true, std::sync::atomic::Ordering::Relaxed);
             assert!(written > 0, "none of {tried}");
         });
         assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn case_085_a_temporary_name_that_is_taken_is_not_opened() {
+        let outside = tempfile::tempdir().unwrap();
+        let inside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("victim"), "safe").unwrap();
+        symlink(outside.path().join("victim"), inside.path().join(".vigo-new-0")).unwrap();
+        let root = Root::open(inside.path()).unwrap();
+        let path = managed("/f");
+        let place = root.place(&path).unwrap();
+        assert_eq!(place.create(".vigo-new-0").map(drop), Err(Errno::EEXIST));
+        let names: Vec<String> = (0..100).map(|_| temporary_name().unwrap()).collect();
+        let different: std::collections::BTreeSet<&String> = names.iter().collect();
+        assert_eq!(different.len(), 100, "nobody can guess the next one");
+        write(&root, "/f", b"x").unwrap();
+        assert_eq!(fs::read(outside.path().join("victim")).unwrap(), b"safe");
+        assert!(fs::symlink_metadata(inside.path().join(".vigo-new-0")).is_err(), "swept, not followed");
+    }
+
+    #[test]
+    fn case_089_a_secret_that_takes_the_place_of_an_open_file_is_never_open() {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        let inside = tempfile::tempdir().unwrap();
+        let path = inside.path().join("f");
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+        let root = Root::open(inside.path()).unwrap();
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            // Whoever looks at any name at any time: what holds the secret is closed.
+            let watcher = scope.spawn(|| {
+                let mut looked = 0u32;
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    for entry in fs::read_dir(inside.path()).unwrap().flatten() {
+                        let Ok(mut file) = fs::File::open(entry.path()) else { continue };
+                        let mut text = String::new();
+                        let _ = std::io::Read::read_to_string(&mut file, &mut text);
+                        let mode = file.metadata().unwrap().mode();
+                        assert!(!text.contains("hunter2") || mode & 0o077 == 0, "{mode:o}");
+                        looked += 1;
+                    }
+                }
+                looked
+            });
+            for _ in 0..200 {
+                fs::write(&path, "old").unwrap();
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+                let give = Ownership { mode: Some(0o600), ..Ownership::default() };
+                let closed = |mode: u32| assert_eq!(mode & 0o077, 0, "{mode:o}");
+                let write = |file: &mut File| {
+                    closed(file.metadata().unwrap().mode());
+                    file.write_all(b"hunter2").unwrap();
+                    closed(file.metadata().unwrap().mode());
+                    Ok::<_, FsError>(())
+                };
+                let check = |new: &Path| {
+                    closed(fs::metadata(new).unwrap().mode());
+                    Ok(())
+                };
+                root.replace_file_with(&managed("/f"), give, write, check).unwrap();
+                closed(fs::metadata(&path).unwrap().mode());
+                fs::remove_file(&path).unwrap();
+            }
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(watcher.join().unwrap() > 0);
+        });
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! What was unpacked is known by a mark in the directory: the hash of what was asked for. An archive is fetched and its hash
 //! checked before the first entry is written; every entry is written below the directory, whatever its name says.
 
+mod frames;
 mod unpack;
 
 use super::fetch::{self, Fetch};

@@ -53,10 +53,7 @@ pub fn unpack(
             let limit = u32::try_from(MAX_WINDOW >> 10).unwrap_or(u32::MAX);
             tar(lzma_rust2::XzReader::new_mem_limit(file, true, limit), &mut target)?;
         }
-        Format::TarZst => {
-            let decoder = ruzstd::decoding::StreamingDecoder::new_with_max_window_size(file, MAX_WINDOW);
-            tar(decoder.map_err(|e| damaged(&e))?, &mut target)?;
-        }
+        Format::TarZst => tar(super::frames::Frames::new(file, MAX_WINDOW), &mut target)?,
         Format::Zip => zip(file, &mut target)?,
     }
     Ok(target.entries)
