@@ -302,7 +302,7 @@ mod tests {
         assert_eq!(m.read(FILE), format!("# mine\n\n{OTHER} x\ncommand=\"b c\",no-pty {mine}\n"));
         assert_eq!(m.settles(&TYPE, &key(KEY, &[("state", "absent".into())])), "key removed");
         assert_eq!(m.read(FILE), format!("# mine\n\n{OTHER} x\n"));
-        m.write(FILE, &format!("{mine}"));
+        m.write(FILE, &mine);
         assert_eq!(
             m.converge(&TYPE, &key(&mine, &[])).unwrap().0,
             "",

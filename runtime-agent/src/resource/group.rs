@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(said, "created");
         assert_eq!(asked, ["groupadd --gid 1500 deploy", "gpasswd --members ann,bob deploy"]);
         assert_eq!(m.converge(&GroupType, &d).unwrap(), (String::new(), vec![]));
-        m.write("etc/group", "root:x:0:\ndeploy:x:1501:bob,eve\n");
+        m.write("etc/group", "root:x:0:\nadm:x:4:ann\ndeploy:x:1501:bob,eve\n");
         assert_eq!(m.settles(&GroupType, &d), "gid 1501 -> 1500, members +ann -eve");
         assert_eq!(m.settles(&GroupType, &group("deploy", &[("members", names(&[]))])), "members -ann -bob");
         assert_eq!(m.settles(&GroupType, &group("deploy", &[("state", "absent".into())])), "removed");

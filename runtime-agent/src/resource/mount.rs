@@ -141,9 +141,9 @@ fn live(context: &Context<'_>, target: &str) -> Result<Option<String>, ResourceE
     let table = tables::read(context.root, &ManagedPath::parse("/proc/self/mountinfo")?)?;
     Ok(table
         .lines()
+        .rev()
         .filter(|line| line.split(' ').nth(4).is_some_and(|at| unescape(at) == target))
-        .filter_map(|line| Some(line.split_once(" - ")?.1.split(' ').next()?.to_owned()))
-        .last())
+        .find_map(|line| Some(line.split_once(" - ")?.1.split(' ').next()?.to_owned())))
 }
 
 fn invalid(name: &'static str, why: impl Into<String>) -> ResourceError {

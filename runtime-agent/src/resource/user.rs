@@ -242,7 +242,7 @@ fn steps(context: &Context<'_>, want: &Want, found: &Found) -> Result<Vec<Step>,
     }
     let shadow = found.shadows.iter().find(|shadow| shadow.name == want.name);
     if let Some(expires) = want.expires {
-        let day = expires.map(|date| days(date));
+        let day = expires.map(days);
         let have = shadow.and_then(|shadow| shadow.expires);
         if day != have {
             let text = expires.map(|date| date.to_string()).unwrap_or_default();
@@ -343,7 +343,7 @@ fn group_number(group: &str, found: &Found) -> Option<u32> {
 /// Groups to join, and to leave.
 fn memberships(want: &Want, found: &Found) -> (Vec<String>, Vec<String>) {
     let Some(groups) = &want.groups else { return (Vec::new(), Vec::new()) };
-    let is_in = |group: &Group| group.members.iter().any(|member| *member == want.name);
+    let is_in = |group: &Group| group.members.contains(&want.name);
     let joined = groups.iter().filter(|name| !found.groups.iter().any(|g| g.name == **name && is_in(g)));
     let left = found.groups.iter().filter(|g| !want.append && is_in(g) && !groups.contains(&g.name));
     (joined.cloned().collect(), left.map(|g| g.name.clone()).collect())

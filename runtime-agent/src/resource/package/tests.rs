@@ -4,7 +4,7 @@ use super::super::testing::{Machine, desired};
 use super::*;
 use crate::command::CommandError;
 use ir::Value;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 const TYPE: PackageType = PackageType { pause: Duration::from_millis(5) };
 
@@ -78,7 +78,7 @@ fn debian(index: &[(&str, &str)]) -> Machine {
 fn set_age(machine: &Machine, path: &str, seconds: u64) {
     let then = UNIX_EPOCH + Duration::from_secs(machine.sandbox.context().now - seconds);
     let file = std::fs::File::open(machine.sandbox.path(path)).unwrap();
-    file.set_modified(SystemTime::from(then)).unwrap();
+    file.set_modified(then).unwrap();
 }
 
 fn package(extra: &[(&str, Value)]) -> Desired {

@@ -123,7 +123,7 @@ fn only_what_is_declared_is_changed() {
     assert_eq!(m.converge(&UserType, &user("ann", &[])).unwrap().0, "");
     assert_eq!(
         m.settles(&UserType, &user("ann", &[("uid", Value::Int(1001)), ("group", "33".into())])),
-        "uid 1000 -> 1001, group ann -> web"
+        "uid 1000 -> 1001, group ann -> 33"
     );
     assert_eq!(m.settles(&UserType, &user("ann", &[("groups", names(&["docker"]))])), "groups +docker");
     let exactly = user("ann", &[("groups", names(&["docker"])), ("append", false.into())]);
