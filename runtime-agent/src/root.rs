@@ -261,6 +261,11 @@ impl Root {
         fstat(&fd).ok().map(Meta::from)
     }
 
+    /// A directory below this root as a root of its own: nothing in it leads out of it.
+    pub fn below(&self, path: &ManagedPath) -> Result<Root, FsError> {
+        Ok(Root { directory: self.directory(path)?, path: self.path.join(&path.parent).join(&path.name) })
+    }
+
     /// Opens a directory for a command to start in, symlinks followed below the root.
     pub fn directory(&self, path: &ManagedPath) -> Result<OwnedFd, FsError> {
         let below = format!("{}/{}", path.parent, path.name);

@@ -69,6 +69,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
             "m" => 60_000,
             "h" => 3_600_000,
             "d" => 86_400_000,
+            "w" => 604_800_000,
             _ => return None,
         };
         total = total.checked_add(Duration::from_millis(number.checked_mul(ms)?))?;
@@ -101,9 +102,14 @@ mod tests {
 
     #[test]
     fn durations_read_as_policy_writes_them() {
-        for (text, ms) in
-            [("30s", 30_000), ("5m", 300_000), ("1h30m", 5_400_000), ("500ms", 500), ("1d", 86_400_000)]
-        {
+        for (text, ms) in [
+            ("30s", 30_000),
+            ("5m", 300_000),
+            ("1h30m", 5_400_000),
+            ("500ms", 500),
+            ("1d", 86_400_000),
+            ("2w", 1_209_600_000),
+        ] {
             assert_eq!(parse_duration(text), Some(Duration::from_millis(ms)), "{text}");
         }
         for text in ["", "5", "m", "5x", "-5s", "99999999999999999999s", "18446744073709551615d"] {

@@ -91,15 +91,6 @@ impl Desired {
         }
     }
 
-    /// An integer that must be there.
-    pub fn int(&self, name: &'static str) -> Result<i64, ResourceError> {
-        match self.values.get(name) {
-            None => Err(ResourceError::Missing(name)),
-            Some(Value::Int(int)) => Ok(*int),
-            Some(other) => Err(wrong(name, "an int", other)),
-        }
-    }
-
     /// A managed path.
     pub fn path(&self, name: &'static str) -> Result<Option<ManagedPath>, ResourceError> {
         Ok(self.text(name)?.map(ManagedPath::parse).transpose()?)
@@ -181,14 +172,49 @@ impl Desired {
         }
     }
 
-    /// A list of texts; empty when there is none.
-    pub fn text_list(&self, name: &'static str) -> Result<Vec<String>, ResourceError> {
+    /// A bool, where one is given.
+    pub fn choice(&self, name: &'static str) -> Result<Option<bool>, ResourceError> {
+        self.value(name).map(|_| self.flag(name)).transpose()
+    }
+
+    /// One of a few words, where one is given.
+    pub fn optional_word<'a>(
+        &self,
+        name: &'static str,
+        allowed: &[&'a str],
+    ) -> Result<Option<&'a str>, ResourceError> {
+        self.value(name).map(|_| self.word(name, allowed)).transpose()
+    }
+
+    /// A whole number within a range, where one is given.
+    pub fn int(
+        &self,
+        name: &'static str,
+        range: std::ops::RangeInclusive<i64>,
+    ) -> Result<Option<i64>, ResourceError> {
         match self.values.get(name) {
-            None => Ok(Vec::new()),
+            None => Ok(None),
+            Some(Value::Int(i)) if range.contains(i) => Ok(Some(*i)),
+            Some(Value::Int(i)) => Err(ResourceError::Invalid {
+                name,
+                why: format!("{i} is not between {} and {}", range.start(), range.end()),
+            }),
+            Some(other) => Err(wrong(name, "an int", other)),
+        }
+    }
+
+    /// A list of strings, where one is given.
+    pub fn strings(&self, name: &'static str) -> Result<Option<Vec<&str>>, ResourceError> {
+        match self.values.get(name) {
+            None => Ok(None),
             Some(Value::List(list)) => list
                 .iter()
-                .map(|v| v.as_str().map(str::to_owned).ok_or_else(|| wrong(name, "a list of strings", v)))
-                .collect(),
+                .map(|v| match v {
+                    Value::Str(text) => Ok(&**text),
+                    other => Err(wrong(name, "a list of strings", other)),
+                })
+                .collect::<Result<_, _>>()
+                .map(Some),
             Some(other) => Err(wrong(name, "a list of strings", other)),
         }
     }

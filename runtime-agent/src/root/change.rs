@@ -125,6 +125,15 @@ impl Root {
         Err(failed(Errno::EEXIST))
     }
 
+    /// Writes to a file of the kernel (`/proc/sys`), which has no content of its own to be replaced: in one write, and the
+    /// kernel may refuse it.
+    pub fn write_in_place(&self, path: &ManagedPath, content: &[u8]) -> Result<(), FsError> {
+        let failed = |errno| fail("write", path, errno);
+        let place = self.place(path).map_err(failed)?;
+        let fd = place.open(OFlag::O_WRONLY | OFlag::O_TRUNC).map_err(failed)?;
+        File::from(fd).write_all(content).map_err(|e| failed(errno_of(&e)))
+    }
+
     /// Owner, group and mode of a file or directory that stays where it is.
     pub fn settle(&self, path: &ManagedPath, ownership: Ownership) -> Result<(), FsError> {
         let failed = |errno| fail("set owner and mode of", path, errno);

@@ -87,9 +87,9 @@ fn wanted(desired: &Desired) -> Result<Wanted, ResourceError> {
             ));
         }
     };
-    let count = |name: &'static str, most: i64| match desired.int(name)? {
-        count if (0..=most).contains(&count) => Ok(usize::try_from(count).unwrap_or_default()),
-        _ => Err(invalid(name, &format!("is not a number from 0 to {most}"))),
+    let count = |name: &'static str, most: i64| -> Result<usize, ResourceError> {
+        let count = desired.int(name, 0..=most)?.ok_or(ResourceError::Missing(name))?;
+        Ok(usize::try_from(count).unwrap_or_default())
     };
     Ok(Wanted {
         path: desired.required_path("target_path")?,

@@ -30,7 +30,7 @@ impl DropIn for Logrotate {
 
     fn content(desired: &Desired) -> Result<String, ResourceError> {
         let invalid = |name: &'static str, why: &str| ResourceError::Invalid { name, why: why.to_owned() };
-        let paths = desired.text_list("paths")?;
+        let paths = desired.strings("paths")?.unwrap_or_default();
         if paths.is_empty() {
             return Err(invalid("paths", "names no file"));
         }
@@ -41,10 +41,7 @@ impl DropIn for Logrotate {
         }
         let quoted: Vec<String> = paths.iter().map(|path| format!("\"{path}\"")).collect();
         let frequency = desired.word("frequency", &["hourly", "daily", "weekly", "monthly", "yearly"])?;
-        let rotate = desired.int("rotate")?;
-        if !(0..=100_000).contains(&rotate) {
-            return Err(invalid("rotate", "is not a number of files from 0 to 100000"));
-        }
+        let rotate = desired.int("rotate", 0..=100_000)?.ok_or(ResourceError::Missing("rotate"))?;
         let mut lines = vec![frequency.to_owned(), format!("rotate {rotate}")];
         if let Some(size) = desired.text("size")? {
             let digits = size.trim_end_matches(['k', 'M', 'G']);
@@ -96,10 +93,9 @@ impl DropIn for Logrotate {
     }
 
     /// logrotate takes a log that is missing for a mistake, unless it was told that it may be.
-    fn validate(desired: &Desired) -> Result<Option<String>, ResourceError> {
+    fn validate(desired: &Desired) -> Result<Option<Vec<String>>, ResourceError> {
         let program = PROGRAMS.iter().find(|path| Path::new(path).exists());
-        Ok(program
-            .filter(|_| desired.flag("missing_ok").unwrap_or(false))
-            .map(|path| format!("{path} -d %s")))
+        let program = program.filter(|_| desired.flag("missing_ok").unwrap_or(false));
+        Ok(program.map(|path| vec![(*path).to_owned(), "-d".to_owned()]))
     }
 }

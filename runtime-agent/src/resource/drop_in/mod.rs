@@ -1,6 +1,6 @@
 //! Types whose whole content is a file of its own in a directory that a program reads: `cron`, `limits`, `logrotate`.
 //!
-//! A type says where the file is and what stands in it; from then on it is a `file`.
+//! A type says where the file is and what stands in it; from then on it is a [`ConfigFile`].
 
 mod cron;
 mod limits;
@@ -10,7 +10,7 @@ pub use cron::Cron;
 pub use limits::Limits;
 pub use logrotate::Logrotate;
 
-use super::file::FileType;
+use super::config_file::{ConfigFile, fragment_name};
 use super::{Applied, Context, Desired, Executor, Probe, ResourceError};
 use std::marker::PhantomData;
 
@@ -28,8 +28,8 @@ pub trait DropIn: Sync {
     /// What stands in the file.
     fn content(desired: &Desired) -> Result<String, ResourceError>;
 
-    /// What has to accept the file before it is put in place.
-    fn validate(_desired: &Desired) -> Result<Option<String>, ResourceError> {
+    /// The program that has to accept the file, whose path is added, before it is put in place.
+    fn validate(_desired: &Desired) -> Result<Option<Vec<String>>, ResourceError> {
         Ok(None)
     }
 }
@@ -56,38 +56,18 @@ pub(super) fn path_of(kind: &str, name: &str) -> Option<String> {
     }
 }
 
-/// The file that a drop-in is.
-fn as_file<D: DropIn>(desired: &Desired) -> Result<Desired, ResourceError> {
+/// The file that a drop-in is, and what has to accept it.
+fn file_of<D: DropIn>(desired: &Desired) -> Result<(ConfigFile, Option<Vec<String>>), ResourceError> {
     let known: Vec<&str> = [D::KIND, "state"].iter().chain(D::ATTRIBUTES).copied().collect();
     desired.only(D::KIND, &known)?;
-    let name = desired.required(D::KIND)?;
     // The programs that read these directories skip names with other characters, without a word.
-    let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-    if name.is_empty() || name.len() > 100 || !name.chars().all(valid) || name.starts_with('-') {
-        return Err(ResourceError::Invalid {
-            name: D::KIND,
-            why: format!(
-                "`{}` is not a name; it takes letters, digits, `_` and `-`",
-                crate::text::printable(crate::text::bounded(name, 100))
-            ),
-        });
-    }
-    let mut file = Desired::default();
+    let name = fragment_name(D::KIND, desired.required(D::KIND)?)?;
     let path = format!("{}/{name}{}", D::DIRECTORY, D::SUFFIX);
-    let state = desired.word("state", &["present", "absent"])?;
-    for (name, value) in
-        [("target_path", path.as_str()), ("state", state), ("owner", "0"), ("group", "0"), ("mode", "0644")]
-    {
-        file.set(name, value.into(), false);
+    if desired.word("state", &["present", "absent"])? == "absent" {
+        return Ok((ConfigFile::absent(&path)?, None));
     }
-    file.set("backup", false.into(), false);
-    if state == "present" {
-        file.set("content", D::content(desired)?.as_str().into(), desired.any_sensitive());
-        if let Some(line) = D::validate(desired)? {
-            file.set("validate", line.as_str().into(), false);
-        }
-    }
-    Ok(file)
+    let file = ConfigFile::with(&path, D::content(desired)?)?.sensitive(desired.any_sensitive());
+    Ok((file, D::validate(desired)?))
 }
 
 impl<D: DropIn> Executor for DropInType<D> {
@@ -96,16 +76,24 @@ impl<D: DropIn> Executor for DropInType<D> {
     }
 
     fn probe(&self, context: &Context<'_>, desired: &Desired) -> Result<Probe, ResourceError> {
-        FileType.probe(context, &as_file::<D>(desired)?)
+        file_of::<D>(desired)?.0.probe(context, "file")
     }
 
     fn apply(
         &self,
         context: &Context<'_>,
         desired: &Desired,
-        probe: &Probe,
+        _probe: &Probe,
     ) -> Result<Applied, ResourceError> {
-        FileType.apply(context, &as_file::<D>(desired)?, probe)
+        let (file, validate) = file_of::<D>(desired)?;
+        file.settle(context, |new| match validate {
+            Some(words) => {
+                let new = new.to_string_lossy().into_owned();
+                context.program(words.into_iter().chain([new])).run().map(drop)
+            }
+            None => Ok(()),
+        })?;
+        Ok(Applied::default())
     }
 }
 
@@ -183,17 +171,17 @@ mod tests {
     /// Created, clean, drifted, repaired, removed.
     fn lives(kind: &str, d: &Desired, path: &str, content: &str) {
         let s = sandbox();
-        assert_eq!(s.converge(kind, d).unwrap().action(), "created");
+        assert_eq!(s.converge(kind, d).unwrap().action(), "file created");
         assert_eq!(fs::read_to_string(s.path(path)).unwrap(), content);
         assert!(s.converge(kind, d).unwrap().is_clean());
         fs::write(s.path(path), "drift\n").unwrap();
         let probe = s.converge(kind, d).unwrap();
-        assert_eq!(probe.action(), "content changed");
+        assert_eq!(probe.action(), "file changed");
         assert!(probe.diff.unwrap().text.contains("-drift\n"));
         assert_eq!(fs::read_to_string(s.path(path)).unwrap(), content);
         let mut gone = d.clone();
         gone.set("state", "absent".into(), false);
-        assert_eq!(s.converge(kind, &gone).unwrap().action(), "removed");
+        assert_eq!(s.converge(kind, &gone).unwrap().action(), "file removed");
         assert!(s.converge(kind, &gone).unwrap().is_clean());
     }
 

@@ -29,7 +29,7 @@ impl Edit for Hosts {
             .required("ip")?
             .parse()
             .map_err(|_| EditError::invalid("ip", "is not an address like `192.0.2.1` or `2001:db8::1`"))?;
-        let names = desired.text_list("names")?;
+        let names = desired.strings("names")?.unwrap_or_default();
         let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if let Some(odd) = names.iter().find(|n| n.is_empty() || n.len() > 253 || !n.chars().all(valid)) {
             let why = format!(
@@ -44,7 +44,7 @@ impl Edit for Hosts {
         }
         let is = |name: &str| names.iter().any(|n| n.eq_ignore_ascii_case(name));
         let (mut out, mut changes) = (Vec::new(), Vec::new());
-        let mut left: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut left = names.clone();
         let mut home = None;
         for line in lines(text) {
             let Some((address, present)) = read(line) else {

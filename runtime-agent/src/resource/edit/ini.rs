@@ -20,12 +20,12 @@ impl Edit for Ini {
 
     fn edit(desired: &Desired, text: &str) -> Result<Edited, EditError> {
         let section = desired.text("section")?.unwrap_or_default();
-        let (set, remove) = (desired.texts("set")?, desired.text_list("remove")?);
+        let (set, remove) = (desired.texts("set")?, desired.strings("remove")?.unwrap_or_default());
         let separator = separator(desired)?;
         if section.contains(['[', ']']) || !is_plain(section) {
             return Err(EditError::invalid("section", "is not the name of a section"));
         }
-        for key in set.keys().chain(&remove) {
+        for key in set.keys().map(String::as_str).chain(remove.iter().copied()) {
             let odd = key.is_empty() || key.starts_with(['#', ';', '[']) || key.contains(['=', ':']);
             if odd || !is_plain(key) {
                 let why =
@@ -37,7 +37,7 @@ impl Edit for Ini {
             let why = format!("the value of `{key}` has to be one line, without spaces at its ends");
             return Err(EditError::invalid("set", why));
         }
-        if let Some(key) = remove.iter().find(|key| set.contains_key(*key)) {
+        if let Some(key) = remove.iter().find(|key| set.contains_key(**key)) {
             return Err(EditError::invalid("remove", format!("`{key}` stands in `set` too")));
         }
         if desired.word("state", &["present", "absent"])? == "absent" {

@@ -69,7 +69,8 @@ impl<F: Format> Edit for Structured<F> {
     }
 
     fn edit(desired: &Desired, text: &str) -> Result<Edited, EditError> {
-        let (set, merge, remove) = (desired.map("set")?, desired.map("merge")?, desired.text_list("remove")?);
+        let (set, merge, remove) =
+            (desired.map("set")?, desired.map("merge")?, desired.strings("remove")?.unwrap_or_default());
         if set.is_none() && merge.is_none() && remove.is_empty() {
             return Err(ResourceError::Missing("set").into());
         }
