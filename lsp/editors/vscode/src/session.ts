@@ -77,7 +77,7 @@ export class Session implements vscode.Disposable {
     const client = this.client;
     if (!client || client.state !== State.Running) return;
     await client.sendNotification(DidChangeConfigurationNotification.type, { settings: { vigo: this.options() } });
-    // what the middleware leaves out has changed, too
+    // the editor asks again for what is shown by these settings
     for (const document of vscode.workspace.textDocuments) {
       client.getFeature(InlayHintRequest.method).getProvider(document)?.onDidChangeInlayHints.fire();
       client.getFeature(CodeLensRequest.method).getProvider(document)?.onDidChangeCodeLensEmitter.fire();
@@ -114,6 +114,7 @@ export class Session implements vscode.Disposable {
       middleware: middleware({
         client: () => this.client,
         execute: (id, values) => this.run(id, values),
+        options: () => this.options(),
       }),
       ...tracing(settings.trace(), this.trace),
     });
