@@ -25,6 +25,7 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
     statusBar(ours, envoy),
     registerCommands(ours, envoy),
     envoy.onDidChange(() => ours.configure()),
+    ours.onDidChange(({ state }) => setContext("running", state === "running")),
     vscode.workspace.onDidChangeConfiguration(async (change) => {
       const changed = (name: string) => change.affectsConfiguration(`vigo.${name}`);
       if (changed("server") || changed("trace")) await ours.restart();
@@ -34,13 +35,18 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
     vscode.workspace.onDidOpenTextDocument(markTemplate),
   );
   for (const document of vscode.workspace.textDocuments) markTemplate(document);
-  await vscode.commands.executeCommand("setContext", "vigo.active", true);
+  await setContext("active", true);
   // colours and commands are there at once; the server may take its time
   void ours.restart();
 }
 
 export async function deactivate(): Promise<void> {
   await session?.dispose();
+}
+
+/** What `when` clauses of package.json ask for. */
+function setContext(key: string, value: boolean): Thenable<void> {
+  return vscode.commands.executeCommand("setContext", `vigo.${key}`, value);
 }
 
 /** Text below the `templates/` of a policy is a template, unless the editor knows it as something else. */
