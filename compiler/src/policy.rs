@@ -229,6 +229,11 @@ impl Policy {
         }
     }
 
+    /// The file with this path, for queries about one file.
+    pub fn file(&self, path: &str) -> Option<SourceFile> {
+        self.files.get(path).copied()
+    }
+
     /// The texts of all files, by path.
     pub fn texts(&self) -> BTreeMap<Arc<str>, Arc<str>> {
         self.files
@@ -238,6 +243,11 @@ impl Policy {
                 _ => None,
             })
             .collect()
+    }
+
+    /// The files as they are, for [`Policy::of`] and [`Policy::take`].
+    pub fn files(&self) -> Files {
+        self.snapshot.files.clone()
     }
 
     /// Digest over all files, for telling one state of the policy from another.
