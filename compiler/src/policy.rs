@@ -94,6 +94,11 @@ impl Policy {
         Policy::holding(Path::new(""), Snapshot::of(files), RootDb::default())
     }
 
+    /// A policy in a directory that holds no file of one yet: an editor may have the first.
+    pub fn empty(root: &Path) -> Policy {
+        Policy::holding(root, Snapshot::default(), RootDb::default())
+    }
+
     fn holding(root: &Path, snapshot: Snapshot, db: RootDb) -> Policy {
         let mut files = BTreeMap::new();
         for (path, content) in &snapshot.files {

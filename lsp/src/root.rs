@@ -15,7 +15,8 @@ pub fn locate(file: &Path) -> Option<(PathBuf, String)> {
     };
     // `templates/modules/` is no policy: the directory that `templates/` lies in is
     let found = root;
-    for outer in above.iter().filter(|dir| found.starts_with(dir) && **dir != found).filter(|dir| holds(dir)) {
+    for outer in above.iter().filter(|dir| found.starts_with(dir) && **dir != found).filter(|dir| holds(dir))
+    {
         let first = found.strip_prefix(outer).ok().and_then(|p| p.components().next());
         let first = first.and_then(|c| c.as_os_str().to_str());
         if matches!(first, Some("modules" | "templates" | "tests")) {
@@ -44,7 +45,13 @@ mod tests {
         for file in ["nodes.vgo", "office/nodes.vgo", "modules/a.vgo"] {
             std::fs::write(root.join(file), "").unwrap();
         }
-        for path in ["office/nodes.vgo", "office/deep/x.vgo", "modules/a.vgo", "templates/modules/a.conf", "nodes.vgo"] {
+        for path in [
+            "office/nodes.vgo",
+            "office/deep/x.vgo",
+            "modules/a.vgo",
+            "templates/modules/a.conf",
+            "nodes.vgo",
+        ] {
             assert_eq!(locate(&root.join(path)), Some((root.to_owned(), path.to_owned())), "{path}");
         }
         assert_eq!(locate(&root.join("README.md")), None);

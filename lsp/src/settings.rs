@@ -1,11 +1,12 @@
 //! What the user sets: the section `vigo` of the configuration, or the initialisation options.
 
+use compiler::resolve::glob::normal;
 use serde_json::Value as Json;
 
 /// The settings of the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The host whose values are shown.
+    /// The host whose values are shown, lower case.
     pub envoy: Option<String>,
     /// The fleet file, relative to the policy; without it `fleet.jsonl` or `fleet.json` of the policy counts.
     pub fleet: Option<String>,
@@ -36,7 +37,7 @@ impl Settings {
             nested.or_else(|| section.get(format!("{key}.enabled"))).and_then(Json::as_bool)
         };
         if let Some(envoy) = text("envoy") {
-            self.envoy = envoy;
+            self.envoy = envoy.map(|name| normal(&name));
         }
         if let Some(fleet) = text("fleet") {
             self.fleet = fleet;
@@ -54,7 +55,7 @@ mod tests {
     #[test]
     fn sections_are_read_in_every_form() {
         let mut settings = Settings::default();
-        settings.take(&json!({"vigo": {"envoy": " web-1.test ", "inlayHints": {"enabled": false}}}));
+        settings.take(&json!({"vigo": {"envoy": " Web-1.test. ", "inlayHints": {"enabled": false}}}));
         assert_eq!(settings.envoy.as_deref(), Some("web-1.test"));
         assert!(!settings.inlay_hints && settings.code_lens);
         settings.take(&json!({"codeLens.enabled": false, "envoy": ""}));

@@ -12,6 +12,7 @@ use crate::settings::Settings;
 use compiler::commands::ask::fleet_of;
 use compiler::plan::Member;
 use compiler::policy::{Policy, Report};
+use compiler::tree::OpenError;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
@@ -90,6 +91,8 @@ pub struct Workspace {
     policies: BTreeMap<PathBuf, Opened>,
     open: HashMap<Uri, Document>,
     dirty: BTreeSet<PathBuf>,
+    /// Roots that the user was told about.
+    unreadable: BTreeSet<PathBuf>,
 }
 
 /// A policy.
@@ -146,6 +149,7 @@ impl Workspace {
             policies: BTreeMap::new(),
             open: HashMap::new(),
             dirty: BTreeSet::new(),
+            unreadable: BTreeSet::new(),
         }
     }
 
@@ -234,12 +238,18 @@ impl Workspace {
         self.outlet.loading(root);
         let policy = match Policy::open(root) {
             Ok(policy) => policy,
+            // the first file is not saved yet
+            Err(OpenError::Empty { .. }) => Policy::empty(root),
             Err(error) => {
                 self.outlet.loaded(root);
-                self.outlet.warn(error.to_string());
+                // once: it stays unreadable with every key that is pressed
+                if self.unreadable.insert(root.to_owned()) {
+                    self.outlet.warn(error.to_string());
+                }
                 return false;
             }
         };
+        self.unreadable.remove(root);
         let opened = Opened {
             policy,
             revision: 0,
@@ -264,7 +274,8 @@ impl Workspace {
 
     /// Reads everything anew, after a bug.
     fn start_over(&mut self) {
-        self.outlet.warn("something went wrong inside the language server; the policy is read again".to_owned());
+        self.outlet
+            .warn("something went wrong inside the language server; the policy is read again".to_owned());
         for root in std::mem::take(&mut self.policies).into_keys() {
             if self.opened(&root) {
                 self.lay_over(&root);
@@ -398,7 +409,9 @@ impl Workspace {
         }
         let path = match &self.settings.fleet {
             Some(given) => Some(root.join(given)),
-            None => ["fleet.jsonl", "fleet.json"].iter().map(|name| root.join(name)).find(|path| path.is_file()),
+            None => {
+                ["fleet.jsonl", "fleet.json"].iter().map(|name| root.join(name)).find(|path| path.is_file())
+            }
         };
         let Some(path) = path else {
             opened.fleet_stamp = Some((PathBuf::new(), None));
@@ -420,11 +433,7 @@ impl Workspace {
 impl View<'_> {
     /// What the editor may ask.
     pub fn ide(&self) -> Ide<'_> {
-        Ide {
-            policy: &self.opened.policy,
-            envoy: self.settings.envoy.as_deref(),
-            fleet: &self.opened.fleet,
-        }
+        Ide { policy: &self.opened.policy, envoy: self.settings.envoy.as_deref(), fleet: &self.opened.fleet }
     }
 
     /// The address of a file of the policy.
@@ -463,7 +472,8 @@ mod tests {
             range_length: None,
             text: text.to_owned(),
         };
-        let changes = [change((0, 1), (0, 1), "é\n"), change((1, 0), (1, 1), "B"), change((9, 0), (9, 9), "!")];
+        let changes =
+            [change((0, 1), (0, 1), "é\n"), change((1, 0), (1, 1), "B"), change((9, 0), (9, 9), "!")];
         assert_eq!(changed("abc\n", &changes, false), "aé\nBc\n!");
         let backwards = [change((0, 3), (0, 1), "x")];
         assert_eq!(changed("abc", &backwards, false), "abcx");

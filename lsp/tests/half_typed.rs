@@ -122,9 +122,17 @@ fn damage_stays_where_it_is() {
     let mut policy = acme();
     let path = "modules/nginx.vgo";
     let text = policy.text(path).unwrap().to_string();
-    let marked = text.replacen("    mode: \"0755\"\n    depends_on: [srv]\n", "    \n    depends_on: [srv]\n", 1);
+    let marked =
+        text.replacen("    mode: \"0755\"\n    depends_on: [srv]\n", "    \n    depends_on: [srv]\n", 1);
     let at = marked.find("    \n    depends_on: [srv]").unwrap() + 4;
-    for damage in ["  - name: \"half\n", "  - name: [\n", "  - ty\n", "  - name: x\n    when: os_family('deb\n", "  - {\n", "  - name: \"{{ .Vars\n"] {
+    for damage in [
+        "  - name: \"half\n",
+        "  - name: [\n",
+        "  - ty\n",
+        "  - name: x\n    when: os_family('deb\n",
+        "  - {\n",
+        "  - name: \"{{ .Vars\n",
+    ] {
         let damaged = marked.replacen("  - name: style ", &format!("{damage}  - name: style "), 1);
         assert_ne!(damaged, marked);
         policy.set_text(path, &damaged);

@@ -94,7 +94,9 @@ fn a_new_author_finds_what_the_tour_promises() {
     let found = editor.ask("textDocument/references", at.clone());
     let files: std::collections::BTreeSet<&str> =
         found.as_array().unwrap().iter().map(|l| l["uri"].as_str().unwrap()).collect();
-    assert!(files.contains(&*uri(&nodes)) && files.contains(&*uri(&root.join("templates/nginx/site.conf.tmpl"))));
+    assert!(
+        files.contains(&*uri(&nodes)) && files.contains(&*uri(&root.join("templates/nginx/site.conf.tmpl")))
+    );
     assert!(files.contains(&*uri(&root.join("tests/web.vgo"))), "{files:?}");
     let found = editor.ask("textDocument/documentHighlight", at);
     assert!(found.as_array().unwrap().len() > 3);
@@ -113,7 +115,9 @@ fn a_new_author_finds_what_the_tour_promises() {
     let found = editor.ask("textDocument/selectionRange", positions);
     assert!(found[0]["parent"]["parent"].is_object());
     let found = editor.ask("textDocument/documentLink", document.clone());
-    assert!(found.as_array().unwrap().iter().any(|l| l["target"] == uri(&root.join("templates/nginx/style.css"))));
+    assert!(
+        found.as_array().unwrap().iter().any(|l| l["target"] == uri(&root.join("templates/nginx/style.css")))
+    );
     let found = editor.ask("textDocument/semanticTokens/full", document.clone());
     assert_eq!(found["data"].as_array().unwrap().len() % 5, 0);
     assert!(found["data"].as_array().unwrap().len() > 50);
@@ -156,7 +160,11 @@ fn a_rename_reaches_every_file_and_a_clash_is_refused() {
     assert_eq!(prepared["placeholder"], "rate_limit");
     let mut asked = at.clone();
     asked["newName"] = json!("server_name");
-    assert!(editor.refused("textDocument/rename", asked.clone()).contains("there is a variable `server_name` already"));
+    assert!(
+        editor
+            .refused("textDocument/rename", asked.clone())
+            .contains("there is a variable `server_name` already")
+    );
     asked["newName"] = json!("requests_per_second");
     let edit = editor.ask("textDocument/rename", asked);
     let changes = edit["documentChanges"].as_array().unwrap();
@@ -165,7 +173,8 @@ fn a_rename_reaches_every_file_and_a_clash_is_refused() {
     assert!(of(&root.join("templates/nginx/site.conf.tmpl")).is_some(), "{edit:#}");
     // done, the policy is as right as before
     for change in changes {
-        let path = Path::new(change["textDocument"]["uri"].as_str().unwrap().strip_prefix("file://").unwrap());
+        let path =
+            Path::new(change["textDocument"]["uri"].as_str().unwrap().strip_prefix("file://").unwrap());
         let text = apply(&std::fs::read_to_string(path).unwrap(), &change["edits"]);
         std::fs::write(path, text).unwrap();
     }
@@ -180,17 +189,23 @@ fn a_rename_reaches_every_file_and_a_clash_is_refused() {
     asked["newName"] = json!("webserver_nginx");
     let edit = editor.ask("textDocument/rename", asked);
     let moved = edit["documentChanges"].as_array().unwrap().last().unwrap();
-    assert_eq!((&moved["kind"], &moved["newUri"]), (&json!("rename"), &json!(uri(&root.join("modules/webserver_nginx.vgo")))));
-    let files = json!([{ "oldUri": uri(&root.join("templates/nginx")), "newUri": uri(&root.join("templates/web")) }]);
+    assert_eq!(
+        (&moved["kind"], &moved["newUri"]),
+        (&json!("rename"), &json!(uri(&root.join("modules/webserver_nginx.vgo"))))
+    );
+    let files =
+        json!([{ "oldUri": uri(&root.join("templates/nginx")), "newUri": uri(&root.join("templates/web")) }]);
     let edit = editor.ask("workspace/willRenameFiles", json!({ "files": files }));
     assert!(edit.to_string().contains("web/site.conf.tmpl"), "{edit:#}");
 }
 
 fn apply(text: &str, edits: &Value) -> String {
     let offset = |p: &Value| {
-        let (line, character) = (p["line"].as_u64().unwrap() as usize, p["character"].as_u64().unwrap() as usize);
+        let (line, character) =
+            (p["line"].as_u64().unwrap() as usize, p["character"].as_u64().unwrap() as usize);
         let start: usize = text.split_inclusive('\n').take(line).map(str::len).sum();
-        let units: Vec<usize> = text[start..].char_indices().flat_map(|(at, c)| std::iter::repeat_n(at, c.len_utf16())).collect();
+        let units: Vec<usize> =
+            text[start..].char_indices().flat_map(|(at, c)| std::iter::repeat_n(at, c.len_utf16())).collect();
         start + units.get(character).copied().unwrap_or(text.len() - start)
     };
     let mut all: Vec<(usize, usize, &str)> = edits
@@ -246,14 +261,20 @@ fn diagnostics_are_fetched_by_those_who_want_to() {
     let mut editor = Editor::start(can, Value::Null);
     assert_eq!(editor.capabilities["diagnosticProvider"]["workspaceDiagnostics"], true);
     editor.open(&module, &MODULE.replace("name: motd\nvars", "name: modt\nvars"));
-    let of = |path: &Path, id: &Value| json!({ "textDocument": { "uri": uri(path) }, "previousResultId": id });
+    let of =
+        |path: &Path, id: &Value| json!({ "textDocument": { "uri": uri(path) }, "previousResultId": id });
     let first = editor.ask("textDocument/diagnostic", of(&nodes, &Value::Null));
     assert_eq!(first["kind"], "full");
     assert!(codes(first["items"].as_array().unwrap()).contains(&"unknown-module"));
     let again = editor.ask("textDocument/diagnostic", of(&nodes, &first["resultId"]));
     assert_eq!((&again["kind"], &again["resultId"]), (&json!("unchanged"), &first["resultId"]));
     let all = editor.ask("workspace/diagnostic", json!({ "previousResultIds": [] }));
-    let ids: Vec<Value> = all["items"].as_array().unwrap().iter().map(|i| json!({ "uri": i["uri"], "value": i["resultId"] })).collect();
+    let ids: Vec<Value> = all["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|i| json!({ "uri": i["uri"], "value": i["resultId"] }))
+        .collect();
     assert!(!ids.is_empty());
     // the editor is told to fetch again when another file is the one that changes
     editor.wait("refresh", |m| m["method"] == "workspace/diagnostic/refresh");
@@ -281,7 +302,13 @@ fn commands_say_what_vigoc_says_about_what_is_not_saved() {
     let asked = place(&editor, "name: rel$0oad");
     assert!(editor.refused(execute, run("vigo.graph", &asked)).contains("no envoy is chosen"));
     let offered = editor.ask(execute, run("vigo.selectEnvoy", &json!({ "uri": uri(&nginx) })));
-    let host = offered["candidates"].as_array().unwrap().iter().find(|h| h.as_str().unwrap().starts_with("web-")).unwrap().clone();
+    let host = offered["candidates"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|h| h.as_str().unwrap().starts_with("web-"))
+        .unwrap()
+        .clone();
     let chosen = editor.ask(execute, run("vigo.selectEnvoy", &json!({ "uri": uri(&nginx), "envoy": host })));
     assert_eq!(chosen["envoy"], host);
     editor.wait("refresh of hints", |m| m["method"] == "workspace/inlayHint/refresh");
@@ -298,7 +325,11 @@ fn commands_say_what_vigoc_says_about_what_is_not_saved() {
     // a test sees what is in the editor, not what is on disk
     let one = json!({ "uri": uri(&test), "test": "the site is served with TLS in production" });
     assert_eq!(editor.ask(execute, run("vigo.runTest", &one))["passed"], true);
-    editor.replace(&nginx, "target_path: \"/etc/nginx/sites-available/", "target_path: \"/etc/nginx/elsewhere/");
+    editor.replace(
+        &nginx,
+        "target_path: \"/etc/nginx/sites-available/",
+        "target_path: \"/etc/nginx/elsewhere/",
+    );
     let failed = editor.ask(execute, run("vigo.runTest", &one));
     assert_eq!(failed["passed"], false);
     assert!(failed["text"].as_str().unwrap().contains("elsewhere"), "{failed:#}");
@@ -323,22 +354,30 @@ fn hostile_documents_and_requests_are_survived() {
     let mut editor = Editor::start(modern(), json!({ "vigo": 3 }));
     editor.open(&module, MODULE);
     editor.diagnostics(&module);
-    let hover = |uri: &str, line: u64, character: u64| {
-        json!({ "textDocument": { "uri": uri }, "position": { "line": line, "character": character } })
-    };
+    let hover = |uri: &str, line: u64, character: u64| json!({ "textDocument": { "uri": uri }, "position": { "line": line, "character": character } });
     // nowhere
     assert_eq!(editor.ask("textDocument/hover", hover(&uri(&module), 4_000_000, 4_000_000_000)), Value::Null);
     for nowhere in ["untitled:Untitled-1", "file:///nowhere/x.vgo", "http://example.com/x.vgo"] {
         assert_eq!(editor.ask("textDocument/hover", hover(nowhere, 0, 0)), Value::Null);
-        editor.notify("textDocument/didOpen", json!({ "textDocument": { "uri": nowhere, "languageId": "vgo", "version": 1, "text": "a" } }));
-        editor.notify("textDocument/didChange", json!({ "textDocument": { "uri": nowhere, "version": 2 }, "contentChanges": [{ "text": "b" }] }));
+        editor.notify(
+            "textDocument/didOpen",
+            json!({ "textDocument": { "uri": nowhere, "languageId": "vgo", "version": 1, "text": "a" } }),
+        );
+        editor.notify(
+            "textDocument/didChange",
+            json!({ "textDocument": { "uri": nowhere, "version": 2 }, "contentChanges": [{ "text": "b" }] }),
+        );
     }
     // changes outside of the text
     let outside = json!({ "range": { "start": { "line": 999, "character": 9 }, "end": { "line": 2, "character": 0 } }, "text": "" });
-    editor.notify("textDocument/didChange", json!({ "textDocument": { "uri": uri(&module), "version": 2 }, "contentChanges": [outside] }));
+    editor.notify(
+        "textDocument/didChange",
+        json!({ "textDocument": { "uri": uri(&module), "version": 2 }, "contentChanges": [outside] }),
+    );
     editor.ask("textDocument/hover", hover(&uri(&module), 0, 0));
     // 10 MB in one file
-    let large = format!("{MODULE}vars:\n{}", "  x: \"yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\"\n".repeat(200_000));
+    let large =
+        format!("{MODULE}vars:\n{}", "  x: \"yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\"\n".repeat(200_000));
     editor.notify("textDocument/didChange", json!({ "textDocument": { "uri": uri(&module), "version": 3 }, "contentChanges": [{ "text": large }] }));
     let at = hover(&uri(&module), 100, 3);
     assert_eq!(editor.ask("textDocument/completion", at), Value::Null);
@@ -357,6 +396,24 @@ fn hostile_documents_and_requests_are_survived() {
     let at = editor.at(&module, "{{ .Vars.gree$0ting }}");
     assert!(editor.ask("textDocument/hover", at).is_object());
     assert!(editor.quit().success());
+}
+
+#[test]
+fn the_first_file_of_a_policy_need_not_be_saved() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    std::fs::create_dir(root.join("modules")).unwrap();
+    let module = root.join("modules/motd.vgo");
+    let mut editor = Editor::start(modern(), Value::Null);
+    editor.open(&module, &MODULE.replace(".greeting", ".greting"));
+    assert!(codes(&editor.diagnostics(&module)).contains(&"unknown-variable"));
+    let at = editor.at(&module, "type: fi$0le");
+    assert!(editor.ask("textDocument/hover", at).is_object());
+    // saved, it is the same
+    std::fs::write(&module, MODULE).unwrap();
+    editor.notify("textDocument/didSave", json!({ "textDocument": { "uri": uri(&module) } }));
+    editor.replace(&module, ".greting", ".greeting");
+    assert!(!codes(&editor.diagnostics(&module)).contains(&"unknown-variable"));
 }
 
 #[test]

@@ -69,12 +69,7 @@ pub fn tested(
 }
 
 /// What the files of a policy change for a fleet, against a git revision of `root`, in Markdown.
-pub fn planned(
-    root: &Path,
-    revision: &str,
-    now: Files,
-    members: Vec<Member>,
-) -> Result<String, NoAnswer> {
+pub fn planned(root: &Path, revision: &str, now: Files, members: Vec<Member>) -> Result<String, NoAnswer> {
     Ok(plan::text(root, revision, now, members)?)
 }
 

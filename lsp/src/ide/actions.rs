@@ -70,7 +70,8 @@ fn capital(text: &str) -> String {
 fn allow(d: &Diagnostic, source: &Source) -> Action {
     let head = source.text.get(..d.place.span.start as usize).unwrap_or_default();
     let line = head.rfind('\n').map_or(0, |n| n + 1);
-    let indent: String = source.text.get(line..).unwrap_or_default().chars().take_while(|c| *c == ' ').collect();
+    let indent: String =
+        source.text.get(line..).unwrap_or_default().chars().take_while(|c| *c == ' ').collect();
     let new = format!("{indent}# vigo: allow({}) \n", d.code);
     let change = TextChange { span: Span::new(line as u32, line as u32), new };
     Action {
@@ -108,7 +109,8 @@ mod tests {
 
     #[test]
     fn the_edits_of_the_compiler_are_offered() {
-        let fixture = Fixture::new(&ACME.replacen("mode: \"0644\"\n    notify", "mode: 06$044\n    notify", 1));
+        let fixture =
+            Fixture::new(&ACME.replacen("mode: \"0644\"\n    notify", "mode: 06$044\n    notify", 1));
         let source = fixture.ide().source(&fixture.file).unwrap();
         let report = fixture.policy.check();
         let found = actions(&report, &source, Span::new(fixture.at, fixture.at));
@@ -123,16 +125,24 @@ mod tests {
 
     #[test]
     fn a_guess_is_not_preferred_and_a_warning_can_be_allowed() {
-        let fixture = Fixture::new(&ACME.replacen("modules: [nginx, motd]\n//- nodes", "modules: [ngi$0x, motd]\n//- nodes", 1));
+        let fixture = Fixture::new(&ACME.replacen(
+            "modules: [nginx, motd]\n//- nodes",
+            "modules: [ngi$0x, motd]\n//- nodes",
+            1,
+        ));
         let source = fixture.ide().source(&fixture.file).unwrap();
         let found = actions(&fixture.policy.check(), &source, Span::new(fixture.at, fixture.at));
         assert_eq!((found[0].title.as_str(), found[0].preferred), ("Replace with `nginx`", false));
-        let fixture = Fixture::new(&ACME.replacen("vars:\n  port: 80\n", "vars:\n  port: 80\n  un$0used: 1\n", 1));
+        let fixture =
+            Fixture::new(&ACME.replacen("vars:\n  port: 80\n", "vars:\n  port: 80\n  un$0used: 1\n", 1));
         let source = fixture.ide().source(&fixture.file).unwrap();
         let found = actions(&fixture.policy.check(), &source, Span::new(fixture.at, fixture.at));
         let titles: Vec<&str> = found.iter().map(|a| a.title.as_str()).collect();
         assert!(titles.contains(&"Allow `unused-variable` here, for a reason"), "{titles:?}");
         let allow = found.iter().find(|a| a.title.starts_with("Allow")).unwrap();
-        assert!(apply(&source.text, &allow.changes["modules/nginx.vgo"]).contains("  # vigo: allow(unused-variable) \n  unused: 1"));
+        assert!(
+            apply(&source.text, &allow.changes["modules/nginx.vgo"])
+                .contains("  # vigo: allow(unused-variable) \n  unused: 1")
+        );
     }
 }

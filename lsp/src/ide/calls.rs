@@ -45,7 +45,9 @@ impl LinkKind {
 
     /// The kind with this name.
     pub fn from_name(name: &str) -> Option<LinkKind> {
-        [LinkKind::Resource, LinkKind::Module, LinkKind::Role, LinkKind::Layer].into_iter().find(|k| k.name() == name)
+        [LinkKind::Resource, LinkKind::Module, LinkKind::Role, LinkKind::Layer]
+            .into_iter()
+            .find(|k| k.name() == name)
     }
 
     fn of(of: Of) -> Option<LinkKind> {
@@ -76,7 +78,8 @@ fn link(kind: LinkKind, n: &Named) -> Link {
 fn entry_at(ide: &Ide<'_>, source: &Source, at: u32) -> Option<Link> {
     let (db, _) = ide.queries();
     let Body::Nodes(entries) = &ast(db, source.file).body else { return None };
-    let entry = entries.iter().find(|e| e.patterns.iter().any(|(n, _)| n.span.start <= at && at <= n.span.end))?;
+    let entry =
+        entries.iter().find(|e| e.patterns.iter().any(|(n, _)| n.span.start <= at && at <= n.span.end))?;
     let (first, _) = entry.patterns.first()?;
     let patterns: Vec<&str> = entry.patterns.iter().map(|(n, _)| &*n.text).collect();
     let target = Target { file: source.path.clone(), span: first.span };
@@ -101,12 +104,18 @@ pub fn incoming(ide: &Ide<'_>, to: &Link) -> Vec<(Link, Vec<Span>)> {
             }
         }
         LinkKind::Module => {
-            for n in names::places(ide, Of::Module, &to.name).iter().filter(|n| matches!(n.how, "assigned" | "needed")) {
+            for n in names::places(ide, Of::Module, &to.name)
+                .iter()
+                .filter(|n| matches!(n.how, "assigned" | "needed"))
+            {
                 out.entry(giver(ide, n)).or_default().push(n.span);
             }
         }
         LinkKind::Role => {
-            for n in names::places(ide, Of::Role, &to.name).iter().filter(|n| matches!(n.how, "given" | "included")) {
+            for n in names::places(ide, Of::Role, &to.name)
+                .iter()
+                .filter(|n| matches!(n.how, "given" | "included"))
+            {
                 out.entry(giver(ide, n)).or_default().push(n.span);
             }
         }
@@ -122,7 +131,8 @@ fn declared(ide: &Ide<'_>, of: Of, name: &str) -> Option<Named> {
 /// What gives a module or role at a place: a role, a module that needs it, an entry, or a file for a directory.
 fn giver(ide: &Ide<'_>, n: &Named) -> Link {
     let by: &str = &n.by;
-    for (prefix, of, kind) in [("role ", Of::Role, LinkKind::Role), ("module ", Of::Module, LinkKind::Module)] {
+    for (prefix, of, kind) in [("role ", Of::Role, LinkKind::Role), ("module ", Of::Module, LinkKind::Module)]
+    {
         if let Some(d) = by.strip_prefix(prefix).and_then(|name| declared(ide, of, name)) {
             return link(kind, &d);
         }
@@ -162,7 +172,9 @@ pub fn outgoing(ide: &Ide<'_>, from: &Link) -> Vec<(Link, Vec<Span>)> {
     }
     if from.kind == LinkKind::Module {
         let prefix = format!("{}.", from.name);
-        let own = names::select(ide, |u| u.of == Of::Resource && u.how == "declared" && u.name.starts_with(&prefix));
+        let own = names::select(ide, |u| {
+            u.of == Of::Resource && u.how == "declared" && u.name.starts_with(&prefix)
+        });
         for n in own {
             out.entry(link(LinkKind::Resource, &n)).or_default().push(n.span);
         }
@@ -183,7 +195,9 @@ mod tests {
         let start = at(&ide, &source, fixture.at).unwrap();
         assert_eq!((start.kind, start.name.as_str()), (LinkKind::Resource, "nginx.config"));
         let up = |l: &Link| incoming(&ide, l).into_iter().map(|(l, _)| l).collect::<Vec<_>>();
-        let names = |links: &[Link]| links.iter().map(|l| format!("{} {}", l.kind.name(), l.name)).collect::<Vec<_>>();
+        let names = |links: &[Link]| {
+            links.iter().map(|l| format!("{} {}", l.kind.name(), l.name)).collect::<Vec<_>>()
+        };
         let modules = up(&start);
         assert_eq!(names(&modules), ["module nginx"]);
         let roles = up(&modules[0]);

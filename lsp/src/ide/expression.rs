@@ -294,12 +294,16 @@ fn action_at(source: &Source, parsed: &Parsed, at: u32) -> Option<Expression> {
     let inner = open + 2;
     let rest = source.text.get(at as usize..)?;
     let line = rest.find('\n').unwrap_or(rest.len());
-    let close = rest.find("}}").filter(|n| *n <= LONGEST_ACTION && rest.get(..*n).is_some_and(|t| !t.contains("{{")));
+    let close =
+        rest.find("}}").filter(|n| *n <= LONGEST_ACTION && rest.get(..*n).is_some_and(|t| !t.contains("{{")));
     let end = at as usize + close.unwrap_or(line);
     if parsed.comments.iter().any(|c| c.span.start <= open as u32 && (open as u32) < c.span.end) {
         return None;
     }
-    Some(Expression { language: Language::Template, span: trimmed(&source.text, inner as u32, end.max(inner) as u32) })
+    Some(Expression {
+        language: Language::Template,
+        span: trimmed(&source.text, inner as u32, end.max(inner) as u32),
+    })
 }
 
 const LONGEST_ACTION: usize = 4096;
@@ -325,8 +329,7 @@ pub fn cursor(text: &str, expression: Expression, at: u32) -> Cursor {
     let words = words(text, Span::new(expression.span.start, at), expression.language);
     let slice = |w: &Word| text.get(w.span.range()).unwrap_or_default();
     let mut before = words.as_slice();
-    let mut out =
-        Cursor { typed: String::new(), start: at, in_text: false, call: None, compared: None };
+    let mut out = Cursor { typed: String::new(), start: at, in_text: false, call: None, compared: None };
     if let Some((last, rest)) = words.split_last()
         && last.span.end == at
     {

@@ -2,8 +2,8 @@
 
 use super::Ide;
 use compiler::db::Content;
-use compiler::policy::Policy;
 use compiler::plan::Member;
+use compiler::policy::Policy;
 
 /// A policy with a cursor in one of its files.
 pub struct Fixture {

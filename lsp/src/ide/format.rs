@@ -80,7 +80,8 @@ pub fn typed(source: &Source, at: u32, character: &str) -> Vec<TextChange> {
     if start == 0 || !line.trim().is_empty() {
         return Vec::new();
     }
-    let Some(above) = head.get(..start - 1).and_then(|h| h.rsplit('\n').find(|l| !l.trim().is_empty())) else {
+    let Some(above) = head.get(..start - 1).and_then(|h| h.rsplit('\n').find(|l| !l.trim().is_empty()))
+    else {
         return Vec::new();
     };
     let wanted = " ".repeat(indentation_below(above));
@@ -101,9 +102,10 @@ fn indentation_below(line: &str) -> usize {
     let dashes = content.len() - content.trim_start_matches("- ").len();
     let own = indent + dashes;
     let content = content.split(" #").next().unwrap_or_default().trim_end();
-    let block = content.rsplit(": ").next().is_some_and(|v| {
-        v.starts_with(['|', '>']) && v.len() <= 3 && content.contains(": ")
-    });
+    let block = content
+        .rsplit(": ")
+        .next()
+        .is_some_and(|v| v.starts_with(['|', '>']) && v.len() <= 3 && content.contains(": "));
     if content.ends_with(':') || block { own + 2 } else { own }
 }
 

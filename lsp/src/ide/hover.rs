@@ -4,6 +4,7 @@ use super::expression::{Language, WordKind, word_at};
 use super::names::{self, Named};
 use super::place::{On, Place, Step, place};
 use super::shape::{self, Shape, shape};
+use super::subject::condition_at;
 use super::{Ide, Source, values};
 use compiler::reference::call;
 use compiler::resolve::class::resolved_class;
@@ -39,6 +40,17 @@ pub fn hover(ide: &Ide<'_>, source: &Source, at: u32) -> Option<Hover> {
             WordKind::Envoy => envoy(ide, written),
             WordKind::Keyword => keyword(written, expression.language).map(str::to_owned),
             _ => None,
+        };
+        // what the whole condition comes to, part by part
+        let parts = match (expression.language, word.kind) {
+            (Language::When, WordKind::Function | WordKind::Operator | WordKind::Keyword) => {
+                condition_at(ide, source, &parsed, at)
+            }
+            _ => None,
+        };
+        let text = match (text, parts) {
+            (Some(text), Some(parts)) => Some(format!("{text}\n\n{parts}")),
+            (text, parts) => text.or(parts),
         };
         if let Some(text) = text {
             return Some(Hover { span: word.span, text });
@@ -195,10 +207,16 @@ pub fn trait_text(name: &str, t: &compiler::schema::Trait) -> String {
 fn keyword(word: &str, language: Language) -> Option<&'static str> {
     Some(match (language, word) {
         (Language::When, "in") => "`value in [a, b]`: whether a list holds a value",
-        (Language::When, "matches") => "`text matches 'regex'`: whether the regular expression matches somewhere in the text",
+        (Language::When, "matches") => {
+            "`text matches 'regex'`: whether the regular expression matches somewhere in the text"
+        }
         (Language::Template, "if") => "`{{ if CONDITION }} ... {{ else }} ... {{ end }}`",
-        (Language::Template, "range") => "`{{ range $i, $v := LIST }} ... {{ else }} ... {{ end }}`; `.` is the element",
-        (Language::Template, "with") => "`{{ with VALUE }} ... {{ else }} ... {{ end }}`: the body only when there is a value, which is `.` in it",
+        (Language::Template, "range") => {
+            "`{{ range $i, $v := LIST }} ... {{ else }} ... {{ end }}`; `.` is the element"
+        }
+        (Language::Template, "with") => {
+            "`{{ with VALUE }} ... {{ else }} ... {{ end }}`: the body only when there is a value, which is `.` in it"
+        }
         (Language::Template, "end") => "ends `if`, `range` or `with`",
         _ => return None,
     })
@@ -232,7 +250,14 @@ pub fn variable(ide: &Ide<'_>, name: &str) -> Option<String> {
                 let value = values::value_of(known).unwrap_or_else(|| "not known without more traits".into());
                 _ = write!(out, "\nFor `{envoy}`: `{value}`\n\n| value | layer | |\n| --- | --- | --- |\n");
                 for layer in values::layers(known) {
-                    _ = writeln!(out, "| `{}` | {}, {} | {} |", cell(&layer.value), cell(&layer.origin), layer.file, layer.state);
+                    _ = writeln!(
+                        out,
+                        "| `{}` | {}, {} | {} |",
+                        cell(&layer.value),
+                        cell(&layer.origin),
+                        layer.file,
+                        layer.state
+                    );
                 }
             }
             None => _ = write!(out, "\n`{envoy}` does not have it.\n"),
@@ -286,7 +311,8 @@ pub fn a_module(ide: &Ide<'_>, name: &str) -> Option<String> {
     }
     _ = write!(out, "\n\n{} resources", ast.resources.len());
     let given = values::all_classes(ide).into_iter();
-    let given = given.filter(|c| resolved_class(db, project, *c).modules.iter().any(|m| **m == *name)).count();
+    let given =
+        given.filter(|c| resolved_class(db, project, *c).modules.iter().any(|m| **m == *name)).count();
     _ = write!(out, ", {given} classes get it");
     Some(out)
 }
@@ -338,20 +364,30 @@ fn entry(ide: &Ide<'_>, source: &Source, place: &Place<'_>) -> Option<String> {
         Step::Key(_) => None,
     })?;
     let (db, project) = ide.queries();
-    let class = values::all_classes(ide)
-        .into_iter()
-        .find(|c| c.file(db) == source.file && c.entry(db) == number)?;
+    let class =
+        values::all_classes(ide).into_iter().find(|c| c.file(db) == source.file && c.entry(db) == number)?;
     let resolved = resolved_class(db, project, class);
     let listed = |names: &[std::sync::Arc<str>]| {
         let names: Vec<String> = names.iter().map(|n| format!("`{n}`")).collect();
         if names.is_empty() { "none".to_owned() } else { names.join(", ") }
     };
-    let mut out = format!("**{}** — node entry\n\nRoles: {}\n\nModules: {}\n", resolved.label, listed(&resolved.roles), listed(&resolved.modules));
+    let mut out = format!(
+        "**{}** — node entry\n\nRoles: {}\n\nModules: {}\n",
+        resolved.label,
+        listed(&resolved.roles),
+        listed(&resolved.modules)
+    );
     if !ide.fleet.is_empty() {
         let hosts = super::lenses::hosts_of(ide, &source.path, number);
         let shown: Vec<String> = hosts.iter().take(3).map(|h| format!("`{h}`")).collect();
         let dots = if hosts.len() > shown.len() { ", ..." } else { "" };
-        _ = write!(out, "\n{} of {} hosts of the fleet: {}{dots}", hosts.len(), ide.fleet.len(), shown.join(", "));
+        _ = write!(
+            out,
+            "\n{} of {} hosts of the fleet: {}{dots}",
+            hosts.len(),
+            ide.fleet.len(),
+            shown.join(", ")
+        );
     }
     Some(out)
 }
@@ -364,7 +400,12 @@ fn host(ide: &Ide<'_>, name: &str) -> String {
         Some(class) => {
             let resolved = resolved_class(db, project, class);
             let modules: Vec<String> = resolved.modules.iter().map(|m| format!("`{m}`")).collect();
-            format!("`{name}` is matched by `{}` in `{}`\n\nModules: {}", resolved.label, class.file(db).path(db), modules.join(", "))
+            format!(
+                "`{name}` is matched by `{}` in `{}`\n\nModules: {}",
+                resolved.label,
+                class.file(db).path(db),
+                modules.join(", ")
+            )
         }
         None => format!("No node entry matches `{name}`"),
     }
@@ -407,6 +448,9 @@ mod tests {
     fn words_of_expressions_are_explained() {
         assert!(at("when: os_fam$0ily", None).contains("os_family("));
         assert!(at("&& vars.po$0rt", None).contains("**port**"));
+        let parts = at("&$0& vars.port", Some("web-1.test"));
+        assert!(parts.contains("vars.port == 80") && parts.contains("false"), "{parts}");
+        assert_eq!(at("&$0& vars.port", None), "");
     }
 
     #[test]

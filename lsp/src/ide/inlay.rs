@@ -54,10 +54,13 @@ pub fn hints(ide: &Ide<'_>, source: &Source, part: Span) -> Vec<Hint> {
                 let written = source.text.get(n.span.end as usize..).unwrap_or_default();
                 let line = written.lines().next().unwrap_or_default();
                 let own = line.trim_start_matches([':', ' ']);
-                let elsewhere = vars.by_name.get(&n.name).and_then(|v| v.steps.last()).is_some_and(|s| {
-                    s.file != source.path && s.origin.module().is_none()
-                });
-                if elsewhere && !own.is_empty() && !own.contains(&value) && !own.starts_with(['{', '|', '>']) {
+                let elsewhere = vars
+                    .by_name
+                    .get(&n.name)
+                    .and_then(|v| v.steps.last())
+                    .is_some_and(|s| s.file != source.path && s.origin.module().is_none());
+                if elsewhere && !own.is_empty() && !own.contains(&value) && !own.starts_with(['{', '|', '>'])
+                {
                     let at = n.span.end + line.trim_end().len() as u32;
                     let variable = n.name.to_string();
                     // in braces the end of the line is far away
@@ -82,7 +85,10 @@ mod tests {
         let source = fixture.ide().source(path).unwrap();
         let all = Span::new(0, source.text.len() as u32);
         let hints = hints(&fixture.ide(), &source, all);
-        hints.iter().map(|h| format!("{}|{}", source.text[..h.at as usize].lines().last().unwrap(), h.text)).collect()
+        hints
+            .iter()
+            .map(|h| format!("{}|{}", source.text[..h.at as usize].lines().last().unwrap(), h.text))
+            .collect()
     }
 
     #[test]
@@ -90,7 +96,10 @@ mod tests {
         assert_eq!(of(&Fixture::new(ACME), "modules/nginx.vgo"), ["  port|: int"]);
         let fixture = Fixture::new(ACME).envoy("web-1.test");
         assert_eq!(of(&fixture, "modules/nginx.vgo"), ["  port|: int", "  port: 80| → 8080"]);
-        assert_eq!(of(&fixture, "templates/nginx/site.conf"), ["listen {{ .Vars.port| = 8080", "server_name {{ .Vars.server_name| = www"]);
+        assert_eq!(
+            of(&fixture, "templates/nginx/site.conf"),
+            ["listen {{ .Vars.port| = 8080", "server_name {{ .Vars.server_name| = www"]
+        );
         let other = of(&Fixture::new(ACME).envoy("db-1.test"), "templates/nginx/site.conf");
         assert_eq!(other, ["listen {{ .Vars.port| = 80", "server_name {{ .Vars.server_name| = other"]);
     }

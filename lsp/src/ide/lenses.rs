@@ -3,8 +3,8 @@
 use super::names;
 use super::{Ide, Source};
 use compiler::resolve::class::{classes, resolved_class};
-use compiler::resolve::matching::matching;
 use compiler::resolve::glob::normal;
+use compiler::resolve::matching::matching;
 use compiler::syntax::{Body, ast};
 use compiler::uses::Of;
 use grammar::Span;
@@ -148,7 +148,10 @@ mod tests {
         let example = Some("web-*.test".to_owned());
         assert_eq!(module[1].1, What::Envoys { count: 2, hosts: false, example });
         assert_eq!(of(&fixture, "roles.vgo")[0].1, What::References(2));
-        assert_eq!(of(&fixture, "tests/web.vgo"), [("it listens".to_owned(), What::RunTest("it listens".into()))]);
+        assert_eq!(
+            of(&fixture, "tests/web.vgo"),
+            [("it listens".to_owned(), What::RunTest("it listens".into()))]
+        );
     }
 
     #[test]
@@ -158,6 +161,9 @@ mod tests {
         let example = Some("web-1.test".to_owned());
         assert_eq!(nodes[0].1, What::Envoys { count: 2, hosts: true, example });
         let module = of(&fixture, "modules/nginx.vgo");
-        assert_eq!(module[1].1, What::Envoys { count: 3, hosts: true, example: Some("db-1.test".to_owned()) });
+        assert_eq!(
+            module[1].1,
+            What::Envoys { count: 3, hosts: true, example: Some("db-1.test".to_owned()) }
+        );
     }
 }

@@ -12,7 +12,8 @@ pub fn template_path(name: &str) -> String {
 
 /// Every template that a file names and that is there, with the path of it.
 pub fn links(ide: &Ide<'_>, source: &Source) -> Vec<(Span, String)> {
-    let shipped = names::of_file(ide, source).into_iter().filter(|n| n.of == Of::Template && n.how == "shipped");
+    let shipped =
+        names::of_file(ide, source).into_iter().filter(|n| n.of == Of::Template && n.how == "shipped");
     shipped
         .map(|n| (n.span, template_path(&n.name)))
         .filter(|(_, path)| ide.policy.file(path).is_some())

@@ -22,6 +22,7 @@ pub mod rename;
 pub mod selection;
 pub mod shape;
 pub mod signature;
+pub mod subject;
 pub mod symbols;
 pub mod tokens;
 pub mod values;

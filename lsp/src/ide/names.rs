@@ -128,7 +128,10 @@ pub fn select(ide: &Ide<'_>, wanted: impl Fn(&Use) -> bool) -> Vec<Named> {
 pub fn count(ide: &Ide<'_>, of: Of, name: &str) -> usize {
     let (db, project) = ide.queries();
     let files = project.files(db).iter().filter(|f| Kind::of(f.path(db)) != Kind::Test);
-    files.flat_map(|f| uses_of(db, project, *f)).filter(|u| u.of == of && u.how != "declared" && means(u, name)).count()
+    files
+        .flat_map(|f| uses_of(db, project, *f))
+        .filter(|u| u.of == of && u.how != "declared" && means(u, name))
+        .count()
 }
 
 /// Every place at which a thing is named, references by pattern too.
@@ -143,7 +146,8 @@ pub fn means(u: &Use, name: &str) -> bool {
 
 /// Whether a reference to a resource means the one of this name; both with their modules.
 pub fn refers(reference: &str, name: &str) -> bool {
-    let (Some((module, local)), Some((other, wanted))) = (reference.split_once('.'), name.split_once('.')) else {
+    let (Some((module, local)), Some((other, wanted))) = (reference.split_once('.'), name.split_once('.'))
+    else {
         return false;
     };
     if module != other {
@@ -198,14 +202,23 @@ mod tests {
 
     #[test]
     fn the_name_itself_is_found_and_no_more() {
-        let module = |line: &str| format!("//- modules/a.vgo\nname: a\nvars: {{ port: 1 }}\nresources:\n  - name: x\n    type: file\n    target_path: /x\n{line}\n");
-        let found = |line: &str| at_cursor(&module(line)).map(|(of, name, text)| format!("{} {name} `{text}`", of.name()));
+        let module = |line: &str| {
+            format!(
+                "//- modules/a.vgo\nname: a\nvars: {{ port: 1 }}\nresources:\n  - name: x\n    type: file\n    target_path: /x\n{line}\n"
+            )
+        };
+        let found = |line: &str| {
+            at_cursor(&module(line)).map(|(of, name, text)| format!("{} {name} `{text}`", of.name()))
+        };
         assert_eq!(found("    content: \"é {{ .Vars.po$0rt }}\"").as_deref(), Some("variable port `port`"));
         assert_eq!(found("    when: vars.$0port == 1").as_deref(), Some("variable port `port`"));
         assert_eq!(found("    depends_on: [b.$0y]").as_deref(), Some("resource b.y `y`"));
         assert_eq!(found("    depends_on: [$0b.y]").as_deref(), Some("module b `b`"));
         assert_eq!(found("    depends_on: [\"y$0\"]").as_deref(), Some("resource a.y `y`"));
-        assert_eq!(found("    when: has_trait('os.fam$0ily')").as_deref(), Some("trait os.family `os.family`"));
+        assert_eq!(
+            found("    when: has_trait('os.fam$0ily')").as_deref(),
+            Some("trait os.family `os.family`")
+        );
         assert_eq!(found("    when: os_fam$0ily('debian')"), None);
     }
 

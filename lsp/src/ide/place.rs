@@ -333,7 +333,9 @@ impl Line<'_> {
         }
         let blank = rest.is_empty() || rest.starts_with('#');
         let key = rest.split_once(':').filter(|(key, value)| {
-            !key.is_empty() && !key.contains([' ', '"', '\'', '{', '[']) && (value.is_empty() || value.starts_with(' '))
+            !key.is_empty()
+                && !key.contains([' ', '"', '\'', '{', '['])
+                && (value.is_empty() || value.starts_with(' '))
         });
         let key = key.map(|(key, value)| (key, value.trim_start()));
         Line { blank: blank && dashes == 0, column, dash_column, dashes, key, rest }
@@ -380,7 +382,10 @@ mod tests {
             ("resources:\n  - $0\n", "resources/0 key ``"),
             ("resources:\n  - name: x\n    ty$0\nvars: {}\n", "resources/0 key `ty`"),
             ("resources:\n  - name: x\n    type: $0\n  - name: y\n", "resources/0 value of type ``"),
-            ("resources:\n  - name: x\n    when: \"os_f$0\n  - name: y\n", "resources/0 value of when `os_f`"),
+            (
+                "resources:\n  - name: x\n    when: \"os_f$0\n  - name: y\n",
+                "resources/0 value of when `os_f`",
+            ),
             ("resources:\n  - name: x\n    notify: [$0\n", "resources/0/notify/0 key ``"),
             ("resources:\n  - name: x\n    notify:\n      - a$0\n", "resources/0/notify/0 key `a`"),
         ] {

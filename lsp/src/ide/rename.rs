@@ -92,9 +92,8 @@ pub fn rename(ide: &Ide<'_>, source: &Source, at: u32, new: &str) -> Result<Rena
         return Err(Refusal::Taken(article(named.of), full));
     }
     let mut out = Renaming::default();
-    let wanted = |u: &Use| {
-        *u.name == *old || (u.of == Of::Resource && bare(ide, u, &old)) || names::means(u, &old)
-    };
+    let wanted =
+        |u: &Use| *u.name == *old || (u.of == Of::Resource && bare(ide, u, &old)) || names::means(u, &old);
     let mut found = names::select(ide, |u| u.of == named.of && wanted(u));
     if named.of == Of::Resource {
         // a pattern goes on meaning it, or the rename would change what the policy says
@@ -147,7 +146,9 @@ fn complete(ide: &Ide<'_>, of: Of, old: &str, found: &[Named]) -> Result<(), Ref
             let here = u.of == of && *u.name == *old;
             let there = || {
                 found.iter().any(|n| {
-                    n.file == u.place.file && u.place.span.start <= n.span.start && n.span.end <= u.place.span.end
+                    n.file == u.place.file
+                        && u.place.span.start <= n.span.start
+                        && n.span.end <= u.place.span.end
                 })
             };
             if here && !there() {
@@ -239,7 +240,8 @@ mod tests {
     /// The policy after a rename: it must say the same, and have no other finding than before.
     fn after(mark: &str, new: &str) -> (BTreeMap<String, String>, Option<(String, String)>) {
         let (mut fixture, source) = at(mark);
-        let before: Vec<String> = fixture.policy.check().diagnostics.iter().map(|d| d.message.clone()).collect();
+        let before: Vec<String> =
+            fixture.policy.check().diagnostics.iter().map(|d| d.message.clone()).collect();
         assert_eq!(before, Vec::<String>::new());
         let done = rename(&fixture.ide(), &source, fixture.at, new).unwrap();
         let mut texts = BTreeMap::new();
@@ -258,7 +260,8 @@ mod tests {
             files.insert(new.as_str().into(), content);
         }
         fixture.policy.take(files);
-        let found: Vec<String> = fixture.policy.check().diagnostics.iter().map(|d| d.message.clone()).collect();
+        let found: Vec<String> =
+            fixture.policy.check().diagnostics.iter().map(|d| d.message.clone()).collect();
         assert_eq!(found, Vec::<String>::new(), "{texts:#?}");
         (texts, done.moved)
     }
@@ -270,7 +273,13 @@ mod tests {
         let files: Vec<&str> = texts.keys().map(String::as_str).collect();
         assert_eq!(
             files,
-            ["modules/motd.vgo", "modules/nginx.vgo", "nodes.vgo", "templates/nginx/site.conf", "tests/web.vgo"]
+            [
+                "modules/motd.vgo",
+                "modules/nginx.vgo",
+                "nodes.vgo",
+                "templates/nginx/site.conf",
+                "tests/web.vgo"
+            ]
         );
         assert!(texts["modules/motd.vgo"].contains("\"port {{ .Vars.listen_port }}\""));
 
@@ -281,7 +290,10 @@ mod tests {
         assert!(texts["modules/nginx.vgo"].contains("service: nginx"), "only names are renamed");
 
         let (texts, _) = after("nginx.con$0fig]", "main");
-        assert!(texts["modules/nginx.vgo"].contains("- name: main") && texts["tests/web.vgo"].contains("nginx.main:"));
+        assert!(
+            texts["modules/nginx.vgo"].contains("- name: main")
+                && texts["tests/web.vgo"].contains("nginx.main:")
+        );
         let (texts, _) = after("notify: [rel$0oad]", "again");
         assert_eq!(texts.len(), 1);
         let (texts, _) = after("name: we$0b", "frontend");
@@ -320,11 +332,16 @@ mod tests {
     #[test]
     fn files_that_move_take_their_names_along() {
         let fixture = Fixture::new(ACME);
-        for (old, new) in [("templates/nginx", "templates/web"), ("templates/nginx/site.conf", "templates/web/site.conf")] {
+        for (old, new) in
+            [("templates/nginx", "templates/web"), ("templates/nginx/site.conf", "templates/web/site.conf")]
+        {
             let done = moved(&fixture.ide(), &[(old.into(), new.into())]);
             let change = &done.changes["modules/nginx.vgo"][0];
             assert_eq!(change.new, "web/site.conf");
         }
-        assert_eq!(moved(&fixture.ide(), &[("templates/ngin".into(), "templates/x".into())]), Renaming::default());
+        assert_eq!(
+            moved(&fixture.ide(), &[("templates/ngin".into(), "templates/x".into())]),
+            Renaming::default()
+        );
     }
 }

@@ -272,18 +272,27 @@ impl Shape {
     pub fn follows(self, key: &str) -> Follows {
         match (self, key) {
             (_, "resources") if self == Shape::Module => Follows::Items,
-            (_, "roles" | "nodes" | "tests") if matches!(self, Shape::RolesFile | Shape::NodesFile | Shape::TestsFile) => {
+            (_, "roles" | "nodes" | "tests")
+                if matches!(self, Shape::RolesFile | Shape::NodesFile | Shape::TestsFile) =>
+            {
                 Follows::Items
             }
             (_, "conditional_vars") => Follows::Items,
             (
                 _,
-                "params" | "vars" | "defaults" | "match" | "env" | "environment_overrides" | "expect" | "resources",
+                "params"
+                | "vars"
+                | "defaults"
+                | "match"
+                | "env"
+                | "environment_overrides"
+                | "expect"
+                | "resources",
             ) if self != Shape::Entry || key != "match" => Follows::Mapping,
             (
                 _,
-                "depends_on" | "before" | "notify" | "subscribes" | "modules" | "exclude_modules" | "roles" | "includes"
-                | "order",
+                "depends_on" | "before" | "notify" | "subscribes" | "modules" | "exclude_modules" | "roles"
+                | "includes" | "order",
             ) => Follows::Names,
             _ => Follows::Value,
         }
@@ -322,20 +331,36 @@ pub fn doc(shape: Shape, key: &str) -> Option<&'static str> {
         (Shape::Role, "name") => "The name of the role.",
         (_, "doc") => "What it is for, for people.",
         (Shape::Module, "params") => "The typed interface of the module: what others may or have to set.",
-        (Shape::Module, "vars") => "Defaults of variables. Each type is that of its value; any later layer may set another value.",
-        (_, "vars") => "Variables of this layer. Later layers win: modules, roles, common.vgo, the entry, environments.vgo.",
+        (Shape::Module, "vars") => {
+            "Defaults of variables. Each type is that of its value; any later layer may set another value."
+        }
+        (_, "vars") => {
+            "Variables of this layer. Later layers win: modules, roles, common.vgo, the entry, environments.vgo."
+        }
         (Shape::Module, "when") => "A condition for the whole module.",
-        (Shape::Conditional, "when") => "The condition under which these variables count. It may look at shared traits and at the variables so far.",
-        (_, "when") => "A condition: the resource is there only where it is true. `changed` is true in a run in which something notified it.",
-        (Shape::Module, "depends_on") => "Modules that come first. Each has to be assigned to the same envoy.",
+        (Shape::Conditional, "when") => {
+            "The condition under which these variables count. It may look at shared traits and at the variables so far."
+        }
+        (_, "when") => {
+            "A condition: the resource is there only where it is true. `changed` is true in a run in which something notified it."
+        }
+        (Shape::Module, "depends_on") => {
+            "Modules that come first. Each has to be assigned to the same envoy."
+        }
         (Shape::Module, "defaults") => "Attributes for every resource of the module whose type has them.",
         (Shape::Module, "resources") => "What the module keeps in its state.",
         (Shape::Param, "type") => "The type, such as `port`, `list<string>` or `enum(a, b)`.",
-        (Shape::Param, "default") => "The value where nothing sets another one. Without a default something has to set it.",
+        (Shape::Param, "default") => {
+            "The value where nothing sets another one. Without a default something has to set it."
+        }
         (Shape::Resource, "type") => "The type of the resource.",
-        (_, "foreach") => "A list variable: the resource is there once for each element, which is `.Item` in templates and `item` in `when:`.",
+        (_, "foreach") => {
+            "A list variable: the resource is there once for each element, which is `.Item` in templates and `item` in `when:`."
+        }
         (_, "case") => "A value that chooses one of the branches of `match:`.",
-        (Shape::Resource, "match") => "Attributes by value of the case, laid over the resource's own; `default` is the last resort.",
+        (Shape::Resource, "match") => {
+            "Attributes by value of the case, laid over the resource's own; `default` is the last resort."
+        }
         (_, "depends_on") => "Resources that come first, as `name` or `module.name`; `*` means every match.",
         (_, "before") => "Resources that come after this one.",
         (_, "notify") => "Resources that are told when this one changed something.",
@@ -347,7 +372,9 @@ pub fn doc(shape: Shape, key: &str) -> Option<&'static str> {
         (_, "exclude_modules") => "Modules that are taken out again, whatever gave them.",
         (Shape::Expect, "roles") => "The roles of the envoy with those they include.",
         (_, "roles") => "Roles that are given.",
-        (Shape::EnvironmentsFile, "env") => "Environments by name, for the node entries of this directory and below.",
+        (Shape::EnvironmentsFile, "env") => {
+            "Environments by name, for the node entries of this directory and below."
+        }
         (Shape::NodesFile, "nodes") => "Node entries: the first that matches a host decides.",
         (Shape::Entry, "match") => "Patterns of host names: `*`, `?`, `[a-z]`, `[!a]` and `{a,b}`.",
         (_, "environment") => "The environment of the envoys.",
@@ -358,12 +385,16 @@ pub fn doc(shape: Shape, key: &str) -> Option<&'static str> {
         (_, "envoy") => "The host that the test is about; it need not exist.",
         (_, "traits") => "A built-in fixture such as `debian12`, or a map of traits.",
         (_, "expect") => "What has to hold.",
-        (Shape::Expect, "resources") => "Resources by `module.name`: `absent`, `present`, or what their attributes have to be.",
+        (Shape::Expect, "resources") => {
+            "Resources by `module.name`: `absent`, `present`, or what their attributes have to be."
+        }
         (Shape::Expect, "order") => "Resources in the order in which they run.",
         (Shape::Expect, "snapshot") => "`true`: everything is as it was when `vigoc test --bless` stored it.",
         (Shape::Matcher, "equals") => "The same value.",
         (Shape::Matcher, "not") => "Another value.",
-        (Shape::Matcher, "contains") => "A part of a text, an item of a list, a key of a map; or several of them.",
+        (Shape::Matcher, "contains") => {
+            "A part of a text, an item of a list, a key of a map; or several of them."
+        }
         (Shape::Matcher, "lacks") => "The opposite of `contains`.",
         (Shape::Matcher, "matches") => "A regular expression that the text matches somewhere.",
         (Shape::Matcher, "one_of") => "One of several values.",

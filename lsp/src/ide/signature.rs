@@ -2,8 +2,8 @@
 
 use super::expression::{Expression, Language, cursor, expression_at};
 use super::place::Marked;
-use super::shape::{Shape, shape};
 use super::place::Step;
+use super::shape::{Shape, shape};
 use super::{Source, hover};
 use compiler::reference::call;
 use compiler::schema::schema;

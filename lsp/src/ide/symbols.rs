@@ -64,7 +64,8 @@ pub fn outline(ide: &Ide<'_>, source: &Source) -> Vec<Symbol> {
         Body::Common(layer) => layer.vars.iter().map(|(n, _)| variable(n)).collect(),
         Body::Environments(list) => {
             let environment = |e: &compiler::syntax::EnvironmentAst| {
-                let mut out = symbol(SymbolKind::Environment, &e.name.text, &listed(&e.layer.modules), e.name.span);
+                let mut out =
+                    symbol(SymbolKind::Environment, &e.name.text, &listed(&e.layer.modules), e.name.span);
                 out.inside = e.layer.vars.iter().map(|(n, _)| variable(n)).collect();
                 out
             };
@@ -101,7 +102,12 @@ fn variable(name: &Name) -> Symbol {
 
 fn of_module(source: &Source, module: &ModuleAst) -> Symbol {
     let doc = module.doc.as_deref().unwrap_or_default();
-    let mut out = symbol(SymbolKind::Module, &module.name.text, doc.lines().next().unwrap_or_default(), module.name.span);
+    let mut out = symbol(
+        SymbolKind::Module,
+        &module.name.text,
+        doc.lines().next().unwrap_or_default(),
+        module.name.span,
+    );
     out.span = Span::new(0, source.text.len() as u32);
     for p in &module.params {
         let ty = p.declared.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -111,7 +117,8 @@ fn of_module(source: &Source, module: &ModuleAst) -> Symbol {
     for r in &module.resources {
         let kind = r.kind.as_ref().map_or("", |k| &k.text);
         let named = r.name.as_ref().and_then(|n| Some((n.as_text()?.scalar.text.clone(), n.span)));
-        let (name, at) = named.unwrap_or_else(|| (kind.to_owned(), r.kind.as_ref().map_or(r.span, |k| k.span)));
+        let (name, at) =
+            named.unwrap_or_else(|| (kind.to_owned(), r.kind.as_ref().map_or(r.span, |k| k.span)));
         let mut symbol = symbol(SymbolKind::Resource, &name, kind, at);
         symbol.span = r.span.cover(at);
         out.inside.push(symbol);
@@ -136,11 +143,17 @@ fn close(symbol: &mut Symbol, end: u32) {
 pub fn search(ide: &Ide<'_>, query: &str, most: usize) -> Vec<Named> {
     let wanted = |name: &str| {
         let mut letters = name.chars().flat_map(char::to_lowercase);
-        query.chars().flat_map(char::to_lowercase).filter(|c| !c.is_whitespace()).all(|q| letters.any(|c| c == q))
+        query
+            .chars()
+            .flat_map(char::to_lowercase)
+            .filter(|c| !c.is_whitespace())
+            .all(|q| letters.any(|c| c == q))
     };
     let mut out = names::select(ide, |u| u.how == "declared" && wanted(&u.name));
     // the nearer the name is to what was asked, the further up
-    out.sort_by(|a, b| (a.name.len(), &a.name, &a.file, a.span).cmp(&(b.name.len(), &b.name, &b.file, b.span)));
+    out.sort_by(|a, b| {
+        (a.name.len(), &a.name, &a.file, a.span).cmp(&(b.name.len(), &b.name, &b.file, b.span))
+    });
     out.dedup_by(|a, b| a.of == b.of && a.name == b.name && a.file == b.file);
     out.truncate(most);
     out
@@ -162,7 +175,13 @@ mod tests {
             }
             outline
                 .iter()
-                .map(|s| format!("{} [{}]", s.name, s.inside.iter().map(|i| i.name.as_str()).collect::<Vec<_>>().join(" ")))
+                .map(|s| {
+                    format!(
+                        "{} [{}]",
+                        s.name,
+                        s.inside.iter().map(|i| i.name.as_str()).collect::<Vec<_>>().join(" ")
+                    )
+                })
                 .collect::<Vec<_>>()
         };
         assert_eq!(names("modules/nginx.vgo"), ["nginx [server_name port config reload]"]);
@@ -173,7 +192,8 @@ mod tests {
     #[test]
     fn names_are_found_by_some_of_their_letters() {
         let fixture = Fixture::new(ACME);
-        let found: Vec<String> = search(&fixture.ide(), "ngcf", 10).iter().map(|n| n.name.to_string()).collect();
+        let found: Vec<String> =
+            search(&fixture.ide(), "ngcf", 10).iter().map(|n| n.name.to_string()).collect();
         assert_eq!(found, ["nginx.config", "nginx/site.conf"]);
         assert_eq!(search(&fixture.ide(), "", 3).len(), 3);
     }

@@ -1,8 +1,8 @@
 //! What the words inside `when:` and templates are, for highlighting. The structure of a file is coloured by the editor
 //! itself; here is what only the compiler can tell apart.
 
-use super::expression::{Language, WordKind, expressions, words};
 use super::Source;
+use super::expression::{Language, WordKind, expressions, words};
 use compiler::schema::schema;
 use grammar::Span;
 
@@ -116,8 +116,10 @@ mod tests {
     fn words_are_what_they_mean() {
         let fixture = Fixture::new(ACME);
         let source = fixture.ide().source("modules/motd.vgo").unwrap();
-        let found: Vec<String> =
-            tokens(&source, None).iter().map(|t| format!("{} {}", t.kind.name(), source.slice(t.span))).collect();
+        let found: Vec<String> = tokens(&source, None)
+            .iter()
+            .map(|t| format!("{} {}", t.kind.name(), source.slice(t.span)))
+            .collect();
         assert_eq!(
             found,
             [

@@ -13,7 +13,11 @@ use tower_lsp_server::ls_types::*;
 pub const FIX_ALL: &str = "source.fixAll.vigo";
 
 /// What can be done at a place.
-pub fn code_action(workspace: &mut Workspace, can: &Can, params: &CodeActionParams) -> Option<CodeActionResponse> {
+pub fn code_action(
+    workspace: &mut Workspace,
+    can: &Can,
+    params: &CodeActionParams,
+) -> Option<CodeActionResponse> {
     let wanted = |kind: &str| {
         let asked = |k: &CodeActionKind| kind == k.as_str() || kind.starts_with(&format!("{}.", k.as_str()));
         params.context.only.as_ref().is_none_or(|only| only.iter().any(asked))
@@ -26,7 +30,12 @@ pub fn code_action(workspace: &mut Workspace, can: &Can, params: &CodeActionPara
     let mut made = Vec::new();
     if wanted("quickfix") {
         for action in ide::actions(&report, &page.source, span(&lines, params.range)) {
-            made.push((action.title, action.preferred, action.changes, Some(convert(&view, &action.of, &lines))));
+            made.push((
+                action.title,
+                action.preferred,
+                action.changes,
+                Some(convert(&view, &action.of, &lines)),
+            ));
         }
     }
     // it checks a copy of the policy: only for whoever asks for it by name

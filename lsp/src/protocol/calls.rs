@@ -1,8 +1,8 @@
 //! `callHierarchy/*`: from a resource to its module, its roles, its node entries.
 
 use super::convert::{Page, range};
-use crate::ide::calls::{Link, LinkKind, at, incoming, outgoing};
 use crate::ide::Target;
+use crate::ide::calls::{Link, LinkKind, at, incoming, outgoing};
 use crate::position::Lines;
 use crate::workspace::View;
 use grammar::Span;
@@ -32,7 +32,9 @@ fn item(view: &View<'_>, link: &Link) -> Option<CallHierarchyItem> {
         uri: view.uri(&link.target.file)?,
         range: at,
         selection_range: at,
-        data: Some(json!({ "kind": link.kind.name(), "name": link.name, "file": &*link.target.file, "span": [link.target.span.start, link.target.span.end] })),
+        data: Some(
+            json!({ "kind": link.kind.name(), "name": link.name, "file": &*link.target.file, "span": [link.target.span.start, link.target.span.end] }),
+        ),
     })
 }
 

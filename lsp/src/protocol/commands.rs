@@ -5,10 +5,8 @@
 
 use super::capabilities::COMMANDS;
 use crate::ide::calls::{self, LinkKind};
-use crate::ide::names::{self, Named};
-use crate::ide::place::{Step, place};
-use crate::ide::shape::{Shape, shape};
-use crate::ide::{Source, hover, values};
+use crate::ide::subject::subject_at;
+use crate::ide::{hover, values};
 use crate::position::Lines;
 use crate::workspace::{View, Workspace};
 use compiler::commands::ask::{self, Subject};
@@ -16,7 +14,6 @@ use compiler::plan::Member;
 use compiler::policy::Policy;
 use compiler::resolve::glob::normal;
 use compiler::syntax::{Body, Kind, ast};
-use compiler::uses::Of;
 use ir::Value;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
@@ -93,7 +90,9 @@ fn report(title: impl Into<String>, language: &str, text: impl Into<String>) -> 
 fn envoy(view: &View<'_>, asked: &Asked) -> Result<(String, Value), String> {
     let chosen = asked.text("envoy").or(asked.text("host")).or(view.settings.envoy.as_deref());
     let Some(name) = chosen.map(normal) else {
-        return Err("no envoy is chosen; choose one with vigo.selectEnvoy, or in the setting vigo.envoy".into());
+        return Err(
+            "no envoy is chosen; choose one with vigo.selectEnvoy, or in the setting vigo.envoy".into()
+        );
     };
     let mut ide = view.ide();
     ide.envoy = Some(&name);
@@ -105,7 +104,9 @@ fn envoy(view: &View<'_>, asked: &Asked) -> Result<(String, Value), String> {
 fn failed(error: &ask::NoAnswer) -> String {
     let text = error.to_string();
     match text.split_once("\n  help: give them with `--traits FILE`") {
-        Some((what, _)) => format!("{what}; the fleet file (setting vigo.fleet) is where the editor has them from"),
+        Some((what, _)) => {
+            format!("{what}; the fleet file (setting vigo.fleet) is where the editor has them from")
+        }
         None => text,
     }
 }
@@ -115,10 +116,13 @@ fn explain(view: &View<'_>, asked: &Asked) -> Result<Outcome, String> {
     let at = asked.position().map_or(0, |p| Lines::new(&source.text, view.utf8).offset(p));
     let subject = match asked.text("var") {
         Some(name) => Some(Subject::Var(name.into())),
-        None => subject_at(view, &source, at),
+        None => subject_at(&view.ide(), &source, at),
     };
     let Some(subject) = subject else {
-        return Err("there is nothing here that can be explained: try a variable, a module, a resource or a `when:`".into());
+        return Err(
+            "there is nothing here that can be explained: try a variable, a module, a resource or a `when:`"
+                .into(),
+        );
     };
     let Ok((host, traits)) = envoy(view, asked) else {
         // without an envoy, what holds for all classes
@@ -129,39 +133,6 @@ fn explain(view: &View<'_>, asked: &Asked) -> Result<Outcome, String> {
     let policy = &view.opened.policy;
     let text = ask::explained(policy, &host, &traits, &subject).map_err(|e| failed(&e))?;
     Ok(Outcome::Answer(report(format!("Explain: {host}"), "plaintext", text)))
-}
-
-/// What is to be explained at a place.
-fn subject_at(view: &View<'_>, source: &Source, at: u32) -> Option<Subject> {
-    let ide = view.ide();
-    if let Some(named) = names::at(&ide, source, at) {
-        match named.of {
-            Of::Variable => return Some(Subject::Var(named.name.to_string())),
-            Of::Module => return Some(Subject::Module(named.name.to_string())),
-            Of::Resource => return Some(Subject::Resource(declared(&ide, named))),
-            _ => {}
-        }
-    }
-    let parsed = source.parsed();
-    let here = place(&parsed.root, at);
-    let (db, _) = ide.queries();
-    let module = compiler::resolve::interface::interface(db, source.file)?.name.clone();
-    let number = here.way.iter().find_map(|s| match s {
-        Step::Item(n) => Some(*n),
-        Step::Key(_) => None,
-    });
-    let resource = number.and_then(|n| parsed.root.get("resources")?.as_seq()?.get(n)?.get("name")?.as_str());
-    let name = resource.map_or_else(|| module.to_string(), |r| format!("{module}.{r}"));
-    Some(match (shape(source.kind, &here.way), resource) {
-        (Shape::Condition, _) => Subject::When(name),
-        (_, Some(_)) => Subject::Resource(name),
-        (_, None) => Subject::Module(name),
-    })
-}
-
-fn declared(ide: &crate::ide::Ide<'_>, named: Named) -> String {
-    let declared = names::declarations(ide, &named).into_iter().next();
-    declared.map_or(named.name, |d| d.name).to_string()
 }
 
 fn graph(view: &View<'_>, asked: &Asked) -> Result<Outcome, String> {

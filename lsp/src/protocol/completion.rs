@@ -18,7 +18,8 @@ pub fn completion(view: &View<'_>, can: &Can, params: &CompletionParams) -> Opti
     let at = lines.offset(params.text_document_position.position);
     let mut found = complete(&view.ide(), &page.source, at);
     let replace = range(&lines, found.replace.unwrap_or(Span::new(at, at)));
-    let typed = found.replace.map(|s| page.source.slice(s)).unwrap_or_default().trim_start_matches(['"', '\'']);
+    let typed =
+        found.replace.map(|s| page.source.slice(s)).unwrap_or_default().trim_start_matches(['"', '\'']);
     if found.items.len() > MOST {
         found.items.retain(|i| i.label.contains(typed));
     }
@@ -28,17 +29,24 @@ pub fn completion(view: &View<'_>, can: &Can, params: &CompletionParams) -> Opti
     let context = context(&page, span(&lines, replace).start);
     let item = |i: Item| convert(i, replace, &context, params, can);
     let items = found.items.into_iter().map(item).collect();
-    Some(CompletionResponse::List(CompletionList { is_incomplete, items, ..CompletionList::default() }))
+    Some(CompletionResponse::List(CompletionList { is_incomplete, items }))
 }
 
 /// What an item is looked up by, apart from its label: a type, a path of traits, or the language.
 fn context(page: &Page, start: u32) -> (String, String) {
     let head = page.source.text.get(..start as usize).unwrap_or_default();
     let line = head.rsplit('\n').next().unwrap_or_default();
-    let path = line.rsplit(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '.')).next().unwrap_or_default();
+    let path = line
+        .rsplit(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '.'))
+        .next()
+        .unwrap_or_default();
     let path = path.trim_start_matches('.').trim_end_matches('.');
-    let path = path.split_once('.').filter(|(root, _)| root.eq_ignore_ascii_case("traits")).map_or("", |(_, p)| p);
-    let kind = head.rmatch_indices("type: ").next().and_then(|(at, _)| head.get(at + 6..)?.split_whitespace().next());
+    let path =
+        path.split_once('.').filter(|(root, _)| root.eq_ignore_ascii_case("traits")).map_or("", |(_, p)| p);
+    let kind = head
+        .rmatch_indices("type: ")
+        .next()
+        .and_then(|(at, _)| head.get(at + 6..)?.split_whitespace().next());
     (path.to_owned(), kind.unwrap_or_default().trim_matches(['"', '\'', ',']).to_owned())
 }
 
@@ -59,7 +67,12 @@ fn convert(
     let uri = &params.text_document_position.text_document.uri;
     let looked_up = matches!(
         i.kind,
-        ItemKind::Variable | ItemKind::Module | ItemKind::Type | ItemKind::Attribute | ItemKind::Function | ItemKind::Trait
+        ItemKind::Variable
+            | ItemKind::Module
+            | ItemKind::Type
+            | ItemKind::Attribute
+            | ItemKind::Function
+            | ItemKind::Trait
     );
     CompletionItem {
         kind: Some(icon(i.kind)),
@@ -67,7 +80,8 @@ fn convert(
         label_details: None,
         sort_text: Some(format!("{}{}", i.order, i.label)),
         // what is replaced may begin with a quote
-        filter_text: Some(new_text.split(['\n', ':']).next().unwrap_or_default().to_owned()).filter(|t| t.starts_with(['"', '\''])),
+        filter_text: Some(new_text.split(['\n', ':']).next().unwrap_or_default().to_owned())
+            .filter(|t| t.starts_with(['"', '\''])),
         insert_text_format: snippet.then_some(InsertTextFormat::SNIPPET),
         text_edit: Some(CompletionTextEdit::Edit(TextEdit { range: replace, new_text })),
         command: (i.again && can.is_vscode()).then(|| Command {

@@ -70,7 +70,10 @@ pub fn result_id(diagnostics: &[Diagnostic]) -> String {
 }
 
 /// The diagnostics of one document.
-pub fn document(workspace: &mut Workspace, params: &DocumentDiagnosticParams) -> DocumentDiagnosticReportResult {
+pub fn document(
+    workspace: &mut Workspace,
+    params: &DocumentDiagnosticParams,
+) -> DocumentDiagnosticReportResult {
     let found = workspace.find(&params.text_document.uri).and_then(|(root, path)| {
         let report = workspace.report(&root)?;
         let view = workspace.view_of(&root)?;
@@ -94,7 +97,10 @@ pub fn document(workspace: &mut Workspace, params: &DocumentDiagnosticParams) ->
 }
 
 /// The diagnostics of every file of every policy that is open.
-pub fn workspace(workspace: &mut Workspace, params: &WorkspaceDiagnosticParams) -> WorkspaceDiagnosticReportResult {
+pub fn workspace(
+    workspace: &mut Workspace,
+    params: &WorkspaceDiagnosticParams,
+) -> WorkspaceDiagnosticReportResult {
     let mut known: HashMap<&Uri, &str> =
         params.previous_result_ids.iter().map(|p| (&p.uri, p.value.as_str())).collect();
     let mut items = Vec::new();
@@ -125,7 +131,12 @@ fn place(workspace: &Workspace, view: &View<'_>, root: &Path, path: &str) -> Opt
     }
 }
 
-fn full(uri: Uri, version: Option<i64>, id: String, items: Vec<Diagnostic>) -> WorkspaceDocumentDiagnosticReport {
+fn full(
+    uri: Uri,
+    version: Option<i64>,
+    id: String,
+    items: Vec<Diagnostic>,
+) -> WorkspaceDocumentDiagnosticReport {
     WorkspaceDocumentDiagnosticReport::Full(WorkspaceFullDocumentDiagnosticReport {
         uri,
         version,

@@ -30,7 +30,8 @@ pub fn edit(
         files.push((uri, version, edits(&lines, changes)));
     }
     if !can.versioned() {
-        let changes: HashMap<Uri, Vec<TextEdit>> = files.into_iter().map(|(uri, _, edits)| (uri, edits)).collect();
+        let changes: HashMap<Uri, Vec<TextEdit>> =
+            files.into_iter().map(|(uri, _, edits)| (uri, edits)).collect();
         return Some(WorkspaceEdit { changes: Some(changes), ..WorkspaceEdit::default() });
     }
     let edited = |(uri, version, edits): (Uri, Option<i32>, Vec<TextEdit>)| TextDocumentEdit {

@@ -33,5 +33,9 @@ pub fn signature_help(view: &View<'_>, params: &SignatureHelpParams) -> Option<S
         documentation: Some(Documentation::MarkupContent(markdown(s.doc))),
         active_parameter: s.active,
     };
-    Some(SignatureHelp { signatures: vec![information], active_signature: Some(0), active_parameter: s.active })
+    Some(SignatureHelp {
+        signatures: vec![information],
+        active_signature: Some(0),
+        active_parameter: s.active,
+    })
 }

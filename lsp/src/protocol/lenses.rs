@@ -31,7 +31,11 @@ pub fn code_lens(view: &View<'_>, can: &Can, uri: &Uri) -> Option<Vec<CodeLens>>
                 if can.is_vscode() && count > 0 {
                     let all = locations(view, &references(&ide, &page.source, lens.span.start, false));
                     let arguments = vec![json!(uri), json!(at.start), json!(all)];
-                    Command { title, command: "editor.action.showReferences".into(), arguments: Some(arguments) }
+                    Command {
+                        title,
+                        command: "editor.action.showReferences".into(),
+                        arguments: Some(arguments),
+                    }
                 } else {
                     nothing(title)
                 }
@@ -46,7 +50,11 @@ pub fn code_lens(view: &View<'_>, can: &Can, uri: &Uri) -> Option<Vec<CodeLens>>
             What::RunTest(name) => {
                 command("Run test".into(), "vigo.runTest", json!({ "uri": uri, "test": &*name }))
             }
-            What::RunTests => command("Run all tests of this file".into(), "vigo.runTest", json!({ "uri": uri, "all": true })),
+            What::RunTests => command(
+                "Run all tests of this file".into(),
+                "vigo.runTest",
+                json!({ "uri": uri, "all": true }),
+            ),
             What::Plan => command("Plan".into(), "vigo.plan", json!({ "uri": uri, "revision": "HEAD" })),
         };
         out.push(CodeLens { range: at, command: Some(what), data: None });

@@ -106,7 +106,8 @@ impl Backend {
     }
 
     async fn watch(&self) {
-        let watcher = |glob: &str| FileSystemWatcher { glob_pattern: GlobPattern::String(glob.into()), kind: None };
+        let watcher =
+            |glob: &str| FileSystemWatcher { glob_pattern: GlobPattern::String(glob.into()), kind: None };
         let globs = ["**/*.vgo", "**/templates/**", "**/fleet.jsonl", "**/fleet.json"];
         let options = DidChangeWatchedFilesRegistrationOptions { watchers: globs.map(watcher).to_vec() };
         let registration = Registration {
@@ -288,7 +289,8 @@ impl LanguageServer for Backend {
         &self,
         params: TextDocumentPositionParams,
     ) -> Result<Option<PrepareRenameResponse>> {
-        let found = self.about(&params.text_document.uri, move |view| Some(rename::prepare(view, params.position)));
+        let found =
+            self.about(&params.text_document.uri, move |view| Some(rename::prepare(view, params.position)));
         found.await?.unwrap_or(Ok(None))
     }
 
@@ -317,7 +319,10 @@ impl LanguageServer for Backend {
         self.about(&params.text_document.uri, move |view| hints::inlay_hint(view, params.range)).await
     }
 
-    async fn semantic_tokens_full(&self, params: SemanticTokensParams) -> Result<Option<SemanticTokensResult>> {
+    async fn semantic_tokens_full(
+        &self,
+        params: SemanticTokensParams,
+    ) -> Result<Option<SemanticTokensResult>> {
         let found = self.about(&params.text_document.uri, |view| hints::semantic_tokens(view, None)).await?;
         Ok(found.map(SemanticTokensResult::Tokens))
     }
@@ -327,7 +332,8 @@ impl LanguageServer for Backend {
         params: SemanticTokensRangeParams,
     ) -> Result<Option<SemanticTokensRangeResult>> {
         let part = Some(params.range);
-        let found = self.about(&params.text_document.uri, move |view| hints::semantic_tokens(view, part)).await?;
+        let found =
+            self.about(&params.text_document.uri, move |view| hints::semantic_tokens(view, part)).await?;
         Ok(found.map(SemanticTokensRangeResult::Tokens))
     }
 
@@ -380,7 +386,8 @@ impl LanguageServer for Backend {
             commands::Outcome::Later(work) => {
                 let (answer, wait) = oneshot::channel();
                 let run = move || drop(answer.send(work()));
-                let started = std::thread::Builder::new().name("vigo-command".into()).stack_size(STACK).spawn(run);
+                let started =
+                    std::thread::Builder::new().name("vigo-command".into()).stack_size(STACK).spawn(run);
                 if let Err(e) = started {
                     return Err(failed(format!("cannot start a thread: {e}")));
                 }

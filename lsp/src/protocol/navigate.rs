@@ -22,7 +22,10 @@ pub fn references(view: &View<'_>, params: &ReferenceParams) -> Option<Vec<Locat
 }
 
 /// The other places of a name in the file.
-pub fn document_highlight(view: &View<'_>, params: &DocumentHighlightParams) -> Option<Vec<DocumentHighlight>> {
+pub fn document_highlight(
+    view: &View<'_>,
+    params: &DocumentHighlightParams,
+) -> Option<Vec<DocumentHighlight>> {
     let page = Page::of(view)?;
     let lines = page.lines();
     let at = lines.offset(params.text_document_position_params.position);

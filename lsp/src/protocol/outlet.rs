@@ -47,7 +47,9 @@ impl Speaker {
 
 impl Outlet for Speaker {
     fn checked(&self, workspace: &Workspace, root: &Path, files: &BTreeSet<String>) {
-        let (Some(view), Some(report)) = (workspace.view_of(root), workspace.last_report(root)) else { return };
+        let (Some(view), Some(report)) = (workspace.view_of(root), workspace.last_report(root)) else {
+            return;
+        };
         let mut found = by_file(&view, &report);
         if workspace.pull {
             let mut fetched = self.fetched.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -88,7 +90,9 @@ pub async fn speak(client: Client, can: Can, mut heard: mpsc::UnboundedReceiver<
     let mut number = 0_i32;
     while let Some(what) = heard.recv().await {
         match what {
-            Say::Publish(uri, diagnostics, version) => client.publish_diagnostics(uri, diagnostics, version).await,
+            Say::Publish(uri, diagnostics, version) => {
+                client.publish_diagnostics(uri, diagnostics, version).await
+            }
             Say::Warn(text) => client.show_message(MessageType::WARNING, text).await,
             Say::Loading(root) if can.progress() => {
                 number = number.wrapping_add(1);

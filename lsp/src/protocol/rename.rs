@@ -39,14 +39,20 @@ pub fn rename(workspace: &mut Workspace, can: &Can, params: &RenameParams) -> Re
     let at = page.lines().offset(place.position);
     let done = names::rename(&view.ide(), &page.source, at, &params.new_name).map_err(refused)?;
     if done.moved.as_ref().is_some_and(|(old, _)| old.starts_with("templates/")) && !can.rename_files() {
-        return Err(refused("this editor cannot rename the file of a template along; rename the file yourself"));
+        return Err(refused(
+            "this editor cannot rename the file of a template along; rename the file yourself",
+        ));
     }
     let root = view.root.to_owned();
     Ok(edit(workspace, &root, can, &done.changes, done.moved.as_ref()))
 }
 
 /// What has to change when files are renamed.
-pub fn will_rename_files(workspace: &mut Workspace, can: &Can, params: &RenameFilesParams) -> Option<WorkspaceEdit> {
+pub fn will_rename_files(
+    workspace: &mut Workspace,
+    can: &Can,
+    params: &RenameFilesParams,
+) -> Option<WorkspaceEdit> {
     let mut by_root: BTreeMap<PathBuf, Vec<(String, String)>> = BTreeMap::new();
     for file in &params.files {
         let (old, new): (Uri, Uri) = (file.old_uri.parse().ok()?, file.new_uri.parse().ok()?);

@@ -1,4 +1,5 @@
 //! An editor that a test drives: it starts the real program and speaks with it over pipes.
+#![allow(dead_code, reason = "each program that includes it uses a part of it")]
 
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
@@ -190,6 +191,23 @@ impl Editor {
         let document = json!({ "uri": uri, "version": *version });
         let change = json!([{ "range": range, "text": new }]);
         self.notify("textDocument/didChange", json!({ "textDocument": document, "contentChanges": change }));
+    }
+
+    /// Types at a position of an open document, without looking for it.
+    pub fn insert(&mut self, path: &Path, at: Value, new: &str) {
+        let uri = uri(path);
+        let version = self.versions.get_mut(&uri).unwrap();
+        *version += 1;
+        let document = json!({ "uri": uri, "version": *version });
+        let change = json!([{ "range": { "start": at, "end": at }, "text": new }]);
+        self.notify("textDocument/didChange", json!({ "textDocument": document, "contentChanges": change }));
+    }
+
+    /// The memory of the server in KiB.
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let line = status.lines().find(|l| l.starts_with("VmRSS:")).unwrap_or_default();
+        line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0)
     }
 
     /// What a request about a position has: the place of `$0` in `mark`, which is found without it.

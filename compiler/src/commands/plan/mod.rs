@@ -116,8 +116,13 @@ pub(super) fn text(
     policy.take(now);
     let after = Survey::of(&policy, &fleet);
     let names = [old.name(), "the editor".to_owned()];
-    let planned =
-        Planned { plan: Plan::between(before, after), fleet: &fleet, names, gates: Vec::new(), verbose: false };
+    let planned = Planned {
+        plan: Plan::between(before, after),
+        fleet: &fleet,
+        names,
+        gates: Vec::new(),
+        verbose: false,
+    };
     Ok(markdown::text(&planned))
 }
 

@@ -16,7 +16,13 @@ use std::collections::BTreeSet;
 type Beside<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Offers what could be typed in an expression.
-pub fn complete(ide: &Ide<'_>, source: &Source, expression: Expression, at: u32, beside: Beside<'_>) -> Completions {
+pub fn complete(
+    ide: &Ide<'_>,
+    source: &Source,
+    expression: Expression,
+    at: u32,
+    beside: Beside<'_>,
+) -> Completions {
     let cursor = cursor(&source.text, expression, at);
     let work = Work { ide, source, expression, cursor: &cursor, beside };
     let mut items = Vec::new();
@@ -51,7 +57,9 @@ pub fn complete(ide: &Ide<'_>, source: &Source, expression: Expression, at: u32,
                 }
                 Language::When => {
                     for root in ["traits", "vars"] {
-                        items.push(Item::new(ItemKind::Word, root).insert(format!("{root}.")).order(3).again());
+                        items.push(
+                            Item::new(ItemKind::Word, root).insert(format!("{root}.")).order(3).again(),
+                        );
                     }
                     if (work.beside)("foreach").is_some() {
                         items.push(Item::new(ItemKind::Word, "item").order(1));
@@ -76,10 +84,14 @@ struct Work<'a> {
 
 impl Work<'_> {
     fn roots(&self, out: &mut Vec<Item>) {
-        for (root, detail) in
-            [("Vars", "variables"), ("Traits", "facts about the host"), ("Envoy", "hostname, environment, roles")]
-        {
-            out.push(Item::new(ItemKind::Word, root).detail(detail).insert(format!("{root}.")).order(1).again());
+        for (root, detail) in [
+            ("Vars", "variables"),
+            ("Traits", "facts about the host"),
+            ("Envoy", "hostname, environment, roles"),
+        ] {
+            out.push(
+                Item::new(ItemKind::Word, root).detail(detail).insert(format!("{root}.")).order(1).again(),
+            );
         }
         if (self.beside)("foreach").is_some() {
             out.push(Item::new(ItemKind::Word, "Item").detail("the element of the foreach").order(0));
@@ -100,7 +112,9 @@ impl Work<'_> {
             },
             "Traits" | "traits" => traits(&steps.collect::<Vec<_>>().join("."), out),
             "Envoy" => {
-                for (field, detail) in [("hostname", "string"), ("environment", "string"), ("roles", "list<string>")] {
+                for (field, detail) in
+                    [("hostname", "string"), ("environment", "string"), ("roles", "list<string>")]
+                {
                     out.push(Item::new(ItemKind::Variable, field).detail(detail));
                 }
             }
@@ -154,8 +168,14 @@ impl Work<'_> {
 
     fn functions(&self, out: &mut Vec<Item>) {
         let when = self.expression.language == Language::When;
-        for (name, f) in schema().functions.iter().filter(|(_, f)| if when { f.in_when } else { f.in_template }) {
-            let item = Item::new(ItemKind::Function, &**name).detail(format!("{} -> {}", call(name, f, when), f.returns));
+        for (name, f) in
+            schema().functions.iter().filter(|(_, f)| if when { f.in_when } else { f.in_template })
+        {
+            let item = Item::new(ItemKind::Function, &**name).detail(format!(
+                "{} -> {}",
+                call(name, f, when),
+                f.returns
+            ));
             let takes = !f.params.is_empty() || f.variadic.is_some();
             out.push(match (when, takes) {
                 (true, true) => {
@@ -210,12 +230,14 @@ impl Work<'_> {
                         schema().traits.iter().for_each(|(path, t)| push(path, &t.ty.to_string()));
                     }
                     Some(Param::Weekday) => {
-                        let days = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
+                        let days =
+                            ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
                         days.iter().for_each(|d| push(d, "day"));
                     }
                     _ if f.variadic.is_some() => {
                         for path in &f.reads {
-                            let values = schema().traits.get(path).map(|t| t.values.as_slice()).unwrap_or_default();
+                            let values =
+                                schema().traits.get(path).map(|t| t.values.as_slice()).unwrap_or_default();
                             values.iter().filter_map(|v| v.as_str()).for_each(|v| push(v, path));
                         }
                     }
@@ -230,15 +252,14 @@ impl Work<'_> {
 const FAR: u32 = 64 << 10;
 
 fn is_text(param: &Param) -> bool {
-    matches!(
-        param,
-        Param::Of(Type::Str | Type::Refined(_)) | Param::TraitPath | Param::Time | Param::Weekday
-    )
+    matches!(param, Param::Of(Type::Str | Type::Refined(_)) | Param::TraitPath | Param::Time | Param::Weekday)
 }
 
 fn fields(ty: Option<&Type>, out: &mut Vec<Item>) {
     if let Some(Type::Record(fields)) = ty {
-        out.extend(fields.iter().map(|(name, ty)| Item::new(ItemKind::Variable, &**name).detail(ty.to_string())));
+        out.extend(
+            fields.iter().map(|(name, ty)| Item::new(ItemKind::Variable, &**name).detail(ty.to_string())),
+        );
     }
 }
 

@@ -55,7 +55,9 @@ pub fn keys(at: &At<'_>, there: &[(String, Option<String>)], out: &mut Vec<Item>
             for name in index(db, project).modules.keys() {
                 if typed.starts_with(&format!("{name}.")) {
                     super::values::resources_of(at.ide, name, &mut |full, kind| {
-                        out.push(Item::new(ItemKind::Resource, full).detail(kind).insert(format!("{full}: ")));
+                        out.push(
+                            Item::new(ItemKind::Resource, full).detail(kind).insert(format!("{full}: ")),
+                        );
                     });
                 } else {
                     out.push(Item::new(ItemKind::Module, format!("{name}.")).again());
@@ -64,7 +66,9 @@ pub fn keys(at: &At<'_>, there: &[(String, Option<String>)], out: &mut Vec<Item>
         }
         Shape::Traits => {
             for (path, t) in &schema().traits {
-                out.push(Item::new(ItemKind::Trait, &**path).detail(t.ty.to_string()).insert(format!("{path}: ")));
+                out.push(
+                    Item::new(ItemKind::Trait, &**path).detail(t.ty.to_string()).insert(format!("{path}: ")),
+                );
             }
         }
         _ => {}
@@ -79,16 +83,17 @@ fn opened(at: &At<'_>, name: &str) -> String {
 fn attributes(ty: &ResourceType, missing: &dyn Fn(&str) -> bool, out: &mut Vec<Item>) {
     // where something stands, what excludes it makes no sense
     let excluded = |name: &str| {
-        ty.exclusive.iter().any(|set| {
-            set.iter().any(|n| **n == *name) && set.iter().any(|n| **n != *name && !missing(n))
-        })
+        ty.exclusive
+            .iter()
+            .any(|set| set.iter().any(|n| **n == *name) && set.iter().any(|n| **n != *name && !missing(n)))
     };
     let mut all: Vec<(&str, &compiler::schema::Attribute)> =
         ty.attributes.iter().map(|(n, a)| (&**n, a)).collect();
     all.sort_by_key(|(name, a)| (!a.required, *name != &*ty.key));
     for (name, a) in all.into_iter().filter(|(n, _)| missing(n) && !excluded(n)) {
         let first = a.required || *name == *ty.key;
-        let item = Item::new(ItemKind::Attribute, name).detail(a.ty.to_string()).order(if first { 0 } else { 2 });
+        let item =
+            Item::new(ItemKind::Attribute, name).detail(a.ty.to_string()).order(if first { 0 } else { 2 });
         out.push(match &a.ty {
             Type::Bool => item.snippet(format!("{name}: ${{1|true,false|}}")),
             Type::Refined(Refinement::Enum(values)) => {
@@ -100,8 +105,15 @@ fn attributes(ty: &ResourceType, missing: &dyn Fn(&str) -> bool, out: &mut Vec<I
     }
     if ty.attributes.values().any(|a| a.source) {
         for (name, detail) in [("source", "file below templates/"), ("template", "bool")] {
-            if missing(name) && !excluded(name) && !(name == "source" && !missing("content")) {
-                out.push(Item::new(ItemKind::Attribute, name).detail(detail).order(2).insert(format!("{name}: ")).again());
+            let instead = name == "source" && !missing("content");
+            if missing(name) && !excluded(name) && !instead {
+                out.push(
+                    Item::new(ItemKind::Attribute, name)
+                        .detail(detail)
+                        .order(2)
+                        .insert(format!("{name}: "))
+                        .again(),
+                );
             }
         }
     }
@@ -113,7 +125,12 @@ fn variables(at: &At<'_>, missing: &dyn Fn(&str) -> bool, out: &mut Vec<Item>) {
     for (name, ty) in known::types(at.ide).iter().filter(|(n, _)| missing(n)) {
         // a module gives defaults to its own variables only
         let order = if module { 6 } else { 3 };
-        out.push(Item::new(ItemKind::Variable, &**name).detail(ty.to_string()).insert(format!("{name}: ")).order(order));
+        out.push(
+            Item::new(ItemKind::Variable, &**name)
+                .detail(ty.to_string())
+                .insert(format!("{name}: "))
+                .order(order),
+        );
     }
 }
 

@@ -79,7 +79,15 @@ pub struct Completions {
 impl Item {
     fn new(kind: ItemKind, label: impl Into<String>) -> Item {
         let label = label.into();
-        Item { insert: label.clone(), label, kind, detail: String::new(), snippet: false, order: 5, again: false }
+        Item {
+            insert: label.clone(),
+            label,
+            kind,
+            detail: String::new(),
+            snippet: false,
+            order: 5,
+            again: false,
+        }
     }
 
     fn detail(mut self, detail: impl Into<String>) -> Item {
@@ -218,7 +226,8 @@ pub fn example(ty: &Type) -> String {
         Type::List(element) => format!("[{}]", example(element)),
         Type::Map(element) => format!("{{ key: {} }}", example(element)),
         Type::Record(fields) => {
-            let fields: Vec<String> = fields.iter().map(|(name, ty)| format!("{name}: {}", example(ty))).collect();
+            let fields: Vec<String> =
+                fields.iter().map(|(name, ty)| format!("{name}: {}", example(ty))).collect();
             format!("{{ {} }}", fields.join(", "))
         }
         Type::Secret => "\"secret:path/of/it\"".into(),
@@ -310,7 +319,8 @@ mod tests {
 
     #[test]
     fn the_same_in_the_middle_of_other_damage() {
-        for text in ["    mo$0\n    content: \"{{ .Vars\n", "    mo$0\n  - name: [\n", "    mo$0\n   x y z\n"] {
+        for text in ["    mo$0\n    content: \"{{ .Vars\n", "    mo$0\n  - name: [\n", "    mo$0\n   x y z\n"]
+        {
             has(&labels("    mode: \"0644\"\n", text), &["mode", "owner"]);
         }
     }
@@ -325,7 +335,10 @@ mod tests {
         has(&labels("notify: [reload]", "notify: [$0]"), &["reload", "motd."]);
         has(&labels("[nginx.config]", "[nginx.$0]"), &["nginx.config", "nginx.reload"]);
         has(&labels("roles: [web]", "roles: [$0"), &["web"]);
-        has(&labels("modules: [nginx, motd]\n//- nodes", "modules: [nginx, $0\n//- nodes"), &["nginx", "motd"]);
+        has(
+            &labels("modules: [nginx, motd]\n//- nodes", "modules: [nginx, $0\n//- nodes"),
+            &["nginx", "motd"],
+        );
         has(&labels("{ type: string, doc: The name. }", "{ type: p$0 }"), &["path", "port"]);
         has(&labels("traits: debian12", "traits: $0"), &["debian12", "rocky9"]);
         has(&labels("vars: { server_name: www, port: 8080 }", "vars: { $0 }"), &["server_name", "port"]);
@@ -333,7 +346,8 @@ mod tests {
 
     #[test]
     fn a_type_brings_what_it_needs() {
-        let found = completions(&ACME.replacen("    type: service\n    service: nginx\n", "    type: $0\n", 1));
+        let found =
+            completions(&ACME.replacen("    type: service\n    service: nginx\n", "    type: $0\n", 1));
         let file = found.items.iter().find(|i| i.label == "file").unwrap();
         assert!(file.snippet && file.insert.starts_with("file\ntarget_path: "), "{file:?}");
         let service = found.items.iter().find(|i| i.label == "service").unwrap();
@@ -354,7 +368,8 @@ mod tests {
 
     #[test]
     fn conditions_complete_what_they_can_ask() {
-        let with = |text: &str| labels("when: os_family('debian') && vars.port == 80", &format!("when: {text}"));
+        let with =
+            |text: &str| labels("when: os_family('debian') && vars.port == 80", &format!("when: {text}"));
         has(&with("$0"), &["os_family", "is_container", "traits", "vars", "changed"]);
         has(&with("\"!is_$0"), &["is_container"]);
         has(&with("os_family('$0"), &["debian", "rhel"]);

@@ -30,24 +30,34 @@ pub fn values(at: &At<'_>, all: &mut Completions) {
         }
         Shape::RoleRefs => {
             let all = roles(db, project).0.iter();
-            out.extend(all.map(|r| Item::new(ItemKind::Role, &*r.name.text).detail(format!("{} modules", r.layer.modules.len())).order(1)));
+            out.extend(all.map(|r| {
+                Item::new(ItemKind::Role, &*r.name.text)
+                    .detail(format!("{} modules", r.layer.modules.len()))
+                    .order(1)
+            }));
         }
         Shape::EnvironmentRef => {
             let all = known_environments(db, project).iter();
             out.extend(all.map(|name| Item::new(ItemKind::Value, &**name).detail("environment")));
         }
         Shape::ListVariable => {
-            let lists = known::types(at.ide).iter().filter(|(_, ty)| matches!(ty, Type::List(_) | Type::Mixed));
+            let lists =
+                known::types(at.ide).iter().filter(|(_, ty)| matches!(ty, Type::List(_) | Type::Mixed));
             out.extend(lists.map(|(name, ty)| Item::new(ItemKind::Variable, &**name).detail(ty.to_string())));
         }
         Shape::Case => {
             let shared = schema().traits.iter().filter(|(_, t)| t.shared);
             out.extend(shared.map(|(path, t)| {
-                quoted(at, Item::new(ItemKind::Trait, format!("{{{{ .Traits.{path} }}}}")).detail(t.ty.to_string()))
+                quoted(
+                    at,
+                    Item::new(ItemKind::Trait, format!("{{{{ .Traits.{path} }}}}")).detail(t.ty.to_string()),
+                )
             }));
         }
         Shape::ParamType => out.extend(Type::NAMES.iter().map(|name| match *name {
-            "enum(...)" => Item::new(ItemKind::Type, "enum").snippet("\"enum($1)\"").detail("one of several texts"),
+            "enum(...)" => {
+                Item::new(ItemKind::Type, "enum").snippet("\"enum($1)\"").detail("one of several texts")
+            }
             "list" | "map" => Item::new(ItemKind::Type, format!("{name}<string>")),
             name => Item::new(ItemKind::Type, name),
         })),
@@ -66,10 +76,18 @@ pub fn values(at: &At<'_>, all: &mut Completions) {
         Shape::ResourceRefs => references(at, out),
         Shape::Hostname | Shape::Patterns => {
             let hosts = at.ide.fleet.iter().take(MOST_HOSTS);
-            out.extend(hosts.map(|m| quoted(at, Item::new(ItemKind::Host, m.hostname.as_str()).detail("of the fleet"))));
+            out.extend(
+                hosts.map(|m| {
+                    quoted(at, Item::new(ItemKind::Host, m.hostname.as_str()).detail("of the fleet"))
+                }),
+            );
         }
         Shape::Traits if !at.typing.typed.contains(':') => {
-            out.extend(fixtures().into_iter().map(|name| Item::new(ItemKind::Value, name).detail("fixture").order(1)));
+            out.extend(
+                fixtures()
+                    .into_iter()
+                    .map(|name| Item::new(ItemKind::Value, name).detail("fixture").order(1)),
+            );
         }
         Shape::ExpectedResource => {
             out.extend(["absent", "present"].map(|word| Item::new(ItemKind::Value, word).order(1)));
@@ -164,7 +182,8 @@ fn attribute(at: &At<'_>, out: &mut Vec<Item>) {
         Some(ty) => Some((ty, name)),
         None => types.into_iter().find(|t| t.attributes.contains_key(name)).map(|t| (t, name)),
     };
-    let Some((ty, a)) = found.and_then(|(t, name): (&ResourceType, &str)| Some((t, t.attributes.get(name)?))) else {
+    let Some((ty, a)) = found.and_then(|(t, name): (&ResourceType, &str)| Some((t, t.attributes.get(name)?)))
+    else {
         return;
     };
     let default = a.default.as_ref().map(known::shown);
@@ -203,7 +222,9 @@ fn secrets(at: &At<'_>, out: &mut Vec<Item>) {
     for path in paths {
         let text = format!("secret:{path}");
         let insert = if at.typing.quoted { text.clone() } else { format!("\"{text}\"") };
-        out.push(Item::new(ItemKind::Value, text).detail("a secret that is used already").insert(insert).order(6));
+        out.push(
+            Item::new(ItemKind::Value, text).detail("a secret that is used already").insert(insert).order(6),
+        );
     }
 }
 
@@ -238,7 +259,9 @@ fn references(at: &At<'_>, out: &mut Vec<Item>) {
                 out.push(Item::new(ItemKind::Resource, full).detail(kind).order(0));
             });
         } else {
-            out.push(Item::new(ItemKind::Module, format!("{name}.")).detail("resources of the module").again());
+            out.push(
+                Item::new(ItemKind::Module, format!("{name}.")).detail("resources of the module").again(),
+            );
         }
     }
 }
