@@ -1,7 +1,7 @@
 // A client without an editor: plays a session with the real language server, over pipes, on a copy of examples/acme.
 // VIGO_BIN is the folder with `vigo-lsp`. Exits with 0 when everything was as it should be.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,6 +13,10 @@ const repository = join(extension, "../../..");
 const root = mkdtempSync(join(tmpdir(), "vigo-session-"));
 process.on("exit", () => rmSync(root, { recursive: true, force: true }));
 cpSync(join(repository, "examples/acme"), root, { recursive: true });
+const git = (...args) => execFileSync("git", ["-C", root, "-c", "user.name=test", "-c", "user.email=test@example.com", ...args]);
+git("init", "--quiet");
+git("add", ".");
+git("commit", "--quiet", "--message", "the policy as it is");
 
 const child = spawn(join(process.env.VIGO_BIN, "vigo-lsp"), { stdio: ["pipe", "pipe", "inherit"] });
 const exited = new Promise((done) => child.on("exit", done));
@@ -94,6 +98,18 @@ class Document {
   }
 }
 
+/** Applies the edits of a text, from its end on. */
+function edited(text, edits) {
+  const offset = ({ line, character }) =>
+    text.split("\n").slice(0, line).reduce((sum, { length }) => sum + length + 1, 0) + character;
+  return edits
+    .map(({ range, newText }) => ({ from: offset(range.start), to: offset(range.end), newText }))
+    .sort((a, b) => b.from - a.from)
+    .reduce((all, { from, to, newText }) => all.slice(0, from) + newText + all.slice(to), text);
+}
+
+const run = (command, argument) => server.sendRequest("workspace/executeCommand", { command, arguments: [argument] });
+
 /** What a snippet writes when nobody changes anything in it. */
 function written({ body }) {
   return body
@@ -150,6 +166,114 @@ const steps = {
     await nodes.diagnostics((all) => all.length === 0);
     roles.close();
     nodes.close();
+  },
+
+  "what may follow is offered, with its type": async () => {
+    const site = new Document("templates/nginx/site.conf.tmpl", { languageId: "vigo-template" });
+    site.edit("rate={{ .Vars.rate_limit", "rate={{ .Vars.");
+    const answer = await site.ask("completion", "rate={{ .Vars.");
+    const items = answer.items ?? answer;
+    const item = items.find(({ label }) => label === "rate_limit");
+    assert.match(JSON.stringify(item), /\bint\b/);
+    assert.ok(!items.some(({ label }) => label === "os_family"), "a function is no variable");
+    site.close();
+
+    const nginx = new Document("modules/nginx.vgo");
+    nginx.edit("    state: running", "    state: ");
+    const values = await nginx.ask("completion", "service: nginx\n    state: ");
+    assert.ok((values.items ?? values).some(({ label }) => label === "stopped"));
+    nginx.close();
+  },
+
+  "hover shows the value of the envoy, and where it comes from": async () => {
+    const nginx = new Document("modules/nginx.vgo");
+    const { contents } = await nginx.ask("hover", "rate_|limit:");
+    assert.match(contents.value, /Requests a second/);
+    assert.match(contents.value, /50/);
+    assert.match(contents.value, /roles\.vgo/);
+    nginx.close();
+  },
+
+  "a definition and its uses are found across files": async () => {
+    const site = new Document("templates/nginx/site.conf.tmpl", { languageId: "vigo-template" });
+    const to = await site.ask("definition", ".Vars.rate_|limit");
+    assert.ok([to].flat().some((target) => (target.uri ?? target.targetUri).endsWith("modules/nginx.vgo")), JSON.stringify(to));
+    const uses = await site.ask("references", ".Vars.rate_|limit", { context: { includeDeclaration: true } });
+    const files = new Set(uses.map(({ uri }) => uri.slice(uri.lastIndexOf("/") + 1)));
+    assert.deepEqual([...files].sort(), ["nginx.vgo", "nodes.vgo", "roles.vgo", "site.conf.tmpl", "web.vgo"]);
+    site.close();
+  },
+
+  "a renamed variable leaves nothing behind": async () => {
+    const paths = ["modules/nginx.vgo", "roles.vgo", "web/nodes.vgo", "tests/web.vgo", "templates/nginx/site.conf.tmpl"];
+    const documents = paths.map((path) => new Document(path));
+    const { documentChanges } = await documents[0].ask("rename", "rate_|limit:", { newName: "request_rate" });
+    for (const { textDocument, edits } of documentChanges) {
+      const document = documents.find(({ uri }) => uri === textDocument.uri);
+      assert.ok(document, `${textDocument.uri} has nothing to be renamed`);
+      document.edit(document.text, edited(document.text, edits));
+      assert.ok(!document.text.includes("rate_limit"), document.text);
+    }
+    assert.equal(documentChanges.length, documents.length);
+    for (const document of documents) {
+      await document.diagnostics((all) => all.length === 0);
+      document.close();
+    }
+  },
+
+  "a quick fix mends what it is offered for": async () => {
+    const nginx = new Document("modules/nginx.vgo");
+    nginx.edit('mode: "0755"', "mode: 0755");
+    const findings = await nginx.diagnostics((all) => all.length > 0);
+    const actions = await nginx.ask("codeAction", undefined, {
+      range: findings[0].range,
+      context: { diagnostics: findings, only: ["quickfix"] },
+    });
+    const [{ edits }] = actions[0].edit.documentChanges;
+    nginx.edit(nginx.text, edited(nginx.text, edits));
+    await nginx.diagnostics((all) => all.length === 0);
+    nginx.close();
+  },
+
+  "outline, folding, lenses, hints and colours are there": async () => {
+    const nginx = new Document("modules/nginx.vgo");
+    const names = (symbols) => symbols.flatMap(({ name, children }) => [name, ...names(children ?? [])]);
+    const outline = names(await nginx.ask("documentSymbol"));
+    for (const name of ["http_port", "site", "reload"]) assert.ok(outline.includes(name), `${name}: ${outline}`);
+    assert.ok((await nginx.ask("foldingRange")).length > 5);
+    assert.ok((await nginx.ask("semanticTokens/full")).data.length > 0);
+    const titles = (await nginx.ask("codeLens")).map(({ command }) => command?.title);
+    assert.ok(titles.some((title) => /^\d+ envoys?$/.test(title)), titles.join());
+    const range = { start: { line: 0, character: 0 }, end: nginx.at(nginx.text) };
+    assert.ok((await nginx.ask("inlayHint", undefined, { range })).length > 0);
+    nginx.close();
+  },
+
+  "formatting gives the layout of vigoc fmt": async () => {
+    const nginx = new Document("modules/nginx.vgo");
+    const before = nginx.text;
+    nginx.edit("name: srv\n    type: directory", "name:   srv\n    type:   directory");
+    const edits = await nginx.ask("formatting", undefined, { options: { tabSize: 2, insertSpaces: true } });
+    assert.equal(edited(nginx.text, edits), before);
+    nginx.close();
+  },
+
+  "the commands answer": async () => {
+    const nginx = new Document("modules/nginx.vgo");
+    const here = { uri: nginx.uri, position: nginx.at("rate_|limit:"), envoy: "web-01.acme.test" };
+    const { candidates } = await run("vigo.selectEnvoy", { uri: nginx.uri });
+    assert.ok(candidates.includes("web-01.acme.test"), candidates.join());
+    assert.match((await run("vigo.explain", here)).text, /50/);
+    assert.match((await run("vigo.graph", here)).text, /^flowchart/);
+    assert.match((await run("vigo.previewBundle", here)).text, /\/etc\/nginx\/sites-available/);
+    nginx.edit("default: 20", "default: 21");
+    assert.match((await run("vigo.plan", { ...here, revision: "HEAD" })).text, /envoys/);
+    nginx.close();
+    const tests = new Document("tests/web.vgo");
+    assert.equal((await run("vigo.runTest", { uri: tests.uri, all: true })).passed, true);
+    tests.close();
+    const refused = await run("vigo.graph", { ...here, envoy: "nobody.example.com" }).catch((error) => error.message);
+    assert.match(refused, /nobody\.example\.com/);
   },
 
   "what the snippets write is policy": async () => {

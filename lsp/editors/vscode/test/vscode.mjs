@@ -81,9 +81,16 @@ const steps = {
     await page.locator(".suggest-widget .monaco-list-row", { hasText: "rate_limit" }).first().waitFor();
   },
 
-  async envoy() {
+  async classes() {
     await page.keyboard.press("Escape");
     for (let i = 0; i < 11; i++) await page.keyboard.press("Backspace");
+    await open("modules/nginx.vgo", "rate_limit");
+    await command("Show or Focus Hover");
+    await page.locator(".monaco-hover", { hasText: "(staging)" }).first().waitFor();
+  },
+
+  async envoy() {
+    await page.keyboard.press("Escape");
     await command("Vigo: Pick an Envoy");
     await page.locator(".quick-input-list .monaco-list-row", { hasText: "web-01.acme.test" }).first().click();
     await status("web-01.acme.test");
@@ -107,8 +114,13 @@ const steps = {
     await page.locator(".reference-zone-widget, .peekview-widget").first().waitFor();
   },
 
-  async rename() {
+  async lens() {
     await page.keyboard.press("Escape");
+    await page.locator(".codelens-decoration a", { hasText: /envoys$/ }).first().click();
+    await status("app-01.eu.acme.test");
+  },
+
+  async rename() {
     await open("modules/nginx.vgo", "rate_limit");
     await page.keyboard.press("F2");
     const box = page.locator(".rename-box input");
