@@ -63,8 +63,8 @@ impl Program<'_> {
         self
     }
 
-    /// As another user.
-    pub fn as_user(mut self, user: &str) -> Self {
+    /// Run by another user.
+    pub fn by_user(mut self, user: &str) -> Self {
         self.command.user = Some(user.to_owned());
         self
     }
