@@ -23,6 +23,7 @@ pub mod enrol;
 pub mod facts;
 pub mod identity;
 pub mod observe;
+pub mod own;
 pub mod renew;
 pub mod report;
 pub mod resource;
