@@ -403,7 +403,7 @@ impl Run<'_, '_> {
 }
 
 /// The value, and whether a secret went into it.
-fn evaluate(facts: &HostFacts<'_>, expr: &ir::Expr) -> Result<(Value, bool), String> {
+pub(crate) fn evaluate(facts: &HostFacts<'_>, expr: &ir::Expr) -> Result<(Value, bool), String> {
     facts.touched.set(false);
     facts.missing.replace(None);
     let value = ir::finish(expr, facts, &mut Budget::default());
@@ -420,7 +420,7 @@ fn evaluate(facts: &HostFacts<'_>, expr: &ir::Expr) -> Result<(Value, bool), Str
 }
 
 /// `module.resource` of an edge; `None` for an edge that leads nowhere, which is dropped with its resource.
-fn target(module: &Module, target: &Target) -> Option<String> {
+pub(crate) fn target(module: &Module, target: &Target) -> Option<String> {
     match target {
         Target::Local(at) => {
             module.resources.get(*at as usize).map(|r| format!("{}.{}", module.name, r.name))
