@@ -2,7 +2,6 @@
 
 use crate::agent::{Agent, AgentError};
 use crate::checks::Checks;
-use crate::clock::Clock;
 use crate::identity::{Identity, IdentityError};
 use crate::own;
 use crate::root::{ManagedPath, Root};
@@ -11,7 +10,6 @@ use crate::settings::Settings;
 use crate::state::StateError;
 use crate::store::Store;
 use crate::text::{printable, span};
-use crate::traits;
 use nix::sys::statvfs::statvfs;
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 //! A pause: the host stays as it is for a while. The agent goes on to speak to its server and to run tasks.
 
 use crate::agent::{Agent, AgentError};
-use crate::clock::{Clock, Millis};
+use crate::clock::Millis;
 use crate::identity::{Identity, IdentityError};
 use crate::store::Store;
 use crate::text::{bounded, printable, span};

@@ -54,7 +54,7 @@ fn a_class_says_how_long_an_answer_is_kept() {
     };
     let periodic = ["custom programs", "hardware", "packages"];
     let stable = ["cloud", "container", "dmi", "os", "package_updates"];
-    let mut both = [periodic, stable].concat();
+    let mut both = [&periodic[..], &stable[..]].concat();
     both.sort_unstable();
     assert_eq!(kept(1_001), both);
     assert_eq!(kept(1_000 + 3_600_000), stable);
