@@ -78,6 +78,22 @@ pub enum AgentError {
         /// What there is.
         modules: String,
     },
+    /// It ended the agent, several times in a row.
+    #[error(
+        "not converging: the agent did not survive bundle {seq}, {count} times in a row; it is tried again in {}, and the next \
+         release at once",
+        crate::text::span(until.saturating_sub(*now))
+    )]
+    Quarantined {
+        /// The bundle.
+        seq: u64,
+        /// How often.
+        count: u32,
+        /// When it is tried again.
+        until: Millis,
+        /// Now.
+        now: Millis,
+    },
     /// Somebody paused it.
     #[error("not converging: paused for {pause}; `vigo resume` ends it, `--dry-run` shows what would change")]
     Paused {
@@ -102,6 +118,7 @@ impl AgentError {
             AgentError::Store(StoreError::State(StateError::Locked(_))) => 75,
             AgentError::NothingValid { .. } | AgentError::Net(NetError::Unreachable { .. }) => 69,
             AgentError::Paused { .. } => 75,
+            AgentError::Quarantined { .. } => 1,
             AgentError::NoSuch { .. } => 64,
             AgentError::Traits(_) => 70,
             _ => 65,
@@ -410,11 +427,11 @@ impl Session<'_> {
             Err(AgentError::NothingValid { bundle, .. }) => {
                 return Err(AgentError::NothingValid { bundle, server: check_in.err().map(Box::new) });
             }
-            Err(paused @ AgentError::Paused { .. }) => {
+            Err(still @ (AgentError::Paused { .. } | AgentError::Quarantined { .. })) => {
                 if check_in.is_ok() {
                     self.deliver(server, observer);
                 }
-                return Err(paused);
+                return Err(still);
             }
             other => other?,
         };
@@ -453,6 +470,11 @@ impl Session<'_> {
             }
         };
         exists(options, &verified.modules)?;
+        let (seq, crashes) = (verified.manifest.seq, self.store.crashes()?);
+        if let Some(until) = crashes.until(seq, now).filter(|_| !options.dry_run) {
+            self.store.raise_floor(now)?;
+            return Err(AgentError::Quarantined { seq, count: crashes.count, until, now });
+        }
         let collected = match self.collected.take() {
             Some(collected) => collected,
             None => self.collect()?,

@@ -5,7 +5,7 @@ use crate::checkin::Conversation;
 use crate::clock::Millis;
 use crate::identity::{Identity, IdentityError};
 use crate::pause::Pause;
-use crate::store::{Past, Store};
+use crate::store::{Crashes, Past, Store};
 use crate::text::{printable, span, took};
 use crate::verify::{VerifyError, effective_now};
 use ir::Value;
@@ -22,6 +22,7 @@ pub struct Status {
     interval: Millis,
     refusal: Option<String>,
     pause: Option<Pause>,
+    crashes: Crashes,
     bundle: Option<Bundle>,
     problem: Option<VerifyError>,
     past: Vec<Past>,
@@ -67,6 +68,7 @@ impl Agent {
             interval: 300_000,
             refusal: None,
             pause: None,
+            crashes: Crashes::default(),
             bundle: None,
             problem: None,
             past: Vec::new(),
@@ -93,6 +95,7 @@ impl Agent {
         }
         status.refusal = contact.refusal;
         status.pause = store.pause(now)?;
+        status.crashes = store.crashes()?;
         status.past = store.past()?;
         let queue = store.queue()?;
         (status.waiting, status.oldest, status.dropped) = (queue.waiting, queue.oldest, queue.dropped);
@@ -136,6 +139,15 @@ impl Status {
         self.pause.as_ref().map(|pause| pause.human(self.now))
     }
 
+    /// That the bundle which is held is left alone, because the agent did not survive it.
+    fn quarantine(&self) -> Option<String> {
+        let until = self.crashes.until(self.bundle.as_ref()?.seq, self.now)?;
+        let (count, wait) = (self.crashes.count, span(until.saturating_sub(self.now)));
+        Some(format!(
+            "the agent did not survive it, {count} times in a row; it is tried again in {wait}, the next release at once"
+        ))
+    }
+
     /// What the last run that looked at everything came to; what was wrong with it.
     pub fn last_run_is_good(&self) -> Result<String, String> {
         match self.last_whole_run() {
@@ -153,6 +165,9 @@ impl Status {
         let Some(_) = &self.identity else { return (Health::Unknown, "not enrolled".to_owned()) };
         if let Some(problem) = &self.problem {
             return (Health::Critical, format!("not converging: {problem}"));
+        }
+        if let Some(quarantine) = self.quarantine() {
+            return (Health::Critical, format!("not converging: {quarantine}"));
         }
         if let Some(pause) = self.paused() {
             return (Health::Warning, format!("paused for {pause}"));
@@ -204,6 +219,9 @@ impl Status {
             line("", format!("it has no policy for this host: {refusal}"));
         }
         line("policy", self.policy());
+        if let Some(quarantine) = self.quarantine() {
+            line("", format!("QUARANTINED: {quarantine}"));
+        }
         if let Some(pause) = self.paused() {
             line("", format!("PAUSED for {pause}; `vigo resume` ends it"));
         }
@@ -322,7 +340,11 @@ impl Status {
                 "modules": b.modules, "expires_at": (b.expires_at > 0).then_some(b.expires_at),
                 "valid_for_ms": (b.expires_at > 0).then(|| b.expires_at.saturating_sub(self.now)),
             })),
-            "converging": identity.is_some() && self.problem.is_none() && self.pause.is_none(),
+            "converging": identity.is_some()
+                && self.problem.is_none()
+                && self.pause.is_none()
+                && self.quarantine().is_none(),
+            "crashes": { "bundle": self.crashes.seq, "in_a_row": self.crashes.count, "last": self.crashes.at },
             "paused": self.pause.as_ref().map(|p| json!({ "since": p.since, "until": p.until, "reason": p.reason })),
             "problem": self.problem.as_ref().map(ToString::to_string),
             "runs": self.past.iter().map(run).collect::<Vec<_>>(),

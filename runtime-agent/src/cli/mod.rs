@@ -217,6 +217,10 @@ pub fn main() -> ExitCode {
         }
     };
     cli.color.write_global();
+    // There are keys and secrets in memory: no core, and nobody else looks in. What is started here begins afresh.
+    if let Err(errno) = nix::sys::prctl::set_dumpable(false) {
+        eprintln!("vigo: a crash of this process may leave a core: {}", errno.desc());
+    }
     let daemon = matches!(cli.command, Command::Run { once: false, .. });
     crate::log::begin(level(cli.verbose, daemon));
     // Files of commands that are run, not of ours: those are given their modes one by one.

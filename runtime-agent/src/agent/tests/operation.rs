@@ -98,6 +98,37 @@ fn a_resource_is_explained_while_the_agent_is_at_work_and_no_secret_is_shown() {
 }
 
 #[test]
+fn an_agent_that_opens_a_stream_to_a_black_hole_ends_when_it_is_told_to() {
+    use crate::stream::{StreamHandle, StreamParts};
+    // It takes connections and never says a word.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut host = host();
+    host.server.publish(motd("one"));
+    host.turn().unwrap();
+    let mut identity = Identity::load(host.agent.state()).unwrap();
+    identity.server = silent.local_addr().unwrap().to_string();
+    let stop = host.agent.shared_stop();
+    let store = host.store();
+    let tasks = crate::task::Tasks::open(
+        store.clone(),
+        host.agent.root_path(),
+        host.agent.shared_clock(),
+        stop.clone(),
+    )
+    .unwrap();
+    let (wake, _woken) = std::sync::mpsc::channel();
+    let mut stream = StreamHandle::default();
+    let (line, failures) = (stream.line(), stream.failures());
+    let clock = host.agent.shared_clock();
+    stream.open(StreamParts { identity, store, clock, tasks, stop: stop.clone(), wake, line, failures });
+    let (_connection, _) = silent.accept().unwrap();
+    stop.store(true, Ordering::Relaxed);
+    let asked = Instant::now();
+    stream.join();
+    assert!(asked.elapsed() < Duration::from_secs(5), "it waited for a handshake that never comes");
+}
+
+#[test]
 fn a_doctor_names_what_keeps_the_agent_from_its_work() {
     let mut host = host();
     host.server.publish(motd("one"));
