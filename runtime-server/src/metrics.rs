@@ -55,7 +55,8 @@ impl CheckIn {
         CheckIn::Rejected,
     ];
 
-    fn name(self) -> &'static str {
+    /// For people and programs.
+    pub fn name(self) -> &'static str {
         match self {
             CheckIn::NoChange => "no-change",
             CheckIn::Bundle => "bundle",

@@ -18,6 +18,7 @@ use crate::secrets::{SecretError, named};
 use crate::store::audit::{self, Event};
 use crate::store::releases::{self, Freeze, NewRelease, Refused, Unpublished};
 use crate::store::{StoreError, Topic};
+use crate::telemetry::span;
 use crate::text::moment;
 use crate::tree::{Tree, TreeError};
 use ir::Hash;
@@ -27,6 +28,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
+use tracing::Instrument;
 
 /// What is stored of the findings of a policy that was refused.
 const MAX_FINDINGS: usize = 64 << 10;
@@ -191,7 +193,7 @@ impl Context {
         // A task of its own: whoever asked may go away, and half of it must not be left.
         let published = tokio::spawn(async move {
             let _turn = this.publishing.turn.lock().await;
-            this.in_turn(wish).await
+            this.in_turn(wish).instrument(span!("publish")).await
         });
         published.await.map_err(|_| PublishError::Crashed)?
     }

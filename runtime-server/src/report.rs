@@ -6,6 +6,7 @@ use crate::context::Context;
 use crate::fleet::Envoy;
 use crate::reject::Reject;
 use crate::store::runs;
+use crate::telemetry::span;
 use ir::Hash;
 use prost::Message;
 use protocol::pb::report_reply::Answer;
@@ -13,6 +14,7 @@ use protocol::pb::{Dropped, ReportReply, ResourceResult, RunReport, SignedReques
 use protocol::request::Rpc;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use tracing::Instrument;
 
 /// Numbers of results: there is always a next one, and JSON holds them.
 const NUMBERS: RangeInclusive<u64> = 1..=1 << 53;
@@ -31,7 +33,7 @@ pub async fn receive(
     let answer = if caller.stale_key {
         Answer::StaleKey(context.keys.current().statement.clone())
     } else {
-        take(context, &caller.envoy, &signed.payload).await?
+        take(context, &caller.envoy, &signed.payload).instrument(span!("report")).await?
     };
     Ok(ReportReply { answer: Some(answer) })
 }

@@ -6,6 +6,7 @@ use super::call::Call;
 use super::problem::Problem;
 use super::{Site, api, page, probes, web};
 use crate::dispatch::workflow::Workflow;
+use crate::telemetry::span;
 use axum::RequestExt;
 use axum::Router;
 use axum::body::{Body, BodyDataStream};
@@ -20,6 +21,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tonic::codegen::tokio_stream::StreamExt;
+use tracing::Instrument;
 
 /// What a request may take when a route does not say.
 const SMALL: Limits = Limits { body: 64 << 10, time: Duration::from_secs(30) };
@@ -294,7 +296,9 @@ pub(super) fn router(site: Arc<Site>) -> Router {
 
 async fn dispatch(site: Arc<Site>, route: &'static Route, request: Request) -> Response {
     let started = Instant::now();
-    let answered = tokio::time::timeout(route.limits.time, answer(&site, route, request)).await;
+    let span = span!("http", route = route.path, method = route.method.name(), status);
+    let answer = answer(&site, route, request).instrument(span.clone());
+    let answered = tokio::time::timeout(route.limits.time, answer).await;
     let page = route.access == Access::Page;
     let response = match answered {
         Ok(Ok(response)) => response,
@@ -303,6 +307,7 @@ async fn dispatch(site: Arc<Site>, route: &'static Route, request: Request) -> R
         Ok(Err(problem)) => problem.into_response(),
         Err(_) => Problem::timeout().into_response(),
     };
+    span.record("status", response.status().as_u16());
     site.context.metrics.http(route.path, response.status().as_u16(), started.elapsed());
     finish(response, true)
 }
