@@ -257,7 +257,7 @@ impl Context {
     }
 
     async fn plan(self: &Arc<Self>, base: u64, about: Arc<About>, wish: &Wish) -> Result<Plan, PublishError> {
-        let (this, tree, uses) = (self.clone(), wish.tree.clone(), about.secrets.clone());
+        let (this, tree, named) = (self.clone(), wish.tree.clone(), about.clone());
         let rolls_back = wish.rolled_back_from.is_some();
         let check_secrets = !wish.force;
         let before = match self.catalog.tree(base) {
@@ -265,7 +265,11 @@ impl Context {
             None => self.stored_tree(base).await.unwrap_or_default(),
         };
         let changes = blocking(move || {
-            match if check_secrets { named::missing(&this.secrets, &uses, &tree) } else { Ok(None) } {
+            match if check_secrets {
+                named::amiss(&this.secrets, &named.secrets, &named.denied, &tree)
+            } else {
+                Ok(None)
+            } {
                 Ok(None) => {}
                 Ok(Some(findings)) => return Err(PublishError::Secrets(Box::new(findings))),
                 // They were there when it was published the first time.
@@ -437,7 +441,8 @@ impl Context {
         anyway: bool,
     ) -> Result<Candidate, PublishError> {
         let (this, tree) = (self.clone(), tree.clone());
-        blocking(move || this.catalog.stage(&tree, serial, &this.fleet.active(), anyway)).await
+        blocking(move || this.catalog.stage(&tree, serial, &this.fleet.active(), &this.secret_rules, anyway))
+            .await
     }
 
     async fn serve(self: &Arc<Self>, staged: Staged) -> Result<(), PublishError> {
