@@ -75,7 +75,7 @@ impl Client {
         Client { agent: config.into(), server: format!("https://localhost:{port}"), headers: Vec::new() }
     }
 
-    fn with(&self, name: &str, value: &str) -> Self {
+    pub fn with(&self, name: &str, value: &str) -> Self {
         let mut client = self.clone();
         client.headers.push((name.to_owned(), value.to_owned()));
         client
@@ -129,7 +129,7 @@ pub fn api_token(cluster: &Cluster, name: &str, role: Role) -> (String, String) 
     })
 }
 
-fn result(module: &str, resource: &str, outcome: Outcome, error: &str) -> ResourceResult {
+pub fn result(module: &str, resource: &str, outcome: Outcome, error: &str) -> ResourceResult {
     ResourceResult {
         module: module.into(),
         resource: resource.into(),
@@ -142,7 +142,7 @@ fn result(module: &str, resource: &str, outcome: Outcome, error: &str) -> Resour
 }
 
 /// A run of that number with these results.
-fn run(cluster: &Cluster, seq: u64, results: Vec<ResourceResult>) -> RunReport {
+pub fn run(cluster: &Cluster, seq: u64, results: Vec<ResourceResult>) -> RunReport {
     let count = |outcome: Outcome| results.iter().filter(|r| r.outcome() == outcome).count() as u32;
     RunReport {
         run_id: uuid::Uuid::now_v7().to_string(),
@@ -175,7 +175,7 @@ fn fine() -> Vec<ResourceResult> {
 }
 
 /// What batches store is there: the envoy of that name was seen.
-async fn seen(client: &Client, hostname: &str) {
+pub async fn seen(client: &Client, hostname: &str) {
     for _ in 0..200 {
         let said = client.get(&format!("/api/v1/envoys/{hostname}")).await.json();
         if said["last_seen"].is_u64() {
@@ -744,7 +744,7 @@ async fn hostile_work(cluster: &Cluster, agent: &Agent) -> (String, String) {
     };
     let job = Job { command: vec![HOSTILE.replace(['\0', '/'], "")], ..Job::default() };
     let checked = job.check().unwrap();
-    let made = task::create(context, &checked, vec![target.clone()], HOSTILE.into(), None);
+    let made = task::create(context, &checked, vec![target.clone()], HOSTILE.into(), None, None);
     let id = made.await.unwrap().id;
     let text = format!("first line\n{HOSTILE}");
     let (task, envoy) = (id.clone(), agent.reply.envoy_id.clone());
@@ -761,7 +761,7 @@ async fn hostile_work(cluster: &Cluster, agent: &Agent) -> (String, String) {
     });
     let workflow = Workflow { name: HOSTILE.into(), steps: vec![job], ..Workflow::default() };
     let plan = Plan::new(workflow, vec![target], vec![]).unwrap();
-    let row = workflow::create(context, plan, HOSTILE.into()).await.unwrap();
+    let row = workflow::create(context, plan, HOSTILE.into(), None).await.unwrap();
     assert!(workflow::cancel(context, &row.id, HOSTILE.into()).await.unwrap());
     (id, row.id)
 }
@@ -787,7 +787,7 @@ async fn case_079_what_agents_wrote_stays_text_on_pages() {
     agent.report(&cluster, &part).await.unwrap();
 
     let (task, workflow) = hostile_work(&cluster, &agent).await;
-    let token = api_token(&cluster, "viewer", Role::Viewer).1;
+    let token = api_token(&cluster, "operator", Role::Operator).1;
     let client = Client::new(&cluster).cookie(&token);
     let run_path = format!("/envoys/web-01/runs/{}", report.run_id);
     let (task_path, workflow_path) = (format!("/tasks/{task}"), format!("/workflows/{workflow}"));
