@@ -3,7 +3,7 @@
 use crate::policy::Policy;
 use crate::resolve::index::index;
 use crate::resolve::interface::{Declared, Interface, interface, module};
-use crate::schema::{Function, Param, Stage, schema};
+use crate::schema::{Function, Param, ResourceType, Stage, schema};
 use crate::syntax::ModuleAst;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -43,56 +43,71 @@ pub fn documented(policy: &Policy) -> impl Iterator<Item = Documented<'_>> {
 pub fn library() -> String {
     let mut out = String::from("# Reference of the standard library\n\nMade by `vigoc doc`.\n");
     out.push_str("\n## Resource types\n");
-    for (name, ty) in &schema().types {
-        _ = write!(out, "\n### {name}\n\n{}\n\n", ty.doc);
-        out.push_str("| attribute | type | default | |\n| --- | --- | --- | --- |\n");
-        for (attribute, a) in &ty.attributes {
-            let default = match &a.default {
-                Some(value) => format!("`{}`", ir::render(value).unwrap_or_default()),
-                None if a.required => "required".to_owned(),
-                None => String::new(),
-            };
-            let mut doc = a.doc.clone();
-            if *attribute == ty.key {
-                doc.push_str(" The key.");
-            }
-            if a.sensitive {
-                doc.push_str(" May hold secrets.");
-            }
-            row(&mut out, &[&format!("`{attribute}`"), &format!("`{}`", a.ty), &default, &doc]);
-        }
-        if ty.unique {
-            out.push_str("\nOne envoy may have only one with the same key.\n");
-        }
-        for set in &ty.exclusive {
-            _ = writeln!(out, "\nAt most one of {}.", ticked(set.iter().map(|a| &**a)));
-        }
-        for (this, needs) in &ty.requires {
-            _ = writeln!(out, "\n`{this}` needs `{needs}`.");
-        }
-        if !ty.guards.is_empty() {
-            let guards = ticked(ty.guards.iter().map(|a| &**a));
-            _ = writeln!(out, "\nGive one of {guards}, or `when: changed`.");
-        }
-        for (attribute, values) in &ty.triggered {
-            let values = ticked(values.iter().map(|v| &**v));
-            _ = writeln!(out, "\nWith {values} as `{attribute}`, give `when: changed`.");
-        }
-        for conflict in &ty.conflicts {
-            let pair = |name: &str, value| format!("{name}: {}", ir::render(value).unwrap_or_default());
-            let others = conflict.excludes.iter();
-            let others: Vec<String> =
-                others.flat_map(|(name, values)| values.iter().map(|v| pair(name, v))).collect();
-            let when = pair(&conflict.when.0, &conflict.when.1);
-            _ = writeln!(out, "\n`{when}` excludes {}.", ticked(others.iter().map(String::as_str)));
-        }
+    for ty in schema().types.values() {
+        out.push('\n');
+        out.push_str(&resource_type(ty, 3));
     }
+    traits_and_functions(&mut out);
+    out
+}
+
+/// A resource type, under a heading of this level.
+pub fn resource_type(ty: &ResourceType, level: usize) -> String {
+    let mut out = format!("{} {}\n\n{}\n\n", "#".repeat(level), ty.name, ty.doc.trim());
+    out.push_str("| attribute | type | default | |\n| --- | --- | --- | --- |\n");
+    for (attribute, a) in &ty.attributes {
+        let default = match &a.default {
+            Some(value) => format!("`{}`", ir::render(value).unwrap_or_default()),
+            None if a.required => "required".to_owned(),
+            None => String::new(),
+        };
+        let mut doc = a.doc.clone();
+        if *attribute == ty.key {
+            doc.push_str(" The key.");
+        }
+        if a.sensitive {
+            doc.push_str(" May hold secrets.");
+        }
+        row(&mut out, &[&format!("`{attribute}`"), &format!("`{}`", a.ty), &default, &doc]);
+    }
+    if ty.unique {
+        out.push_str("\nOne envoy may have only one with the same key.\n");
+    }
+    for set in &ty.exclusive {
+        _ = writeln!(out, "\nAt most one of {}.", ticked(set.iter().map(|a| &**a)));
+    }
+    for (this, needs) in &ty.requires {
+        _ = writeln!(out, "\n`{this}` needs `{needs}`.");
+    }
+    if !ty.guards.is_empty() {
+        let guards = ticked(ty.guards.iter().map(|a| &**a));
+        _ = writeln!(out, "\nGive one of {guards}, or `when: changed`.");
+    }
+    for (attribute, values) in &ty.triggered {
+        let values = ticked(values.iter().map(|v| &**v));
+        _ = writeln!(out, "\nWith {values} as `{attribute}`, give `when: changed`.");
+    }
+    for conflict in &ty.conflicts {
+        let pair = |name: &str, value| format!("{name}: {}", ir::render(value).unwrap_or_default());
+        let others = conflict.excludes.iter();
+        let others: Vec<String> =
+            others.flat_map(|(name, values)| values.iter().map(|v| pair(name, v))).collect();
+        let when = pair(&conflict.when.0, &conflict.when.1);
+        _ = writeln!(out, "\n`{when}` excludes {}.", ticked(others.iter().map(String::as_str)));
+    }
+    if !ty.example.is_empty() {
+        _ = write!(out, "\n```yaml\n{}\n```\n", ty.example.trim_end());
+    }
+    out
+}
+
+fn traits_and_functions(out: &mut String) {
     out.push_str("\n## Traits\n\n`shared` traits are known when the server makes the program of a host, `host` traits to \
                   the agent only.\n\n| trait | type | known | |\n| --- | --- | --- | --- |\n");
     for (path, t) in &schema().traits {
         let doc = if t.optional { format!("{} May be absent.", t.doc) } else { t.doc.clone() };
         let scope = if t.shared { "shared" } else { "host" };
-        row(&mut out, &[&format!("`{path}`"), &format!("`{}`", t.ty), scope, &doc]);
+        row(out, &[&format!("`{path}`"), &format!("`{}`", t.ty), scope, &doc]);
     }
     for (title, wanted) in [("conditions", true), ("templates", false)] {
         _ = write!(
@@ -107,13 +122,9 @@ pub fn library() -> String {
                 Stage::Specialise => "with the shared traits",
                 Stage::Converge => "on the host",
             };
-            row(
-                &mut out,
-                &[&format!("`{}`", call(name, f, wanted)), &format!("`{}`", f.returns), known, &f.doc],
-            );
+            row(out, &[&format!("`{}`", call(name, f, wanted)), &format!("`{}`", f.returns), known, &f.doc]);
         }
     }
-    out
 }
 
 /// The modules of a policy with their parameters and variables.

@@ -46,6 +46,8 @@ pub struct ResourceType {
     pub triggered: Vec<(Arc<str>, Vec<Arc<str>>)>,
     /// Values that exclude each other.
     pub conflicts: Vec<Conflict>,
+    /// Resources as they stand under `resources:` of a module, with no indent. A test compiles them.
+    pub example: String,
 }
 
 /// A value of one attribute that excludes values of others.
@@ -283,6 +285,7 @@ fn read_type(root: &Node) -> Option<ResourceType> {
         guards: list(root, "guards"),
         triggered: triggered.collect::<Option<_>>()?,
         conflicts: sets("conflicts").iter().map(read_conflict).collect::<Option<_>>()?,
+        example: text(root, "example").unwrap_or_default(),
     })
 }
 
@@ -384,6 +387,35 @@ fn plain_value(node: &Node) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::db::Content;
+    use crate::policy::Policy;
+
+    /// Where this fails for a new type: its file needs an `example:`, a literal block (`example: |`) with the resources
+    /// as they stand under `resources:` of a module, in a policy that consists of them alone.
+    #[test]
+    fn every_type_has_an_example_that_compiles_without_a_finding() {
+        for (name, ty) in &schema().types {
+            let file = format!("stdlib/types/{name}.vgo");
+            assert!(
+                ty.example.contains(&format!("type: {name}\n")),
+                "{file} needs an `example: |` with a list of resources as under `resources:` of a module, at least one of \
+                 them with a line `type: {name}`"
+            );
+            let resources: String = ty.example.lines().map(|line| format!("  {line}\n")).collect();
+            let module = format!("name: example\nresources:\n{resources}");
+            let nodes = "nodes:\n  - match: host.test\n    modules: [example]\n";
+            let files = [("modules/example.vgo", module.as_str()), ("nodes.vgo", nodes)];
+            let file_of = |(path, text): (&str, &str)| (Arc::from(path), Content::Text(text.into()));
+            let report = Policy::of(files.map(file_of).into()).check();
+            let findings: Vec<String> = report
+                .diagnostics
+                .iter()
+                .map(|d| format!("{} [{}] {:?}", d.message, d.code, d.help))
+                .collect();
+            assert!(findings.is_empty(), "the example of {file} is not clean: {findings:#?}\n{module}");
+            assert!(report.allowed.is_empty(), "the example of {file} hides a finding");
+        }
+    }
 
     #[test]
     fn stdlib_reads_without_a_problem_and_every_function_is_there() {

@@ -3,20 +3,22 @@
 use super::failure::{Exit, Failure};
 use super::residual::value_json;
 use super::{input, output};
+use crate::diagnostic::nearest::nearest;
 use crate::policy::Policy;
 use crate::reference::{self, call, documented};
-use crate::schema::schema;
+use crate::schema::{ResourceType, schema};
 use clap::ValueEnum;
 use serde_json::{Value as Json, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Arguments of `doc`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// A policy: prints its modules instead of the standard library.
-    dir: Option<PathBuf>,
+    /// A resource type, or the directory of a policy to print the modules of [default: the standard library].
+    #[arg(value_name = "TYPE|DIR")]
+    what: Option<PathBuf>,
     /// How to print it.
     #[arg(long, value_enum, default_value_t = Format::Markdown)]
     format: Format,
@@ -24,8 +26,11 @@ pub(super) struct Args {
 
 const EXAMPLES: &str = "Examples:
   vigoc doc | less                types, traits and functions
+  vigoc doc file                  a resource type, with an example
   vigoc doc policy > MODULES.md   the modules of a policy, with their parameters
   vigoc doc --format json | jq -r '.types[].name'
+
+A directory that has the name of a type is written `./file`.
 
 Exit codes: 0 success, 64 wrong usage, 65 no policy there.";
 
@@ -45,8 +50,19 @@ impl Args {
 
 /// Runs the command.
 pub(super) fn run(args: &Args, directory: Option<PathBuf>) -> Result<Exit, Failure> {
-    let policy = match args.dir.is_some() || directory.is_some() {
-        true => Some(Policy::open(&input::root(args.dir.as_deref(), directory)?)?),
+    let named = args.what.as_deref().and_then(Path::to_str).and_then(|name| schema().types.get(name));
+    if let Some(ty) = named {
+        if directory.is_some() {
+            return Err(Failure::Usage("give a type or a policy, not both".into()));
+        }
+        match args.format {
+            Format::Markdown => output::data(&reference::resource_type(ty, 1))?,
+            Format::Json => output::document("doc", json!({ "types": [resource_type(ty)] }))?,
+        }
+        return Ok(Exit::Done);
+    }
+    let policy = match args.what.is_some() || directory.is_some() {
+        true => Some(open(args.what.as_deref(), directory)?),
         false => None,
     };
     match (args.format, &policy) {
@@ -58,47 +74,60 @@ pub(super) fn run(args: &Args, directory: Option<PathBuf>) -> Result<Exit, Failu
     Ok(Exit::Done)
 }
 
+/// The policy; a word that is neither a directory nor a type was meant as one of them.
+fn open(what: Option<&Path>, directory: Option<PathBuf>) -> Result<Policy, Failure> {
+    let word = what.and_then(Path::to_str).filter(|word| !word.contains('/') && !Path::new(word).exists());
+    if let Some(word) = word {
+        let near = nearest(word, schema().types.keys().map(|name| &**name));
+        let help = near.map(|near| format!("; did you mean `vigoc doc {near}`?")).unwrap_or_default();
+        return Err(Failure::Input(format!("`{word}` is neither a resource type nor a directory{help}")));
+    }
+    Ok(Policy::open(&input::root(what, directory)?)?)
+}
+
 fn names(list: &[Arc<str>]) -> Vec<&str> {
     list.iter().map(|name| &**name).collect()
 }
 
-fn library() -> Json {
-    let types = schema().types.iter().map(|(name, ty)| {
-        let attributes = ty.attributes.iter().map(|(name, a)| {
-            json!({
-                "name": &**name,
-                "type": a.ty.to_string(),
-                "required": a.required,
-                "default": a.default.as_ref().map(value_json),
-                "sensitive": a.sensitive,
-                "source": a.source,
-                "doc": a.doc,
-            })
-        });
-        let requires =
-            ty.requires.iter().map(|(this, needs)| json!({ "attribute": &**this, "needs": &**needs }));
-        let conflicts = ty.conflicts.iter().map(|c| {
-            let excludes = c.excludes.iter().map(|(name, values)| {
-                json!({ "attribute": &**name, "values": values.iter().map(value_json).collect::<Vec<_>>() })
-            });
-            json!({
-                "attribute": &*c.when.0,
-                "value": value_json(&c.when.1),
-                "excludes": excludes.collect::<Vec<_>>(),
-            })
-        });
+fn resource_type(ty: &ResourceType) -> Json {
+    let attributes = ty.attributes.iter().map(|(name, a)| {
         json!({
             "name": &**name,
-            "doc": ty.doc,
-            "key": &*ty.key,
-            "unique": ty.unique,
-            "attributes": attributes.collect::<Vec<_>>(),
-            "exclusive": ty.exclusive.iter().map(|set| names(set)).collect::<Vec<_>>(),
-            "requires": requires.collect::<Vec<_>>(),
-            "guards": names(&ty.guards),
-            "conflicts": conflicts.collect::<Vec<_>>(),
+            "type": a.ty.to_string(),
+            "required": a.required,
+            "default": a.default.as_ref().map(value_json),
+            "sensitive": a.sensitive,
+            "source": a.source,
+            "doc": a.doc,
         })
     });
+    let requires = ty.requires.iter().map(|(this, needs)| json!({ "attribute": &**this, "needs": &**needs }));
+    let conflicts = ty.conflicts.iter().map(|c| {
+        let excludes = c.excludes.iter().map(|(name, values)| {
+                json!({ "attribute": &**name, "values": values.iter().map(value_json).collect::<Vec<_>>() })
+            });
+        json!({
+            "attribute": &*c.when.0,
+            "value": value_json(&c.when.1),
+            "excludes": excludes.collect::<Vec<_>>(),
+        })
+    });
+    json!({
+        "name": &*ty.name,
+        "doc": ty.doc,
+        "key": &*ty.key,
+        "unique": ty.unique,
+        "attributes": attributes.collect::<Vec<_>>(),
+        "exclusive": ty.exclusive.iter().map(|set| names(set)).collect::<Vec<_>>(),
+        "requires": requires.collect::<Vec<_>>(),
+        "guards": names(&ty.guards),
+        "conflicts": conflicts.collect::<Vec<_>>(),
+        "example": ty.example,
+    })
+}
+
+fn library() -> Json {
+    let types = schema().types.values().map(resource_type);
     let traits = schema().traits.iter().map(|(path, t)| {
         json!({
             "path": &**path,

@@ -286,7 +286,11 @@ fn what_the_commands_about_names_print_fits() {
     fit("search", runs.collect(), &["/found/0"]);
     fit(
         "doc",
-        vec![json("doc", &[], 0), vigoc(&["doc", "--format", "json"]).exits(0)],
+        vec![
+            json("doc", &[], 0),
+            vigoc(&["doc", "--format", "json"]).exits(0),
+            vigoc(&["doc", "exec", "--format", "json"]).exits(0),
+        ],
         &[
             "/modules/0",
             "/modules/0/variables/0",
@@ -328,6 +332,15 @@ fn doc_says_the_same_in_both_formats() {
         }])
     );
     vigoc(&["doc", "no/such/policy", "--format", "json"]).exits(65).prints("\"error\"");
+    let file = vigoc(&["doc", "file"]).exits(0);
+    assert!(page.contains(file.out.strip_prefix("# file\n").unwrap()), "a type reads as in the whole page");
+    file.prints("| `target_path` |").prints("```yaml\n- name: site\n  type: file\n");
+    vigoc(&["doc", "fiel"])
+        .exits(65)
+        .says("`fiel` is neither a resource type nor a directory; did you mean `vigoc doc file`?");
+    vigoc(&["doc", "file", "-C", "."]).exits(64).says("not both");
+    let named_like_a_type = policy(&[("file/modules/m.vgo", "name: m\n")]);
+    vigoc_in(named_like_a_type.path(), &["doc", "./file"], "").exits(0).prints("## m");
 }
 
 #[test]

@@ -40,6 +40,7 @@ pub(in super::super) fn doc() -> Json {
                     array(conflict),
                 ),
             ),
+            ("example", described("Resources as they stand under `resources:` of a module.", string())),
         ],
         &[],
     );
@@ -71,7 +72,8 @@ pub(in super::super) fn doc() -> Json {
         ],
         &[],
     );
-    let library = [("types", array(ty)), ("traits", array(known_trait)), ("functions", array(function))];
+    let library =
+        [("types", array(ty.clone())), ("traits", array(known_trait)), ("functions", array(function))];
     let variable = closed(
         &[
             ("name", string()),
@@ -93,6 +95,10 @@ pub(in super::super) fn doc() -> Json {
         ],
         &[],
     );
-    let answers = [answer("doc", &library, &[]), answer("doc", &[("modules", array(module))], &[])];
+    let answers = [
+        answer("doc", &library, &[]),
+        answer("doc", &[("types", array(ty))], &[]),
+        answer("doc", &[("modules", array(module))], &[]),
+    ];
     document("doc", answers, Defs::new())
 }

@@ -1,0 +1,57 @@
+import * as vscode from "vscode";
+import { registerCommands, show } from "./commands";
+import { ChosenEnvoy, SELECT } from "./envoy";
+import { GraphPanel } from "./graph";
+import { isTemplate, thisDisk } from "./policy";
+import { Reports } from "./report";
+import { Session } from "./session";
+import { statusBar } from "./status";
+
+let session: Session | undefined;
+
+export async function activate(context: vscode.ExtensionContext): Promise<void> {
+  const envoy = new ChosenEnvoy(context.workspaceState);
+  const reports = new Reports();
+  const graph = new GraphPanel(context.extensionUri);
+  const ours = new Session(
+    () => envoy.name,
+    (command, reply) => show(command, reply, reports, graph),
+  );
+  session = ours;
+
+  context.subscriptions.push(
+    envoy,
+    reports,
+    graph,
+    statusBar(ours, envoy),
+    registerCommands(ours, envoy),
+    envoy.onDidChange(() => tell(ours, envoy)),
+    vscode.workspace.onDidChangeConfiguration(async (change) => {
+      const changed = (name: string) => change.affectsConfiguration(`vigo.${name}`);
+      if (changed("server") || changed("trace")) await ours.restart();
+      else if (changed("envoy")) await envoy.forget();
+      else if (change.affectsConfiguration("vigo")) await ours.configure();
+    }),
+    vscode.workspace.onDidOpenTextDocument(markTemplate),
+  );
+  for (const document of vscode.workspace.textDocuments) markTemplate(document);
+  await vscode.commands.executeCommand("setContext", "vigo.active", true);
+  // colours and commands are there at once; the server may take its time
+  void ours.restart();
+}
+
+export async function deactivate(): Promise<void> {
+  await session?.dispose();
+}
+
+/** Tells the server which envoy was picked. */
+async function tell(to: Session, envoy: ChosenEnvoy): Promise<void> {
+  await to.configure();
+  if (await to.offers(SELECT)) await vscode.commands.executeCommand(SELECT, { envoy: envoy.name ?? null });
+}
+
+/** Text below the `templates/` of a policy is a template, unless the editor knows it as something else. */
+function markTemplate(document: vscode.TextDocument): void {
+  if (document.uri.scheme !== "file" || !["plaintext", "gotmpl", "go-template"].includes(document.languageId)) return;
+  if (isTemplate(document.uri.fsPath, thisDisk)) void vscode.languages.setTextDocumentLanguage(document, "vigo-template");
+}
