@@ -4,6 +4,7 @@ use crate::authorise;
 use crate::connection::Peer;
 use crate::context::Context;
 use crate::fleet::Envoy;
+use crate::metrics::Suspicion;
 use crate::reject::Reject;
 use crate::store::runs;
 use crate::telemetry::span;
@@ -100,6 +101,7 @@ async fn take(context: &Context, envoy: &Arc<Envoy>, payload: &[u8]) -> Result<A
     };
     let (id, host) = (&*envoy.id, envoy.hostname.as_str());
     if stored.contradicts {
+        context.metrics.suspect(Suspicion::Contradiction);
         tracing::warn!(
             envoy = id,
             host,
@@ -108,6 +110,7 @@ async fn take(context: &Context, envoy: &Arc<Envoy>, payload: &[u8]) -> Result<A
         );
     }
     if stored.number_reused {
+        context.metrics.suspect(Suspicion::NumberReused);
         tracing::warn!(
             envoy = id,
             host,
@@ -117,6 +120,7 @@ async fn take(context: &Context, envoy: &Arc<Envoy>, payload: &[u8]) -> Result<A
         );
     }
     for (from, to) in stored.lost {
+        context.metrics.suspect(Suspicion::Lost);
         tracing::warn!(envoy = id, host, from, to, "results were lost before they reached the server");
     }
     if !stored.repeated {

@@ -730,6 +730,26 @@ async fn metrics_pass_promtool_and_name_no_envoy() {
     cluster.stop().await;
 }
 
+#[tokio::test]
+async fn case_058_a_run_that_is_told_twice_with_different_content_shows_in_the_metrics() {
+    let cluster = Cluster::start().await;
+    let mut agent = cluster.agent("web-01").await;
+    agent.bundle(&cluster).await;
+    let first = run(&cluster, 1, fine());
+    agent.report(&cluster, &first).await.unwrap();
+    agent.report(&cluster, &first).await.unwrap();
+    let client = Client::new(&cluster).token(&api_token(&cluster, "prometheus", Role::Viewer).1);
+    let line = "vigo_reports_suspect_total{reason=\"contradiction\"}";
+    assert!(
+        client.get("/metrics").await.body_has(&format!("{line} 0")),
+        "the same again is no contradiction"
+    );
+    let other = RunReport { duration_ms: 7, ..first.clone() };
+    agent.report(&cluster, &other).await.unwrap();
+    assert!(client.get("/metrics").await.body_has(&format!("{line} 1")));
+    cluster.stop().await;
+}
+
 /// A task with output, and a workflow, by somebody with a name that is not kind; their ids.
 async fn hostile_work(cluster: &Cluster, agent: &Agent) -> (String, String) {
     use protocol::pb::{TaskEnded, TaskOutcome};
@@ -953,4 +973,19 @@ async fn vigocli_says_the_same_to_people_and_scripts() {
     }
     cluster.stop().await;
     says(&vigocli(&viewer, &["compliance"]).await, 69, &["cannot reach"]);
+}
+
+#[tokio::test]
+async fn case_043_a_name_that_is_given_away_again_inherits_nothing() {
+    let cluster = Cluster::start().await;
+    let (first, run_id) = envoy(&cluster, "web-01", fine()).await;
+    assert!(cluster.db(|conn| runtime_server::store::envoys::revoke(conn, "web-01", 1)).unwrap());
+    let second = cluster.agent("web-01").await;
+    assert_ne!(first.reply.envoy_id, second.reply.envoy_id);
+    let client = Client::new(&cluster).token(&api_token(&cluster, "ann", Role::Viewer).1);
+    let shown = client.get("/api/v1/envoys/web-01").await.is(200).json();
+    assert_eq!(shown["id"], Value::from(second.reply.envoy_id.as_str()));
+    assert_eq!((&shown["last_run"], &shown["last_seen"]), (&Value::Null, &Value::Null), "{shown}");
+    client.get(&format!("/api/v1/envoys/web-01/runs/{run_id}")).await.problem(404, "not-found");
+    cluster.stop().await;
 }
