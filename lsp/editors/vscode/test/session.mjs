@@ -1,5 +1,5 @@
 // A client without an editor: plays a session with the real language server, over pipes, on a copy of examples/acme.
-// VIGO_BIN is the folder with `vigo-lsp`. Exits with 0 when everything was as it should be.
+// VIGO_BIN_DIR is the folder with `vigo-lsp`. Exits with 0 when everything was as it should be.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -9,7 +9,7 @@ import { pathToFileURL } from "node:url";
 import { StreamMessageReader, StreamMessageWriter, createProtocolConnection } from "vscode-languageserver-protocol/node";
 
 const acme = join(import.meta.dirname, "../../../../examples/acme");
-const server = join(process.env.VIGO_BIN ?? join(import.meta.dirname, "../../../../target/debug"), "vigo-lsp");
+const server = join(process.env.VIGO_BIN_DIR ?? join(import.meta.dirname, "../../../../target/debug"), "vigo-lsp");
 
 const root = mkdtempSync(join(tmpdir(), "vigo-session-"));
 process.on("exit", () => rmSync(root, { recursive: true, force: true }));
