@@ -449,7 +449,7 @@ impl Driver {
             }
             Health::Converged => {
                 // What another server heard shows in the database only.
-                if asked.seen != seen || asked.looks % REREAD == 0 {
+                if asked.seen != seen || asked.looks.is_multiple_of(REREAD) {
                     let id = asked.id.to_owned();
                     let last = self.context.store.read(move |conn| runs::latest_whole(conn, &id, 1)).await?;
                     if let Some(run) = last.first().filter(|run| began(run) >= ended) {
