@@ -23,6 +23,8 @@ pub mod enrol;
 pub mod facts;
 pub mod identity;
 pub mod observe;
+pub mod openpgp;
+pub mod platform;
 pub mod renew;
 pub mod report;
 pub mod resource;

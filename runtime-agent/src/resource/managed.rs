@@ -11,7 +11,7 @@ use std::ffi::{OsStr, OsString};
 
 /// Attributes that name something on the file system, of whatever type the resource is: `creates` is what an `exec`
 /// looks at to see that it ran.
-const PATHS: &[&str] = &["target_path", "creates"];
+const PATHS: &[&str] = &["target_path", "creates", "key_path"];
 
 /// Where the agent keeps its state.
 const STATE: &str = "/var/lib/vigo";
@@ -50,6 +50,22 @@ impl Managed {
                         let why = format!("`{name}` of {}.{}: {error}", module.name, resource.name);
                         return Managed { paths: Err(why) };
                     }
+                }
+            }
+            // A file that is named by its type and its key.
+            let Some(expr) = resource.attribute(&resource.kind) else { continue };
+            if super::drop_in::path_of(&resource.kind, "").is_none() {
+                continue;
+            }
+            match evaluate(expr) {
+                Ok(Value::Str(name)) => {
+                    let path = super::drop_in::path_of(&resource.kind, &name);
+                    paths.extend(path.and_then(|path| ManagedPath::parse(&path).ok()));
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    let why = format!("the name of {}.{}: {error}", module.name, resource.name);
+                    return Managed { paths: Err(why) };
                 }
             }
         }

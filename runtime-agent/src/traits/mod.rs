@@ -5,6 +5,8 @@ mod hardware;
 mod network;
 mod os;
 
+pub use os::{init, package_manager};
+
 use crate::clock::Millis;
 use crate::root::Root;
 use ir::Value;
@@ -159,6 +161,8 @@ mod tests {
             "os.kernel",
             "os.arch",
             "os.kernel_release",
+            "os.package_manager",
+            "os.init",
             "network.hostname",
             "network.fqdn",
             "network.interfaces",
