@@ -13,9 +13,6 @@ use std::ffi::{OsStr, OsString};
 /// looks at to see that it ran.
 const PATHS: &[&str] = &["target_path", "creates", "key_path"];
 
-/// Where the agent keeps its state.
-const STATE: &str = "/var/lib/vigo";
-
 /// The paths that a bundle names.
 #[derive(Clone, Debug)]
 pub struct Managed {
@@ -38,7 +35,7 @@ impl Managed {
         if !purges {
             return Managed::unknown();
         }
-        let mut paths: BTreeSet<ManagedPath> = ManagedPath::parse(STATE).into_iter().collect();
+        let mut paths: BTreeSet<ManagedPath> = crate::own::paths().collect();
         for (module, resource) in resources() {
             for name in PATHS {
                 let Some(expr) = resource.attribute(name) else { continue };
@@ -72,13 +69,11 @@ impl Managed {
         Managed { paths: Ok(paths) }
     }
 
-    /// Where they are now. The program that runs is kept too.
+    /// Where they are now.
     pub(super) fn locate(&self, root: &Root) -> Result<Kept, ResourceError> {
         let paths = self.paths.as_ref().map_err(|why| ResourceError::ManagedUnknown(why.clone()))?;
-        let program = std::env::current_exe().ok().filter(|_| root.is_host());
-        let program = program.and_then(|path| ManagedPath::parse(path.to_str()?).ok());
         let mut kept = Kept::default();
-        for path in paths.iter().chain(&program) {
+        for path in paths {
             for step in path.ancestors() {
                 kept.add(root, &step, Fate::Enter)?;
             }
