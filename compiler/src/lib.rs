@@ -28,6 +28,7 @@ pub mod secrets;
 pub mod specialise;
 pub mod suppress;
 pub mod syntax;
+pub mod test_uses;
 pub mod tree;
 pub mod types;
 pub mod uses;

@@ -94,6 +94,11 @@ impl Policy {
         Policy::holding(Path::new(""), Snapshot::of(files), RootDb::default())
     }
 
+    /// A policy in a directory that holds no file of one yet: an editor may have the first.
+    pub fn empty(root: &Path) -> Policy {
+        Policy::holding(root, Snapshot::default(), RootDb::default())
+    }
+
     fn holding(root: &Path, snapshot: Snapshot, db: RootDb) -> Policy {
         let mut files = BTreeMap::new();
         for (path, content) in &snapshot.files {
@@ -229,6 +234,11 @@ impl Policy {
         }
     }
 
+    /// The file with this path, for queries about one file.
+    pub fn file(&self, path: &str) -> Option<SourceFile> {
+        self.files.get(path).copied()
+    }
+
     /// The texts of all files, by path.
     pub fn texts(&self) -> BTreeMap<Arc<str>, Arc<str>> {
         self.files
@@ -238,6 +248,11 @@ impl Policy {
                 _ => None,
             })
             .collect()
+    }
+
+    /// The files as they are, for [`Policy::of`] and [`Policy::take`].
+    pub fn files(&self) -> Files {
+        self.snapshot.files.clone()
     }
 
     /// Digest over all files, for telling one state of the policy from another.

@@ -67,42 +67,50 @@ pub struct Use {
 
 /// Every use of every name, sorted by place. Names that do not exist are among them.
 pub fn uses(db: &dyn Db, project: Project) -> Vec<Use> {
+    let mut out: Vec<Use> =
+        project.files(db).iter().flat_map(|file| uses_of(db, project, *file)).cloned().collect();
+    out.sort();
+    out.dedup();
+    out
+}
+
+/// What one file declares and uses, sorted by place: after an edit, that of other files is as it was.
+#[salsa::tracked(returns(ref))]
+pub fn uses_of(db: &dyn Db, project: Project, file: SourceFile) -> Vec<Use> {
     let mut out = Vec::new();
-    for file in project.files(db).iter().copied() {
-        let path = file.path(db);
-        let mut walk = Walk { file: path.clone(), by: path.clone(), module: None, out: &mut out };
-        match &ast(db, file).body {
-            Body::Module(Some(module)) => walk.module(module),
-            Body::Roles(roles) => roles.iter().for_each(|r| walk.role(r)),
-            Body::Common(layer) => walk.layer(layer),
-            Body::Environments(list) => {
-                for e in list {
-                    walk.by = format!("environment {}", e.name.text).into();
-                    walk.name(Of::Environment, &e.name, "declared");
-                    walk.layer(&e.layer);
+    let path = file.path(db);
+    let mut walk = Walk { file: path.clone(), by: path.clone(), module: None, out: &mut out };
+    match &ast(db, file).body {
+        Body::Module(Some(module)) => walk.module(module),
+        Body::Roles(roles) => roles.iter().for_each(|r| walk.role(r)),
+        Body::Common(layer) => walk.layer(layer),
+        Body::Environments(list) => {
+            for e in list {
+                walk.by = format!("environment {}", e.name.text).into();
+                walk.name(Of::Environment, &e.name, "declared");
+                walk.layer(&e.layer);
+            }
+        }
+        Body::Nodes(entries) => {
+            for e in entries {
+                let patterns: Vec<&str> = e.patterns.iter().map(|(p, _)| &*p.text).collect();
+                walk.by = format!("entry {}", patterns.join(", ")).into();
+                e.environment.iter().for_each(|n| walk.name(Of::Environment, n, "chosen"));
+                walk.layer(&e.layer);
+                for (name, vars) in &e.overrides {
+                    walk.name(Of::Environment, name, "declared");
+                    walk.variables(vars, "set");
+                }
+                for (when, vars) in &e.conditional {
+                    walk.when(when);
+                    walk.variables(vars, "set");
                 }
             }
-            Body::Nodes(entries) => {
-                for e in entries {
-                    let patterns: Vec<&str> = e.patterns.iter().map(|(p, _)| &*p.text).collect();
-                    walk.by = format!("entry {}", patterns.join(", ")).into();
-                    e.environment.iter().for_each(|n| walk.name(Of::Environment, n, "chosen"));
-                    walk.layer(&e.layer);
-                    for (name, vars) in &e.overrides {
-                        walk.name(Of::Environment, name, "declared");
-                        walk.variables(vars, "set");
-                    }
-                    for (when, vars) in &e.conditional {
-                        walk.when(when);
-                        walk.variables(vars, "set");
-                    }
-                }
-            }
-            Body::Module(None) | Body::Tests(_) | Body::Other => {}
         }
-        if Kind::of(path) == Kind::Template {
-            template_file(db, project, file, &mut walk);
-        }
+        Body::Module(None) | Body::Tests(_) | Body::Other => {}
+    }
+    if Kind::of(path) == Kind::Template {
+        template_file(db, project, file, &mut walk);
     }
     out.sort();
     out.dedup();

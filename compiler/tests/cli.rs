@@ -152,7 +152,7 @@ fn small() -> TempDir {
 fn help_has_examples_and_usage_errors_are_64() {
     for command in [
         "check", "resolve", "explain", "parse", "eval", "build", "fix", "graph", "inspect", "plan", "rdeps",
-        "rule", "search", "test", "init",
+        "rule", "search", "test", "init", "lsp",
     ] {
         vigoc(&[command, "--help"]).exits(0).prints("Examples:");
         vigoc(&[command, "--no-such-flag"]).exits(64);

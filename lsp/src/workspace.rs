@@ -1,168 +1,483 @@
 //! Owns the policies that documents are open of.
+//!
+//! One thread works through what the editor says, in order. It answers from the database itself, which is a matter of
+//! microseconds to milliseconds, so an answer is always about the text that the editor had when it asked; a question that
+//! was withdrawn meanwhile is left out. Checking takes longer: when nothing else is to do, a snapshot is checked on another
+//! thread, and the next edit cancels that.
 
+use crate::ide::Ide;
 use crate::position::Lines;
-use compiler::diagnostic::{Diagnostic as Finding, Severity};
-use compiler::policy::Policy;
-use compiler::tree::find_root;
+use crate::root::locate;
+use crate::settings::Settings;
+use compiler::commands::ask::fleet_of;
+use compiler::plan::Member;
+use compiler::policy::{Policy, Report};
+use compiler::tree::OpenError;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use tower_lsp_server::ls_types::{
-    Diagnostic, DiagnosticRelatedInformation, DiagnosticSeverity, Location, NumberOrString, Range, Uri,
-};
+use std::sync::{Arc, mpsc};
+use std::time::SystemTime;
+use tower_lsp_server::ls_types::{TextDocumentContentChangeEvent, Uri};
 
 /// What the editor says.
 pub enum Message {
-    /// How columns are counted.
-    Encoding { utf8: bool },
-    /// A document was opened or changed.
-    Edit { uri: Uri, text: String, version: i32 },
+    /// How columns are counted, and whether the editor fetches diagnostics itself.
+    Agreed {
+        /// Columns are bytes, otherwise UTF-16 units.
+        utf8: bool,
+        /// Diagnostics are asked for, never sent.
+        pull: bool,
+    },
+    /// Settings changed.
+    Configure(serde_json::Value),
+    /// A document was opened.
+    Open {
+        /// Which.
+        uri: Uri,
+        /// All of it.
+        text: String,
+        /// Its version.
+        version: i32,
+    },
+    /// A document was changed.
+    Change {
+        /// Which.
+        uri: Uri,
+        /// In the order in which they were made.
+        changes: Vec<TextDocumentContentChangeEvent>,
+        /// Its version then.
+        version: i32,
+    },
     /// A document was closed: what is on disk counts again.
-    Close { uri: Uri },
+    Close(Uri),
     /// Something on disk changed.
     DiskChanged,
+    /// A question.
+    Ask(Box<dyn FnOnce(&mut Workspace) + Send>),
+    /// A check came to its end; `None`: an edit was faster.
+    Checked {
+        /// Of which policy.
+        root: PathBuf,
+        /// Of which state of it.
+        revision: u64,
+        /// What it found.
+        report: Option<Report>,
+    },
 }
 
-/// Sends the diagnostics of one document to the editor.
-pub type Publish = Box<dyn Fn(Uri, Vec<Diagnostic>, Option<i32>) + Send>;
+/// What the workspace tells the editor.
+pub trait Outlet: Send {
+    /// A policy was checked; the diagnostics of these files may be others.
+    fn checked(&self, workspace: &Workspace, root: &Path, files: &BTreeSet<String>);
+    /// A policy is being read for the first time.
+    fn loading(&self, root: &Path);
+    /// It was read and checked.
+    fn loaded(&self, root: &Path);
+    /// Something that the user should know.
+    fn warn(&self, text: String);
+}
 
 /// Every policy that a document is open of.
 pub struct Workspace {
-    publish: Publish,
-    utf8: bool,
+    outlet: Arc<dyn Outlet + Sync>,
+    myself: mpsc::Sender<Message>,
+    /// Columns are bytes.
+    pub utf8: bool,
+    /// The editor fetches diagnostics.
+    pub pull: bool,
+    /// What the user set.
+    pub settings: Settings,
     policies: BTreeMap<PathBuf, Opened>,
     open: HashMap<Uri, Document>,
+    dirty: BTreeSet<PathBuf>,
+    /// Roots that the user was told about.
+    unreadable: BTreeSet<PathBuf>,
 }
 
-struct Opened {
-    policy: Policy,
-    /// Files that have diagnostics in the editor, to be cleared when they have none any more.
+/// A policy.
+pub struct Opened {
+    /// With what is not saved.
+    pub policy: Policy,
+    /// Goes up with every change.
+    pub revision: u64,
+    report: Option<(u64, Arc<Report>)>,
+    /// The state that is being checked.
+    checking: Option<u64>,
+    fresh: bool,
+    /// Files that have diagnostics in the editor.
     shown: BTreeSet<String>,
+    /// The hosts of the fleet file, sorted by name.
+    pub fleet: Vec<Member>,
+    fleet_stamp: Option<(PathBuf, Option<SystemTime>)>,
 }
 
-struct Document {
+/// An open document.
+pub struct Document {
     root: PathBuf,
     path: String,
+    text: Arc<str>,
     version: i32,
 }
 
+/// A file of a policy, for one question.
+pub struct View<'w> {
+    /// Its policy.
+    pub opened: &'w Opened,
+    /// The root of the policy.
+    pub root: &'w Path,
+    /// The file in it.
+    pub path: String,
+    /// Columns are bytes.
+    pub utf8: bool,
+    /// What the user set.
+    pub settings: &'w Settings,
+}
+
+/// Larger files are checked, and nothing else: to look for every word of such a file at every keystroke helps nobody.
+const LARGEST: usize = 2 << 20;
+
 impl Workspace {
     /// Nothing open yet.
-    pub fn new(publish: Publish) -> Self {
-        Workspace { publish, utf8: false, policies: BTreeMap::new(), open: HashMap::new() }
+    pub fn new(outlet: Arc<dyn Outlet + Sync>, myself: mpsc::Sender<Message>) -> Self {
+        Workspace {
+            outlet,
+            myself,
+            utf8: false,
+            pull: false,
+            settings: Settings::default(),
+            policies: BTreeMap::new(),
+            open: HashMap::new(),
+            dirty: BTreeSet::new(),
+            unreadable: BTreeSet::new(),
+        }
     }
 
-    /// Works until every sender is gone.
+    /// Works until the process ends.
     pub fn run(mut self, inbox: &mpsc::Receiver<Message>) {
-        while let Ok(first) = inbox.recv() {
-            let mut dirty = BTreeSet::new();
-            for message in std::iter::once(first).chain(inbox.try_iter()) {
-                self.take(message, &mut dirty);
-            }
-            for root in dirty {
-                // a bug in the compiler must not silence the server for good
-                let checked = std::panic::catch_unwind(AssertUnwindSafe(|| self.check(&root)));
-                if checked.is_err() {
-                    self.policies.remove(&root);
+        loop {
+            let message = match inbox.try_recv() {
+                Ok(message) => message,
+                Err(mpsc::TryRecvError::Disconnected) => return,
+                Err(mpsc::TryRecvError::Empty) => {
+                    // whoever types or waits comes first
+                    self.start_checks();
+                    match inbox.recv() {
+                        Ok(message) => message,
+                        Err(_) => return,
+                    }
                 }
+            };
+            // a bug must not silence the server for good
+            let taken = std::panic::catch_unwind(AssertUnwindSafe(|| self.take(message)));
+            if taken.is_err() {
+                self.start_over();
             }
         }
     }
 
-    fn take(&mut self, message: Message, dirty: &mut BTreeSet<PathBuf>) {
+    fn take(&mut self, message: Message) {
         match message {
-            Message::Encoding { utf8 } => self.utf8 = utf8,
-            Message::Edit { uri, text, version } => {
-                let Some((root, path)) = locate(&uri) else { return };
-                if !self.policies.contains_key(&root) {
-                    // a directory that cannot be read has no findings; the editor shows the document all the same
-                    let Ok(policy) = Policy::open(&root) else { return };
-                    self.policies.insert(root.clone(), Opened { policy, shown: BTreeSet::new() });
-                }
-                if let Some(opened) = self.policies.get_mut(&root) {
-                    opened.policy.set_text(&path, &text);
-                }
-                self.open.insert(uri, Document { root: root.clone(), path, version });
-                dirty.insert(root);
+            Message::Agreed { utf8, pull } => (self.utf8, self.pull) = (utf8, pull),
+            Message::Configure(json) => {
+                self.settings.take(&json);
+                self.policies.values_mut().for_each(|o| o.fleet_stamp = None);
             }
-            Message::Close { uri } => {
+            Message::Open { uri, text, version } => {
+                let Some((root, path)) = uri.to_file_path().and_then(|file| locate(&file)) else { return };
+                self.edit(uri, Document { root, path, text: text.into(), version });
+            }
+            Message::Change { uri, changes, version } => {
+                let Some(document) = self.open.remove(&uri) else { return };
+                let text = changed(&document.text, &changes, self.utf8);
+                self.edit(uri, Document { text: text.into(), version, ..document });
+            }
+            Message::Close(uri) => {
                 let Some(document) = self.open.remove(&uri) else { return };
                 if let Some(opened) = self.policies.get_mut(&document.root) {
                     opened.policy.discard_text(&document.path);
+                    opened.revision += 1;
+                    self.lay_over(&document.root.clone());
                 }
-                dirty.insert(document.root);
+                self.dirty.insert(document.root);
             }
             Message::DiskChanged => {
-                for (root, opened) in &mut self.policies {
-                    // unreadable for a moment: the next change tries again
-                    let _ = opened.policy.refresh();
-                    dirty.insert(root.clone());
+                for root in self.policies.keys().cloned().collect::<Vec<_>>() {
+                    if let Some(opened) = self.policies.get_mut(&root) {
+                        // unreadable for a moment: the next change tries again
+                        let _ = opened.policy.refresh();
+                        opened.revision += 1;
+                        opened.fleet_stamp = None;
+                    }
+                    self.lay_over(&root);
+                    self.dirty.insert(root);
                 }
+            }
+            Message::Ask(question) => question(self),
+            Message::Checked { root, revision, report } => self.checked(&root, revision, report),
+        }
+    }
+
+    fn edit(&mut self, uri: Uri, document: Document) {
+        let root = document.root.clone();
+        if self.opened(&root) {
+            if let Some(opened) = self.policies.get_mut(&root) {
+                opened.policy.set_text(&document.path, &document.text);
+                opened.revision += 1;
+            }
+            self.dirty.insert(root);
+        }
+        self.open.insert(uri, document);
+    }
+
+    /// Reads a policy, unless it was read before; whether it is there.
+    fn opened(&mut self, root: &Path) -> bool {
+        if self.policies.contains_key(root) {
+            return true;
+        }
+        self.outlet.loading(root);
+        let policy = match Policy::open(root) {
+            Ok(policy) => policy,
+            // the first file is not saved yet
+            Err(OpenError::Empty { .. }) => Policy::empty(root),
+            Err(error) => {
+                self.outlet.loaded(root);
+                // once: it stays unreadable with every key that is pressed
+                if self.unreadable.insert(root.to_owned()) {
+                    self.outlet.warn(error.to_string());
+                }
+                return false;
+            }
+        };
+        self.unreadable.remove(root);
+        let opened = Opened {
+            policy,
+            revision: 0,
+            report: None,
+            checking: None,
+            fresh: true,
+            shown: BTreeSet::new(),
+            fleet: Vec::new(),
+            fleet_stamp: None,
+        };
+        self.policies.insert(root.to_owned(), opened);
+        true
+    }
+
+    /// What is open counts, whatever is on disk.
+    fn lay_over(&mut self, root: &Path) {
+        let Some(opened) = self.policies.get_mut(root) else { return };
+        for document in self.open.values().filter(|d| d.root == root) {
+            opened.policy.set_text(&document.path, &document.text);
+        }
+    }
+
+    /// Reads everything anew, after a bug.
+    fn start_over(&mut self) {
+        self.outlet
+            .warn("something went wrong inside the language server; the policy is read again".to_owned());
+        for root in std::mem::take(&mut self.policies).into_keys() {
+            if self.opened(&root) {
+                self.lay_over(&root);
+                self.dirty.insert(root);
             }
         }
     }
 
-    fn check(&mut self, root: &Path) {
+    fn start_checks(&mut self) {
+        for root in std::mem::take(&mut self.dirty) {
+            let Some(opened) = self.policies.get_mut(&root) else { continue };
+            if opened.checking.is_some() {
+                // its end brings this one back
+                continue;
+            }
+            let (handle, revision, myself) = (opened.policy.handle(), opened.revision, self.myself.clone());
+            opened.checking = Some(revision);
+            let of = root.clone();
+            let check = move || {
+                let checked = std::panic::catch_unwind(AssertUnwindSafe(|| {
+                    salsa::Cancelled::catch(AssertUnwindSafe(|| handle.check())).ok()
+                }));
+                // an edit waits for this
+                drop(handle);
+                let report = checked.ok().flatten();
+                let _ = myself.send(Message::Checked { root: of, revision, report });
+            };
+            if std::thread::Builder::new().name("vigo-check".into()).stack_size(STACK).spawn(check).is_err() {
+                opened.checking = None;
+                self.dirty.insert(root);
+                return;
+            }
+        }
+    }
+
+    fn checked(&mut self, root: &Path, revision: u64, report: Option<Report>) {
         let Some(opened) = self.policies.get_mut(root) else { return };
-        let report = opened.policy.check();
-        let mut by_file: BTreeMap<String, Vec<Diagnostic>> = BTreeMap::new();
-        for finding in &report.diagnostics {
-            let converted = convert(finding, &opened.policy, root, self.utf8);
-            by_file.entry(finding.place.file.to_string()).or_default().push(converted);
+        opened.checking = None;
+        if opened.revision != revision {
+            self.dirty.insert(root.to_owned());
         }
-        let mut touched: BTreeSet<String> = std::mem::take(&mut opened.shown);
-        touched.extend(by_file.keys().cloned());
+        let Some(report) = report else { return };
+        if opened.report.as_ref().is_none_or(|(known, _)| *known < revision) {
+            opened.report = Some((revision, Arc::new(report)));
+        }
+        let first = std::mem::take(&mut opened.fresh);
+        self.tell(root);
+        if first {
+            self.outlet.loaded(root);
+        }
+    }
+
+    /// Tells the editor what was found last.
+    fn tell(&mut self, root: &Path) {
+        let Some(opened) = self.policies.get_mut(root) else { return };
+        let Some((_, report)) = &opened.report else { return };
+        let now: BTreeSet<String> = report.diagnostics.iter().map(|d| d.place.file.to_string()).collect();
+        let mut touched = std::mem::replace(&mut opened.shown, now.clone());
+        touched.extend(now);
         touched.extend(self.open.values().filter(|d| d.root == root).map(|d| d.path.clone()));
-        opened.shown = by_file.keys().cloned().collect();
-        for path in touched {
-            let Some(uri) = Uri::from_file_path(root.join(&path)) else { continue };
-            let open = self.open.iter().find(|(_, d)| d.root == root && d.path == path);
-            let (uri, version) = open.map_or((uri, None), |(u, d)| (u.clone(), Some(d.version)));
-            (self.publish)(uri, by_file.remove(&path).unwrap_or_default(), version);
+        self.outlet.clone().checked(self, root, &touched);
+    }
+
+    /// What is found in a policy as it is now.
+    pub fn report(&mut self, root: &Path) -> Option<Arc<Report>> {
+        let opened = self.policies.get_mut(root)?;
+        if let Some((revision, report)) = &opened.report
+            && *revision == opened.revision
+        {
+            return Some(report.clone());
+        }
+        let report = Arc::new(opened.policy.check());
+        opened.report = Some((opened.revision, report.clone()));
+        Some(report)
+    }
+
+    /// What was found last, without looking again.
+    pub fn last_report(&self, root: &Path) -> Option<Arc<Report>> {
+        Some(self.policies.get(root)?.report.as_ref()?.1.clone())
+    }
+
+    /// The policies that are open, with their roots.
+    pub fn policies(&self) -> impl Iterator<Item = (&PathBuf, &Opened)> {
+        self.policies.iter()
+    }
+
+    /// The policy of a file, which is read when it was not yet, and the path of the file in it.
+    pub fn find(&mut self, uri: &Uri) -> Option<(PathBuf, String)> {
+        let (root, path) = match self.open.get(uri) {
+            Some(document) => (document.root.clone(), document.path.clone()),
+            None => locate(&uri.to_file_path()?)?,
+        };
+        if !self.opened(&root) {
+            return None;
+        }
+        self.read_fleet(&root);
+        Some((root, path))
+    }
+
+    /// A file, for a question about it.
+    pub fn view(&mut self, uri: &Uri) -> Option<View<'_>> {
+        let (root, path) = self.find(uri)?;
+        let (root, opened) = self.policies.get_key_value(&root)?;
+        let text = opened.policy.text(&path)?;
+        (text.len() <= LARGEST).then_some(View {
+            opened,
+            root,
+            path,
+            utf8: self.utf8,
+            settings: &self.settings,
+        })
+    }
+
+    /// A policy as a whole, for a question about it.
+    pub fn view_of(&self, root: &Path) -> Option<View<'_>> {
+        let (root, opened) = self.policies.get_key_value(root)?;
+        Some(View { opened, root, path: String::new(), utf8: self.utf8, settings: &self.settings })
+    }
+
+    /// Where an open document stands: its address as the editor gave it, and its version.
+    pub fn document(&self, root: &Path, path: &str) -> Option<(&Uri, i32)> {
+        let found = self.open.iter().find(|(_, d)| d.root == root && d.path == path)?;
+        Some((found.0, found.1.version))
+    }
+
+    /// Reads the fleet file again when it is another one.
+    fn read_fleet(&mut self, root: &Path) {
+        let Some(opened) = self.policies.get_mut(root) else { return };
+        if opened.fleet_stamp.is_some() {
+            return;
+        }
+        let path = match &self.settings.fleet {
+            Some(given) => Some(root.join(given)),
+            None => {
+                ["fleet.jsonl", "fleet.json"].iter().map(|name| root.join(name)).find(|path| path.is_file())
+            }
+        };
+        let Some(path) = path else {
+            opened.fleet_stamp = Some((PathBuf::new(), None));
+            opened.fleet = Vec::new();
+            return;
+        };
+        let stamp = std::fs::metadata(&path).and_then(|m| m.modified()).ok();
+        match fleet_of(&path) {
+            Ok(fleet) => opened.fleet = fleet,
+            Err(error) => {
+                opened.fleet = Vec::new();
+                self.outlet.warn(error.to_string());
+            }
+        }
+        opened.fleet_stamp = Some((path, stamp));
+    }
+}
+
+impl View<'_> {
+    /// What the editor may ask.
+    pub fn ide(&self) -> Ide<'_> {
+        Ide { policy: &self.opened.policy, envoy: self.settings.envoy.as_deref(), fleet: &self.opened.fleet }
+    }
+
+    /// The address of a file of the policy.
+    pub fn uri(&self, path: &str) -> Option<Uri> {
+        Uri::from_file_path(self.root.join(path))
+    }
+}
+
+/// Trees are walked by recursion to a limited depth; the memory is taken only where it is used.
+pub const STACK: usize = 256 << 20;
+
+/// A text after changes, each about the text that the one before it left.
+fn changed(text: &str, changes: &[TextDocumentContentChangeEvent], utf8: bool) -> String {
+    let mut out = text.to_owned();
+    for change in changes {
+        match change.range {
+            None => out.clone_from(&change.text),
+            Some(range) => {
+                let span = Lines::new(&out, utf8).span(range);
+                out.replace_range(span, &change.text);
+            }
         }
     }
+    out
 }
 
-/// The policy a document belongs to, and its path there.
-fn locate(uri: &Uri) -> Option<(PathBuf, String)> {
-    let file = uri.to_file_path()?;
-    let root = find_root(file.parent()?)?;
-    let relative = file.strip_prefix(&root).ok()?;
-    let path = relative.components().map(|c| c.as_os_str().to_str()).collect::<Option<Vec<_>>>()?.join("/");
-    Some((root, path))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tower_lsp_server::ls_types::{Position, Range};
 
-fn convert(finding: &Finding, policy: &Policy, root: &Path, utf8: bool) -> Diagnostic {
-    let range = |file: &str, span: std::ops::Range<usize>| match policy.text(file) {
-        Some(text) => Lines::new(&text, utf8).range(span),
-        None => Range::default(),
-    };
-    let related = finding.labels.iter().filter_map(|(place, text)| {
-        Some(DiagnosticRelatedInformation {
-            location: Location {
-                uri: Uri::from_file_path(root.join(&*place.file))?,
-                range: range(&place.file, place.span.range()),
-            },
-            message: text.clone(),
-        })
-    });
-    let related: Vec<_> = related.collect();
-    let mut message = finding.message.clone();
-    if let Some(help) = &finding.help {
-        message = format!("{message}\nhelp: {help}");
-    }
-    Diagnostic {
-        range: range(&finding.place.file, finding.place.span.range()),
-        severity: Some(match finding.severity {
-            Severity::Error => DiagnosticSeverity::ERROR,
-            Severity::Warning => DiagnosticSeverity::WARNING,
-            Severity::Hint => DiagnosticSeverity::HINT,
-        }),
-        code: Some(NumberOrString::String(finding.code.into())),
-        source: Some("vigo".into()),
-        message,
-        related_information: (!related.is_empty()).then_some(related),
-        ..Diagnostic::default()
+    #[test]
+    fn changes_follow_each_other() {
+        let change = |from: (u32, u32), to: (u32, u32), text: &str| TextDocumentContentChangeEvent {
+            range: Some(Range::new(Position::new(from.0, from.1), Position::new(to.0, to.1))),
+            range_length: None,
+            text: text.to_owned(),
+        };
+        let changes =
+            [change((0, 1), (0, 1), "é\n"), change((1, 0), (1, 1), "B"), change((9, 0), (9, 9), "!")];
+        assert_eq!(changed("abc\n", &changes, false), "aé\nBc\n!");
+        let backwards = [change((0, 3), (0, 1), "x")];
+        assert_eq!(changed("abc", &backwards, false), "abcx");
+        let whole = TextDocumentContentChangeEvent { range: None, range_length: None, text: "z".into() };
+        assert_eq!(changed("abc", &[whole], true), "z");
     }
 }

@@ -1,6 +1,7 @@
 //! The `vigoc` command line. One command a file; what they share stands in [`failure`], [`input`], [`output`],
 //! [`replace`], [`host`].
 
+pub mod ask;
 mod asked;
 mod build;
 mod bundle;
@@ -17,6 +18,7 @@ mod host;
 mod init;
 mod input;
 mod inspect;
+mod lsp;
 mod needs;
 mod output;
 mod parse;
@@ -98,6 +100,8 @@ enum Command {
     Test(test::Args),
     /// Writes a small working policy.
     Init(init::Args),
+    /// Runs the language server on stdin and stdout, for an editor.
+    Lsp(lsp::Args),
     #[command(flatten)]
     Manual(manual::Command),
 }
@@ -124,6 +128,7 @@ impl Command {
             | Command::Build(_)
             | Command::Init(_)
             | Command::Schema(_)
+            | Command::Lsp(_)
             | Command::Manual(_) => return None,
         };
         form.map(|form| (command, form))
@@ -149,6 +154,7 @@ impl Command {
             Command::Test(a) => test::run(a, directory),
             Command::Plan(a) => plan::run(a, directory),
             Command::Init(a) => init::run(a, directory),
+            Command::Lsp(a) => lsp::run(a, directory),
             Command::Manual(a) => a.run(Cli::command()).map(|()| Exit::Done).map_err(Failure::from),
         }
     }

@@ -68,7 +68,7 @@ impl Shown<'_> {
 }
 
 /// A value on one line, for people.
-pub(super) fn value_text(value: &Value) -> String {
+pub fn value_text(value: &Value) -> String {
     match value {
         Value::Secret(path) => format!("secret:{path}"),
         Value::Bytes(b) => format!("{} bytes", b.len()),

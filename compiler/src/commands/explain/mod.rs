@@ -54,6 +54,20 @@ impl Args {
     }
 }
 
+/// What is asked about.
+pub(super) use super::ask::Subject;
+
+/// What the command prints for people.
+pub(super) fn text(host: &Host<'_>, subject: &Subject) -> Result<String, Failure> {
+    let answer = match subject {
+        Subject::Var(name) => var::explain(host, name),
+        Subject::Module(name) => module::explain(host, name),
+        Subject::Resource(name) => resource::explain(host, name),
+        Subject::When(name) => condition::explain(host, name),
+    };
+    answer.map(|answer| answer.text)
+}
+
 /// An answer: for people, and as fields of the document.
 struct Answer {
     text: String,

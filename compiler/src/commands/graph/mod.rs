@@ -5,6 +5,7 @@ mod mermaid;
 mod model;
 
 use super::failure::{Exit, Failure};
+use super::host::Host;
 use super::resolve::state::State;
 use super::{asked, output};
 use clap::ValueEnum;
@@ -58,6 +59,13 @@ impl Args {
     pub(super) fn json(&self) -> bool {
         self.format == Format::Json
     }
+}
+
+/// What the command prints, with as many resources as it draws by default.
+pub(super) fn text(host: &Host<'_>, focus: Option<&str>, dot: bool) -> Result<String, Failure> {
+    let focus = focus.map(|name| Focus { name, depth: Some(2) });
+    let graph = Graph::of(host, &State::of(host, false), focus.as_ref(), 100)?;
+    Ok(if dot { dot::text(&graph, &host.name) } else { mermaid::text(&graph) })
 }
 
 /// Runs the command.

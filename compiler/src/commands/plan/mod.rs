@@ -102,6 +102,30 @@ pub(super) fn run(args: &Args, directory: Option<PathBuf>) -> Result<Exit, Failu
     Ok(planned.exit(args.detailed_exitcode))
 }
 
+/// What the command prints in Markdown when the files of a policy are compared with those of a revision.
+pub(super) fn text(
+    root: &std::path::Path,
+    revision: &str,
+    now: crate::tree::Files,
+    members: Vec<crate::plan::Member>,
+) -> Result<String, Failure> {
+    let (old, _) = Source::both(revision, &root.display().to_string(), None)?;
+    let fleet = Fleet::new(members);
+    let mut policy = Policy::open(old.path()).map_err(|e| old.unreadable(e))?;
+    let before = Survey::of(&policy, &fleet);
+    policy.take(now);
+    let after = Survey::of(&policy, &fleet);
+    let names = [old.name(), "the editor".to_owned()];
+    let planned = Planned {
+        plan: Plan::between(before, after),
+        fleet: &fleet,
+        names,
+        gates: Vec::new(),
+        verbose: false,
+    };
+    Ok(markdown::text(&planned))
+}
+
 impl Planned<'_> {
     /// Says on stderr what went wrong, and how the command ends.
     fn exit(&self, detailed: bool) -> Exit {

@@ -49,6 +49,11 @@ impl Args {
     }
 }
 
+/// What the command prints for people.
+pub(super) fn text(host: &Host<'_>) -> String {
+    human(host, &State::of(host, false))
+}
+
 /// Runs the command.
 pub(super) fn run(args: &Args, directory: Option<PathBuf>) -> Result<Exit, Failure> {
     let asked = args.asked.read(directory)?;

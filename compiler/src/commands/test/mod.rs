@@ -192,6 +192,38 @@ pub(super) fn run(args: &Args, directory: Option<PathBuf>) -> Result<Exit, Failu
     Ok(if report.passed() { Exit::Done } else { Exit::Findings })
 }
 
+/// Runs the tests that are wanted, by file and name: whether they pass, and what the command prints.
+pub(super) fn text(
+    policy: &Policy,
+    root: &std::path::Path,
+    wanted: impl Fn(&str, &str) -> bool,
+) -> Result<(bool, String), Failure> {
+    let started = Instant::now();
+    let (tests, unreadable) = tests(policy);
+    let snapshots = Snapshots::read(root, tests.iter().map(|(file, _)| file))?;
+    let chosen: Vec<(&Arc<str>, &TestAst)> = tests
+        .iter()
+        .filter(|(file, test)| wanted(file, &test.name.text))
+        .map(|(file, test)| (file, *test))
+        .collect();
+    if chosen.is_empty() {
+        return Err(Failure::no_answer("there is no such test", None));
+    }
+    let unreadable = unreadable.into_iter().filter(|d| chosen.iter().any(|(file, _)| **file == d.place.file));
+    let mut ran = on_every_core(policy, &chosen, false);
+    ran.iter_mut().for_each(|test| snapshots.compare(test));
+    let report = Report {
+        tests: ran,
+        unreadable: unreadable.collect(),
+        coverage: None,
+        texts: policy.texts(),
+        took: started.elapsed(),
+        verbose: true,
+        list_left: false,
+    };
+    Ok((report.passed(), report.human(Style::default())))
+}
+
 /// Every test of a policy, by file, and what is wrong with files of tests.
 fn tests(policy: &Policy) -> (Vec<(Arc<str>, &TestAst)>, Vec<Diagnostic>) {
     let (db, project) = policy.queries();

@@ -1,0 +1,59 @@
+;; Emacs with eglot and the language server, set up as docs/editors.md says.
+(package-initialize)
+(require 'eglot)
+(require 'flymake)
+
+(define-derived-mode vgo-mode prog-mode "Vigo"
+  (setq-local comment-start "# "))
+(add-to-list 'auto-mode-alist '("\\.vgo\\'" . vgo-mode))
+(add-to-list 'eglot-server-programs (cons 'vgo-mode (list (getenv "VIGO_LSP"))))
+
+(defun fail (what)
+  (message "FAIL %s" what)
+  (kill-emacs 1))
+
+(defun wait-for (what condition)
+  (let ((until (+ (float-time) 30)))
+    (while (and (not (funcall condition)) (< (float-time) until))
+      (accept-process-output nil 0.05))
+    (if (funcall condition) (message "ok   %s" what) (fail what))))
+
+(setq eglot-sync-connect 30
+      eglot-autoshutdown t
+      flymake-no-changes-timeout 0.1)
+(find-file (concat (getenv "VIGO_POLICY") "/modules/nginx.vgo"))
+(setq project-find-functions
+      (list (lambda (_) (cons 'transient (getenv "VIGO_POLICY")))))
+(apply #'eglot (list 'vgo-mode (cons 'transient (getenv "VIGO_POLICY")) 'eglot-lsp-server
+                     (list (getenv "VIGO_LSP")) "vgo"))
+(wait-for "the server runs" #'eglot-current-server)
+(flymake-mode 1)
+
+(goto-char (point-min))
+(search-forward "{{ .Vars.serv")
+(let ((hover (jsonrpc-request (eglot-current-server) :textDocument/hover
+                              (eglot--TextDocumentPositionParams))))
+  (unless (string-match-p "server_name" (format "%s" hover)) (fail "hover"))
+  (message "ok   hover"))
+
+(goto-char (point-min))
+(search-forward "vars:\n")
+(insert "  unused_one: 1\n")
+(eglot--signal-textDocument/didChange)
+(wait-for "a diagnostic appears"
+          (lambda ()
+            (flymake-start)
+            (seq-some (lambda (d) (string-match-p "unused_one" (flymake-diagnostic-text d)))
+                      (flymake-diagnostics))))
+(forward-line -1)
+(delete-region (point) (progn (forward-line 1) (point)))
+
+(goto-char (point-min))
+(search-forward "depends_on: [base]")
+(replace-match "depends_on:   [ base ]")
+(eglot-format-buffer)
+(goto-char (point-min))
+(unless (search-forward "depends_on: [base]" nil t) (fail "formatting"))
+(message "ok   formatting")
+(set-buffer-modified-p nil)
+(kill-emacs 0)
