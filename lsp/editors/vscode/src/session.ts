@@ -77,7 +77,7 @@ export class Session implements vscode.Disposable {
     const client = this.client;
     if (!client || client.state !== State.Running) return;
     await client.sendNotification(DidChangeConfigurationNotification.type, { settings: { vigo: this.options() } });
-    // what the middleware leaves out has changed, too
+    // the editor asks again for what is shown by these settings
     for (const document of vscode.workspace.textDocuments) {
       client.getFeature(InlayHintRequest.method).getProvider(document)?.onDidChangeInlayHints.fire();
       client.getFeature(CodeLensRequest.method).getProvider(document)?.onDidChangeCodeLensEmitter.fire();
@@ -96,7 +96,7 @@ export class Session implements vscode.Disposable {
     const found = findServer(settings.serverPath(), thisMachine());
     if ("missing" in found) {
       this.became({ state: "failed", why: found.missing });
-      await askForServer(found.missing);
+      askForServer(found.missing);
       return;
     }
     const { command, args } = found.program;
@@ -114,6 +114,7 @@ export class Session implements vscode.Disposable {
       middleware: middleware({
         client: () => this.client,
         execute: (id, values) => this.run(id, values),
+        options: () => this.options(),
       }),
       ...tracing(settings.trace(), this.trace),
     });
@@ -130,7 +131,7 @@ export class Session implements vscode.Disposable {
       this.log.error(why);
       this.client = undefined;
       this.became({ state: "failed", why });
-      await askForServer(why);
+      askForServer(why);
     }
   }
 
@@ -170,7 +171,7 @@ export class Session implements vscode.Disposable {
 }
 
 /** Says what is missing, with the ways out as buttons. Does not wait for an answer. */
-async function askForServer(why: string): Promise<void> {
+function askForServer(why: string): void {
   const choose = "Choose the Program...";
   const how = "How to Install It";
   const message = `${why} Colours and snippets work without it; checks, completion, hover and all the rest do not.`;
