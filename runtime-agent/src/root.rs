@@ -263,7 +263,8 @@ impl Root {
 
     /// A directory below this root as a root of its own: nothing in it leads out of it.
     pub fn below(&self, path: &ManagedPath) -> Result<Root, FsError> {
-        Ok(Root { directory: self.directory(path)?, path: self.path.join(&path.parent).join(&path.name) })
+        let below = self.path.join(&path.parent).join(&path.name);
+        Ok(Root { directory: self.directory(path)?, path: below, durable: self.durable })
     }
 
     /// Opens a directory for a command to start in, symlinks followed below the root.

@@ -260,11 +260,11 @@ fn renewal(
             left => format!("it ends in {}", crate::text::span(left)),
         });
     }
-    let anchor = webpki::anchor_from_trusted_cert(&ca.der).ok()?;
+    let anchors = [webpki::anchor_from_trusted_cert(&ca.der).ok()?];
     let now = UnixTime::since_unix_epoch(Duration::from_secs(context.now));
     let valid = certificate.verify_for_usage(
         webpki::ALL_VERIFICATION_ALGS,
-        &[anchor],
+        &anchors,
         &[],
         now,
         KeyUsage::server_auth(),

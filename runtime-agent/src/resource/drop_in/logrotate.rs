@@ -59,7 +59,7 @@ impl DropIn for Logrotate {
                 !w.is_empty()
                     && w.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
             };
-            if words.len() != 3 || !words.iter().all(|w| plain(w)) {
+            if words.len() != 3 || !words.iter().all(plain) {
                 return Err(invalid(
                     "create",
                     "is not mode, owner and group; write it like `0640 www-data adm`",

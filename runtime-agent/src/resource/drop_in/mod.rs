@@ -43,19 +43,6 @@ impl<D: DropIn> DropInType<D> {
     }
 }
 
-/// Where the file of a drop-in is, by the name of its type and its key, for those who keep what is managed.
-pub(super) fn path_of(kind: &str, name: &str) -> Option<String> {
-    fn of<D: DropIn>(name: &str) -> String {
-        format!("{}/{name}{}", D::DIRECTORY, D::SUFFIX)
-    }
-    match kind {
-        Cron::KIND => Some(of::<Cron>(name)),
-        Limits::KIND => Some(of::<Limits>(name)),
-        Logrotate::KIND => Some(of::<Logrotate>(name)),
-        _ => None,
-    }
-}
-
 /// The file that a drop-in is, and what has to accept it.
 fn file_of<D: DropIn>(desired: &Desired) -> Result<(ConfigFile, Option<Vec<String>>), ResourceError> {
     let known: Vec<&str> = [D::KIND, "state"].iter().chain(D::ATTRIBUTES).copied().collect();
@@ -278,9 +265,14 @@ mod tests {
 
     #[test]
     fn a_purge_knows_their_files() {
-        assert_eq!(path_of("cron", "a").as_deref(), Some("/etc/cron.d/a"));
-        assert_eq!(path_of("limits", "a").as_deref(), Some("/etc/security/limits.d/a.conf"));
-        assert_eq!(path_of("logrotate", "a").as_deref(), Some("/etc/logrotate.d/a"));
-        assert_eq!(path_of("file", "a"), None);
+        fn knows<D: DropIn>() {
+            let file = format!("{}/a{}", D::DIRECTORY, D::SUFFIX);
+            let known: Vec<String> = super::super::managed::files_of(D::KIND, "a").collect();
+            assert_eq!(known, [file]);
+        }
+        knows::<Cron>();
+        knows::<Limits>();
+        knows::<Logrotate>();
+        assert_eq!(super::super::managed::files_of("file", "a").count(), 0);
     }
 }
