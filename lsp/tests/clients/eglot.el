@@ -24,8 +24,7 @@
 (find-file (concat (getenv "VIGO_POLICY") "/modules/nginx.vgo"))
 (setq project-find-functions
       (list (lambda (_) (cons 'transient (getenv "VIGO_POLICY")))))
-(apply #'eglot (list 'vgo-mode (cons 'transient (getenv "VIGO_POLICY")) 'eglot-lsp-server
-                     (list (getenv "VIGO_LSP")) "vgo"))
+(call-interactively #'eglot)
 (wait-for "the server runs" #'eglot-current-server)
 (flymake-mode 1)
 
