@@ -3,8 +3,6 @@ import * as vscode from "vscode";
 import {
   DidChangeConfigurationNotification,
   ExecuteCommandRequest,
-  InlayHintRequest,
-  CodeLensRequest,
   LanguageClient,
   RevealOutputChannelOn,
   State,
@@ -72,16 +70,11 @@ export class Session implements vscode.Disposable {
     );
   }
 
-  /** Tells the server what has changed in settings, or in what was picked. */
+  /** Tells the server what has changed in settings, or in what was picked. It asks for a new look where that shows. */
   async configure(): Promise<void> {
     const client = this.client;
     if (!client || client.state !== State.Running) return;
     await client.sendNotification(DidChangeConfigurationNotification.type, { settings: { vigo: this.options() } });
-    // the editor asks again for what is shown by these settings
-    for (const document of vscode.workspace.textDocuments) {
-      client.getFeature(InlayHintRequest.method).getProvider(document)?.onDidChangeInlayHints.fire();
-      client.getFeature(CodeLensRequest.method).getProvider(document)?.onDidChangeCodeLensEmitter.fire();
-    }
   }
 
   async dispose(): Promise<void> {
@@ -146,7 +139,7 @@ export class Session implements vscode.Disposable {
   /** A command of the server, wherever it was clicked. */
   private async run(command: string, args: unknown[]): Promise<unknown> {
     try {
-      const reply = await this.execute(command, args, "Vigo");
+      const reply = await this.execute(command, args, `Vigo: waiting for ${command}`);
       await this.answered(command, reply);
       return reply;
     } catch (error) {
