@@ -113,14 +113,13 @@ fn flag(desired: &Desired, name: &str) -> bool {
     desired.value(name) == Some(&Value::Bool(true))
 }
 
-/// The key, or the elements of a list of keys.
+/// The key, or the names where a type has several at once.
 fn names<'a>(desired: &'a Desired, key: &str) -> impl Iterator<Item = &'a str> {
-    let one = desired.value(key);
-    let many = match one {
+    let many = match desired.value("packages") {
         Some(Value::List(list)) => list.as_slice(),
         _ => &[],
     };
-    one.and_then(Value::as_str).into_iter().chain(many.iter().filter_map(Value::as_str))
+    desired.value(key).and_then(Value::as_str).into_iter().chain(many.iter().filter_map(Value::as_str))
 }
 
 /// A restart in the middle of a run ends that run before it is on record, and the next one begins with it again.
@@ -224,12 +223,13 @@ mod tests {
     #[test]
     fn neither_package_service_nor_account_is_taken_away() {
         let s = sandbox();
-        let package = |name: Value, state: &str| {
-            refused(&s, "package", "package", &[("package", name), ("state", state.into())])
+        let package = |name: &str, state: &str| {
+            refused(&s, "package", "package", &[("package", name.into()), ("state", state.into())])
         };
-        assert!(package("vigo".into(), "absent"));
-        assert!(package(Value::List(vec!["vim".into(), "vigo".into()]), "absent"));
-        assert!(!package("vigo".into(), "latest") && !package("vigosrv".into(), "absent"));
+        assert!(package("vigo", "absent") && package("vigo", "purged"));
+        let both = ("packages", Value::List(vec!["vim".into(), "vigo".into()]));
+        assert!(refused(&s, "package", "package", &[both, ("state", "absent".into())]));
+        assert!(!package("vigo", "latest") && !package("vigosrv", "absent"));
         for (name, more, expected) in [
             ("vigo", ("state", Value::from("stopped")), true),
             ("vigo.service", ("state", "restarted".into()), true),
@@ -246,7 +246,7 @@ mod tests {
             );
         }
         let user = |name: &str, state: &str| {
-            refused(&s, "user", "user", &[("user", name.into()), ("state", state.into())])
+            refused(&s, "user", "username", &[("username", name.into()), ("state", state.into())])
         };
         assert!(user("root", "absent") && !user("root", "present") && !user("deploy", "absent"));
     }

@@ -233,15 +233,16 @@ fn case_049_a_power_loss_at_any_write_or_sync_leaves_whole_steps() {
     let (all, _) = count(&dir, &bytes);
     assert!(all > 20, "{all}");
     for at in 0..all {
-        for seed in 0..4 {
+        for seed in 0..3 {
             std::fs::write(StateDir::below(dir.path()).marks(), &marks).unwrap();
             let disk = Disk::with(&bytes, Some(Fault::PowerLoss), at);
             let (begun, earned, ended) = turn(&on(&dir, &disk), 2);
-            assert!(disk.state().fired && ended.is_err(), "the power went at {at}");
+            assert!(disk.state().fired, "the power went at {at}");
             let (_copy, found) = restarted(&dir, &disk.after_power_loss(seed));
             let found = state(&found);
             // what was said to be done is done, and nothing is half done
-            let least = if earned.is_ok() { 2 } else { usize::from(begun.is_ok()) };
+            let done = [ended.is_ok(), earned.is_ok(), begun.is_ok()];
+            let least = 3 - done.iter().position(|done| *done).unwrap_or(3);
             let steps = [(1, 1, 1, 0), (2, 1, 1, 0), (2, 1, 2, 0), (2, 2, 2, 1)];
             let reached = steps.iter().position(|step| *step == found);
             assert!(
