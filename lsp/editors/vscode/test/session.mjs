@@ -116,8 +116,9 @@ function written({ body }) {
     .join("\n")
     .replace(/\$\{\d+\|([^,|]*)[^}]*\}/g, "$1")
     .replace(/\$\{\d+:\$\{[^}]*\}\}/g, "snippet")
-    .replace(/\$\{\d+:([^}]*)\}/g, "$1")
-    .replace(/\$\d+/g, "");
+    .replace(/\$\{\d+:((?:\\.|[^}\\])*)\}/g, "$1")
+    .replace(/(?<!\\)\$\d+/g, "")
+    .replace(/\\([\\$}])/g, "$1");
 }
 
 /** A policy file around a snippet: where it would lie, and its text. */
@@ -277,8 +278,9 @@ const steps = {
   },
 
   "what the snippets write is policy": async () => {
-    const snippets = JSON.parse(readFileSync(join(extension, "snippets/vgo.json"), "utf8"));
-    for (const [number, [name, snippet]] of Object.entries(snippets).entries()) {
+    const read = (file) => Object.entries(JSON.parse(readFileSync(join(extension, "snippets", file), "utf8")));
+    const snippets = [...read("vgo.json"), ...read("types.json")];
+    for (const [number, [name, snippet]] of snippets.entries()) {
       const [path, text] = around(name, written(snippet), number);
       const document = new Document(path, { text });
       const findings = await document.diagnostics(() => true);

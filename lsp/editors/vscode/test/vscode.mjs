@@ -172,6 +172,7 @@ const steps = {
     const lines = ["  - name: extra", "type: file", "target_path: /etc/extra", "content: |", "one", "two"];
     for (const line of lines) {
       await page.keyboard.type(line);
+      await page.locator(".view-line", { hasText: line.trim() }).last().waitFor();
       await page.keyboard.press("Escape"); // a list of proposals, if there is one
       await page.keyboard.press("Enter");
     }
