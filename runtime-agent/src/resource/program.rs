@@ -64,7 +64,7 @@ impl Program<'_> {
     }
 
     /// As another user.
-    pub fn as_user(mut self, user: &str) -> Self {
+    pub fn run_as(mut self, user: &str) -> Self {
         self.command.user = Some(user.to_owned());
         self
     }
