@@ -182,8 +182,10 @@ impl Wanted<'_> {
         let origin = self.ask(context, &["config", "--get", "remote.origin.url"])?;
         let origin = Some(origin.stdout.trim().to_owned()).filter(|_| origin.code == 0);
         let dirty = match head {
+            // Not trimmed: what a line begins with counts.
             Some(_) => {
-                self.run(context, &["status", "--porcelain", "--untracked-files=no", "--ignore-submodules"])?
+                let words = ["status", "--porcelain", "--untracked-files=no", "--ignore-submodules"];
+                self.git(context, true, &words).run()?.stdout
             }
             None => String::new(),
         };

@@ -38,8 +38,9 @@ pub fn set(
     let Kind::Map(entries) = &holder.kind else { return Err(lost()) };
     let key = (style.text)(&last.text);
     let Some(last_entry) = entries.last() else {
-        // An empty map on a line of its own, or one whose document is laid out in lines, gets lines.
-        let layout = Layout::of(text, holder.span.start, way.is_empty() || has_line(text, root));
+        // An empty document gets lines, and so does a map in one that has lines. Where indentation counts, it stays one line.
+        let lines = way.is_empty() || !root.block && has_line(text, root);
+        let layout = Layout::of(text, holder.span.start, lines);
         let new = match layout {
             Some(layout) => {
                 let inner = layout.inner();

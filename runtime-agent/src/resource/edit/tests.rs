@@ -352,6 +352,7 @@ fn yaml_keeps_its_comments() {
     becomes(k, "# only\n---\n", &set("a", 1.into()), "set a", "# only\n---\na: 1\n");
     becomes(k, "a: {}\r\nb: 1\r\n", &set("c.d", 1.into()), "set c.d", "a: {}\r\nb: 1\r\nc:\r\n  d: 1\r\n");
     becomes(k, "é: ü # ö\nb: 1\n", &set("b", 2.into()), "set b", "é: ü # ö\nb: 2\n");
+    becomes(k, "e: {}\na: 1\n", &set("e.k", "".into()), "set e.k", "e: {k: \"\"}\na: 1\n");
     let remove = |path: &str| [("remove", list(&[path]))];
     becomes(k, text, &remove("a"), "removed a", &text.replace("a: 1 # one\n", ""));
     refused(k, text, &remove("b.0"), "`b.0` is an item of a list");

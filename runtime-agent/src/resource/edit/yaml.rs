@@ -221,7 +221,9 @@ impl<'t> Reader<'t> {
                 };
                 let span = match block {
                     true => {
-                        let end = entries.last().map_or(start, |e| e.node.span.end.max(e.key_span.end));
+                        let end = entries
+                            .last()
+                            .map_or(start, |e| e.node.span.end.max(colon(self.text, e.key_span.end)));
                         entries.first().map_or(start, |e| e.key_span.start)..end
                     }
                     false => start..stop + 1,
