@@ -9,6 +9,7 @@ use crate::converge::{Converged, Forgetful, RunOptions, Triggers, converge};
 use crate::facts::{HostFacts, NoSecrets, Secrets};
 use crate::identity::{Identity, IdentityError};
 use crate::observe::{Outcome, RunObserver, RunSummary};
+use crate::platform::Platform;
 use crate::renew::RenewError;
 use crate::report::report_of;
 use crate::resource::{Context, Managed};
@@ -281,6 +282,7 @@ impl Agent {
             // In a sandbox of an ordinary user all files are that user's.
             ownership: root.is_host() || nix::unistd::geteuid().is_root(),
             managed: &Managed::unknown(),
+            platform: &Platform::of(work.traits, root),
         };
         let Converged { results, totals, stopped } =
             converge(work.modules, &facts, &context, options, triggers, observer, self.stop())?;

@@ -4,6 +4,7 @@ use super::*;
 use crate::clock::FixedClock;
 use crate::facts::NoSecrets;
 use crate::observe::Silent;
+use crate::platform::Platform;
 use crate::root::Root;
 use ir::{Builtin, Expr};
 use std::cell::{Cell, RefCell};
@@ -84,8 +85,14 @@ fn run_with(modules: &[Module], options: &RunOptions, triggers: &mut dyn Trigger
         touched: Cell::new(false),
         missing: RefCell::new(None),
     };
-    let context =
-        Context { root: &root, now: 1, diff: false, ownership: false, managed: &Managed::unknown() };
+    let context = Context {
+        root: &root,
+        now: 1,
+        diff: false,
+        ownership: false,
+        managed: &Managed::unknown(),
+        platform: &Platform::of(&traits, &root),
+    };
     let stop = AtomicBool::new(false);
     let converged = converge(modules, &facts, &context, options, triggers, &mut Silent, &stop).unwrap();
     let outcomes =

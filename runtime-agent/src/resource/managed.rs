@@ -11,7 +11,42 @@ use std::ffi::{OsStr, OsString};
 
 /// Attributes that name something on the file system, of whatever type the resource is: `creates` is what an `exec`
 /// looks at to see that it ran.
-const PATHS: &[&str] = &["target_path", "creates"];
+const PATHS: &[&str] = &["target_path", "creates", "key_path"];
+
+/// Files of types that are named by the resource, whose key has the name of the type. What is no file on this host is
+/// nowhere.
+const NAMED: &[(&str, &[&str])] = &[
+    ("cron", &["/etc/cron.d/{}"]),
+    ("firewall", &["/etc/nftables.d/{}.nft"]),
+    ("kernel_module", &["/etc/modules-load.d/vigo-{}.conf", "/etc/modprobe.d/vigo-{}.conf"]),
+    ("limits", &["/etc/security/limits.d/{}.conf"]),
+    ("logrotate", &["/etc/logrotate.d/{}"]),
+    (
+        "repository",
+        &[
+            "/etc/apt/sources.list.d/{}.sources",
+            "/etc/apt/keyrings/{}.asc",
+            "/etc/yum.repos.d/{}.repo",
+            "/etc/zypp/repos.d/{}.repo",
+            "/etc/pki/rpm-gpg/RPM-GPG-KEY-{}",
+        ],
+    ),
+    ("sudoers", &["/etc/sudoers.d/{}"]),
+    ("sysctl", &["/etc/sysctl.d/90-vigo-{}.conf"]),
+    ("systemd_unit", &["/etc/systemd/system/{}", "/etc/systemd/system/{}.d"]),
+];
+
+fn is_named(kind: &str) -> bool {
+    NAMED.iter().any(|(named, _)| *named == kind)
+}
+
+/// The files of a resource that is named so.
+pub(super) fn files_of(kind: &str, name: &str) -> impl Iterator<Item = String> {
+    // A setting of the kernel may be written with slashes.
+    let name = if kind == "sysctl" { name.replace('/', ".") } else { name.to_owned() };
+    let files = NAMED.iter().find(|(named, _)| *named == kind).map_or(&[][..], |(_, files)| files);
+    files.iter().map(move |file| file.replace("{}", &name))
+}
 
 /// The paths that a bundle names.
 #[derive(Clone, Debug)]
@@ -47,6 +82,20 @@ impl Managed {
                         let why = format!("`{name}` of {}.{}: {error}", module.name, resource.name);
                         return Managed { paths: Err(why) };
                     }
+                }
+            }
+            let Some(expr) = resource.attribute(&resource.kind).filter(|_| is_named(&resource.kind)) else {
+                continue;
+            };
+            match evaluate(expr) {
+                Ok(Value::Str(name)) => {
+                    let files = files_of(&resource.kind, &name);
+                    paths.extend(files.filter_map(|path| ManagedPath::parse(&path).ok()));
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    let why = format!("the name of {}.{}: {error}", module.name, resource.name);
+                    return Managed { paths: Err(why) };
                 }
             }
         }

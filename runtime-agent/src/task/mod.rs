@@ -158,6 +158,7 @@ impl Tasks {
 
     /// Follows an order that was verified, unless it was followed before.
     pub fn accept(self: &Arc<Self>, order: TaskOrder) {
+        let order = protocol::task::in_own_time(order, self.now());
         let id = order.task_id.clone();
         let mut state = lock(&self.state);
         if state.open.contains_key(&id) || state.waiting.iter().any(|o| o.task_id == id) {

@@ -172,6 +172,19 @@ fn a_journal_that_was_lost_is_not_taken_for_an_empty_one() {
 }
 
 #[test]
+fn a_task_in_time_runs_whatever_the_clock_of_the_host_says() {
+    let host = Host::new();
+    let tasks = host.tasks();
+    // By the server's clock there is an hour left; by ours that was long ago.
+    let hour = 3_600_000;
+    let order =
+        TaskOrder { created_at: 10, sent_at: 20, not_after: 20 + hour, ..host.order("echo ran >> mark") };
+    host.clock.set(100 * hour);
+    tasks.accept(order);
+    assert_eq!(frames(&tasks).1.outcome(), TaskOutcome::TaskOk);
+}
+
+#[test]
 fn output_is_cut_at_its_limit_and_says_so() {
     let host = Host::new();
     let tasks = host.tasks();

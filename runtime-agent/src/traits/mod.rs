@@ -23,6 +23,8 @@ mod users;
 
 pub use told::{Told, told};
 
+pub use os::{init, package_manager};
+
 use crate::clock::Millis;
 use crate::root::Root;
 use ir::Value;

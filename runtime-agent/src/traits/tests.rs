@@ -12,6 +12,8 @@ fn everything_a_policy_may_rely_on_is_there() {
         "os.kernel",
         "os.arch",
         "os.kernel_release",
+        "os.package_manager",
+        "os.init",
         "network.hostname",
         "network.fqdn",
         "network.interfaces",

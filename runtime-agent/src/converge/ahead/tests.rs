@@ -5,6 +5,7 @@ use crate::converge::tests::{exec, module, tells, when};
 use crate::converge::{Converged, Forgetful, RunOptions, Work, take_all};
 use crate::facts::{HostFacts, NoSecrets};
 use crate::observe::Silent;
+use crate::platform::Platform;
 use crate::resource::{Context, Managed};
 use crate::root::Root;
 use ir::{Builtin, Expr, Module, Resource, Target, Value};
@@ -81,8 +82,15 @@ fn told(modules: &[Module], before: &[u8], dry_run: bool, ahead: usize) -> Strin
         touched: Cell::new(false),
         missing: RefCell::new(None),
     };
-    let context =
-        Context { root: &root, now: 1, diff: false, ownership: false, managed: &Managed::unknown() };
+    let platform = Platform::of(&traits, &root);
+    let context = Context {
+        root: &root,
+        now: 1,
+        diff: false,
+        ownership: false,
+        managed: &Managed::unknown(),
+        platform: &platform,
+    };
     let options = RunOptions { dry_run, ..RunOptions::default() };
     let work = Work { modules, facts: &facts, context: &context, options: &options, ahead };
     let mut out = String::new();
