@@ -1,21 +1,31 @@
 //! Resource types. One file a type: how to see whether a host is as declared, and how to bring it there.
 
+mod archive;
 mod authorized_key;
+mod certificate;
 mod config_file;
 mod container;
 mod content;
+mod custom;
 mod desired;
 mod directory;
+mod download;
+mod drop_in;
+mod edit;
 mod exec;
+mod fetch;
 mod file;
 mod firewall;
 mod fstab;
+mod git;
 mod group;
 mod hostname;
 mod kernel_module;
+mod locale;
 mod managed;
 mod mount;
 mod package;
+mod placing;
 mod process;
 mod program;
 mod repository;
@@ -101,6 +111,29 @@ pub enum ResourceError {
         /// What to do.
         fix: &'static str,
     },
+    /// A file that is to be edited cannot be read as what it should be.
+    #[error("{path}, line {line}, column {column}: {what}; the file was left as it is")]
+    Malformed {
+        /// Where.
+        path: String,
+        /// From 1.
+        line: usize,
+        /// From 1, in characters.
+        column: usize,
+        /// What is wrong.
+        what: String,
+    },
+    /// Something that was to be fetched.
+    #[error("cannot download {url}: {why}")]
+    Fetch {
+        /// From where.
+        url: String,
+        /// Why not.
+        why: String,
+    },
+    /// An archive that is not unpacked, or not any further.
+    #[error("the archive is not unpacked: {0}")]
+    Archive(String),
     /// Changing it here would change it elsewhere.
     #[error(
         "{path} has {links} names (hard links); its owner and mode are not changed, remove the other names first"
@@ -165,6 +198,9 @@ pub enum ResourceError {
         /// What the program that wanted it wrote.
         output: String,
     },
+    /// The type panicked.
+    #[error("the agent has a mistake here; its log says where, and the rest of the run goes on")]
+    Bug,
     /// Not a type of this agent.
     #[error("resource type `{0}` is not known to this agent; upgrade it")]
     UnknownKind(String),
@@ -229,6 +265,12 @@ pub trait Executor: Sync {
         false
     }
 
+    /// Whether a probe mostly waits, for a program or a server. Such probes are made side by side and ahead of their turn,
+    /// as long as a run has changed nothing, so they have to be safe to make at any moment.
+    fn waits(&self) -> bool {
+        false
+    }
+
     /// Looks, changes nothing.
     fn probe(&self, context: &Context<'_>, desired: &Desired) -> Result<Probe, ResourceError>;
 
@@ -253,6 +295,23 @@ pub fn executor(kind: &str) -> Result<&'static dyn Executor, ResourceError> {
         "directory" => Ok(&directory::DirectoryType),
         "symlink" => Ok(&symlink::SymlinkType),
         "exec" => Ok(&exec::ExecType),
+        "archive" => Ok(&archive::ArchiveType),
+        "download" => Ok(&download::DownloadType),
+        "git" => Ok(&git::GitType),
+        "certificate" => Ok(&certificate::CertificateType),
+        "custom" => Ok(&custom::CustomType),
+        "locale" => Ok(&locale::LocaleType),
+        "cron" => Ok(const { &drop_in::DropInType::<drop_in::Cron>::new() }),
+        "limits" => Ok(const { &drop_in::DropInType::<drop_in::Limits>::new() }),
+        "logrotate" => Ok(const { &drop_in::DropInType::<drop_in::Logrotate>::new() }),
+        "hosts_entry" => Ok(const { &edit::HostsType::new() }),
+        "file_line" => Ok(const { &edit::LineType::new() }),
+        "blockinfile" => Ok(const { &edit::BlockType::new() }),
+        "replace" => Ok(const { &edit::ReplaceType::new() }),
+        "ini" => Ok(const { &edit::IniType::new() }),
+        "json_file" => Ok(const { &edit::JsonType::new() }),
+        "toml_file" => Ok(const { &edit::TomlType::new() }),
+        "yaml_file" => Ok(const { &edit::YamlType::new() }),
         "service" => Ok(&service::SERVICE),
         "package" => Ok(&package::PACKAGE),
         "repository" => Ok(&repository::RepositoryType),

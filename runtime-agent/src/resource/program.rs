@@ -2,7 +2,7 @@
 
 use super::{Context, ResourceError};
 use crate::command::{Answer, Command, CommandError, Input};
-use crate::root::Root;
+use crate::root::{ManagedPath, Root};
 use crate::text::{bounded, printable};
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ pub struct Program<'a> {
     command: Command,
     /// How many of the words an error may show; the rest may be long, or be of no use.
     shown: usize,
+    /// How many words behind the first it does not.
+    skipped: usize,
     /// What it writes may hold a secret.
     hidden: bool,
 }
@@ -26,7 +28,7 @@ impl<'a> Context<'a> {
         command.environment.insert("PATH".to_owned(), self.platform.search_path());
         // Answers are read by us, so they have to be in one language.
         command.environment.insert("LC_ALL".to_owned(), "C.UTF-8".to_owned());
-        Program { root: self.root, command, shown: 12, hidden: false }
+        Program { root: self.root, command, shown: 12, skipped: 0, hidden: false }
     }
 }
 
@@ -52,6 +54,24 @@ impl Program<'_> {
     /// With a variable.
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.command.environment.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// In a directory.
+    pub fn inside(mut self, directory: &ManagedPath) -> Self {
+        self.command.cwd = Some(directory.clone());
+        self
+    }
+
+    /// As another user.
+    pub fn run_as(mut self, user: &str) -> Self {
+        self.command.user = Some(user.to_owned());
+        self
+    }
+
+    /// An error leaves out this many words behind the first: settings that are always the same.
+    pub fn told_without(mut self, words: usize) -> Self {
+        self.skipped = words;
         self
     }
 
@@ -87,8 +107,11 @@ impl Program<'_> {
 
     /// The error of an answer that is none.
     pub fn failed(&self, answer: Answer) -> ResourceError {
-        let words: Vec<&str> = self.command.argv.iter().take(self.shown).map(String::as_str).collect();
-        let more = if self.command.argv.len() > self.shown { " ..." } else { "" };
+        let (first, rest) = self.command.argv.split_first().map_or(("", &[][..]), |(f, r)| (f.as_str(), r));
+        let rest = rest.get(self.skipped..).unwrap_or_default();
+        let words: Vec<&str> =
+            std::iter::once(first).chain(rest.iter().map(String::as_str)).take(self.shown).collect();
+        let more = if words.len() <= rest.len() { " ..." } else { "" };
         let output = match (answer.stdout.trim_end(), answer.stderr.trim_end()) {
             (out, "") => out.to_owned(),
             ("", err) => err.to_owned(),
