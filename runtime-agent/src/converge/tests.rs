@@ -11,7 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 /// An exec that leaves a line in `log`, or fails.
-fn exec(name: &str, line: &str) -> Resource {
+pub(super) fn exec(name: &str, line: &str) -> Resource {
     let attribute = |name: &str, value: Value| (Arc::from(name), Expr::Const(value));
     Resource {
         name: name.into(),
@@ -42,7 +42,7 @@ fn unchanged(name: &str) -> Resource {
     r
 }
 
-fn when(mut r: Resource, condition: Expr) -> Resource {
+pub(super) fn when(mut r: Resource, condition: Expr) -> Resource {
     r.when = Some(condition);
     r
 }
@@ -56,12 +56,12 @@ fn needs(mut r: Resource, on: &[u32]) -> Resource {
     r
 }
 
-fn tells(mut r: Resource, whom: &[u32]) -> Resource {
+pub(super) fn tells(mut r: Resource, whom: &[u32]) -> Resource {
     r.notify = whom.iter().map(|at| Target::Local(*at)).collect();
     r
 }
 
-fn module(name: &str, resources: Vec<Resource>) -> Module {
+pub(super) fn module(name: &str, resources: Vec<Resource>) -> Module {
     Module { name: name.into(), depends_on: vec![], resources }
 }
 

@@ -92,7 +92,7 @@ fn ask(context: &Context<'_>, desired: &Desired, action: &str) -> Result<Answer,
     let program = context.root.path().join(path.parent()).join(path.name());
     let program = context.program([program.to_string_lossy()]).within(limit);
     let program = match desired.text("user")? {
-        Some(user) => program.by_user(user),
+        Some(user) => program.run_as(user),
         None => program,
     };
     let program = match desired.any_sensitive() {

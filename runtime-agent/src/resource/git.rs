@@ -129,7 +129,7 @@ impl Wanted<'_> {
             .with("GIT_SSH_COMMAND", "ssh -o BatchMode=yes");
         let program = if inside { program.inside(&self.path) } else { program };
         match self.user {
-            Some(user) => program.by_user(user),
+            Some(user) => program.run_as(user),
             None => program,
         }
     }

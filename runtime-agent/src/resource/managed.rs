@@ -48,9 +48,6 @@ pub(super) fn files_of(kind: &str, name: &str) -> impl Iterator<Item = String> {
     files.iter().map(move |file| file.replace("{}", &name))
 }
 
-/// Where the agent keeps its state.
-const STATE: &str = "/var/lib/vigo";
-
 /// The paths that a bundle names.
 #[derive(Clone, Debug)]
 pub struct Managed {
@@ -73,7 +70,7 @@ impl Managed {
         if !purges {
             return Managed::unknown();
         }
-        let mut paths: BTreeSet<ManagedPath> = ManagedPath::parse(STATE).into_iter().collect();
+        let mut paths: BTreeSet<ManagedPath> = crate::own::paths().collect();
         for (module, resource) in resources() {
             for name in PATHS {
                 let Some(expr) = resource.attribute(name) else { continue };
@@ -105,13 +102,11 @@ impl Managed {
         Managed { paths: Ok(paths) }
     }
 
-    /// Where they are now. The program that runs is kept too.
+    /// Where they are now.
     pub(super) fn locate(&self, root: &Root) -> Result<Kept, ResourceError> {
         let paths = self.paths.as_ref().map_err(|why| ResourceError::ManagedUnknown(why.clone()))?;
-        let program = std::env::current_exe().ok().filter(|_| root.is_host());
-        let program = program.and_then(|path| ManagedPath::parse(path.to_str()?).ok());
         let mut kept = Kept::default();
-        for path in paths.iter().chain(&program) {
+        for path in paths {
             for step in path.ancestors() {
                 kept.add(root, &step, Fate::Enter)?;
             }

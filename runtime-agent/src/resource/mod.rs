@@ -198,6 +198,9 @@ pub enum ResourceError {
         /// What the program that wanted it wrote.
         output: String,
     },
+    /// The type panicked.
+    #[error("the agent has a mistake here; its log says where, and the rest of the run goes on")]
+    Bug,
     /// Not a type of this agent.
     #[error("resource type `{0}` is not known to this agent; upgrade it")]
     UnknownKind(String),
@@ -259,6 +262,12 @@ pub trait Executor: Sync {
     /// Whether it changes the machine itself and not what lies below the root. In a sandbox such a resource is looked
     /// at and never applied.
     fn acts_on_machine(&self) -> bool {
+        false
+    }
+
+    /// Whether a probe mostly waits, for a program or a server. Such probes are made side by side and ahead of their turn,
+    /// as long as a run has changed nothing, so they have to be safe to make at any moment.
+    fn waits(&self) -> bool {
         false
     }
 

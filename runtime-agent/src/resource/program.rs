@@ -63,8 +63,8 @@ impl Program<'_> {
         self
     }
 
-    /// Run by another user.
-    pub fn by_user(mut self, user: &str) -> Self {
+    /// As another user.
+    pub fn run_as(mut self, user: &str) -> Self {
         self.command.user = Some(user.to_owned());
         self
     }

@@ -86,6 +86,10 @@ impl Executor for ServiceType {
         true
     }
 
+    fn waits(&self) -> bool {
+        true
+    }
+
     fn probe(&self, context: &Context<'_>, desired: &Desired) -> Result<Probe, ResourceError> {
         let want = want(desired)?;
         if context.platform.init == Init::Openrc {

@@ -60,12 +60,14 @@ export class Session implements vscode.Disposable {
     return this.current.state === "running" && (await vscode.commands.getCommands(true)).includes(command);
   }
 
-  /** Runs a command of the server, with its progress in the corner and a button to give up. */
+  /** Runs a command of the server. What may take a while gets a button to give up, the rest a word in the status bar. */
   async execute(command: string, args: unknown[], title: string): Promise<unknown> {
     const client = this.client;
     if (!client) throw new Error("The language server of Vigo does not run.");
+    const long = command === "vigo.plan" || command === "vigo.runTest";
+    const location = long ? vscode.ProgressLocation.Notification : vscode.ProgressLocation.Window;
     return vscode.window.withProgress(
-      { location: vscode.ProgressLocation.Notification, title, cancellable: true },
+      { location, title, cancellable: long },
       (_, token) => client.sendRequest(ExecuteCommandRequest.type, { command, arguments: args }, token),
     );
   }

@@ -1,5 +1,5 @@
 // A client without an editor: plays a session with the real language server, over pipes, on a copy of examples/acme.
-// VIGO_BIN is the folder with `vigo-lsp`. Exits with 0 when everything was as it should be.
+// VIGO_BIN_DIR is the folder with `vigo-lsp`. Exits with 0 when everything was as it should be.
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -18,7 +18,7 @@ git("init", "--quiet");
 git("add", ".");
 git("commit", "--quiet", "--message", "the policy as it is");
 
-const child = spawn(join(process.env.VIGO_BIN, "vigo-lsp"), { stdio: ["pipe", "pipe", "inherit"] });
+const child = spawn(join(process.env.VIGO_BIN_DIR, "vigo-lsp"), { stdio: ["pipe", "pipe", "inherit"] });
 const exited = new Promise((done) => child.on("exit", done));
 const server = createProtocolConnection(new StreamMessageReader(child.stdout), new StreamMessageWriter(child.stdin));
 for (const [request, answer] of Object.entries({
