@@ -74,7 +74,8 @@ pub fn resource_type(ty: &ResourceType, level: usize) -> String {
         out.push_str("\nOne envoy may have only one with the same key.\n");
     }
     for set in &ty.exclusive {
-        _ = writeln!(out, "\nAt most one of {}.", ticked(set.iter().map(|a| &**a)));
+        let least = if set.contains(&ty.key) && !ty.is_key_required() { "One" } else { "At most one" };
+        _ = writeln!(out, "\n{least} of {}.", ticked(set.iter().map(|a| &**a)));
     }
     for (this, needs) in &ty.requires {
         _ = writeln!(out, "\n`{this}` needs `{needs}`.");

@@ -169,6 +169,18 @@ pub fn schema() -> &'static Schema {
 }
 
 impl ResourceType {
+    /// Whether the key itself has to be given.
+    pub fn is_key_required(&self) -> bool {
+        self.attributes.get(&self.key).is_some_and(|key| key.required)
+    }
+
+    /// What may be given in the place of the key: the attributes that exclude it. One of them all has to be given.
+    pub fn instead_of<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Arc<str>> {
+        let of_key = *name == *self.key;
+        let sets = self.exclusive.iter().filter(move |set| of_key && set.contains(&self.key));
+        sets.flatten().filter(|other| **other != self.key)
+    }
+
     /// A key as it is compared with others: of two spellings of one path the plainest.
     pub fn canonical<'a>(&self, key: &'a str) -> Cow<'a, str> {
         let path = self.attributes.get(&self.key).map(|a| &a.ty) == Some(&Type::Refined(Refinement::Path));

@@ -165,6 +165,21 @@ pub fn open(
     if uuid_like(&order.task_id) { Ok(order) } else { Err(OrderError::Malformed) }
 }
 
+/// The order with its times by the clock of whoever received it just now. An order is of one stream, so it cannot have been held
+/// back for longer than that stream lives.
+pub fn in_own_time(mut order: TaskOrder, now: u64) -> TaskOrder {
+    // A server from before the field says nothing.
+    if order.sent_at > 0 {
+        let here = |at: u64| match at.checked_sub(order.sent_at) {
+            Some(later) => now.saturating_add(later),
+            None => now.saturating_sub(order.sent_at - at),
+        };
+        (order.created_at, order.not_after) = (here(order.created_at), here(order.not_after));
+        order.sent_at = now;
+    }
+    order
+}
+
 /// Ids become keys of the journal and words of the log.
 fn uuid_like(id: &str) -> bool {
     id.len() == 36 && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
@@ -198,7 +213,22 @@ mod tests {
             not_after: 3,
             work: Some(work(command(&["uptime"]))),
             nonce: vec![7; 16],
+            sent_at: 0,
         }
+    }
+
+    #[test]
+    fn another_clock_does_not_move_the_end_of_an_order() {
+        let order = TaskOrder { created_at: 1_000, not_after: 9_000, sent_at: 3_000, ..order() };
+        for now in [500_000, 3_000, 2_500] {
+            let here = in_own_time(order.clone(), now);
+            assert_eq!((here.created_at, here.not_after), (now - 2_000, now + 6_000));
+            assert_eq!(in_own_time(here.clone(), here.sent_at), here, "once is enough");
+        }
+        let late = in_own_time(TaskOrder { not_after: 2_000, ..order.clone() }, 7_000);
+        assert_eq!(late.not_after, 6_000, "its time is over here, too");
+        let none = TaskOrder { sent_at: 0, ..order };
+        assert_eq!(in_own_time(none.clone(), 7), none);
     }
 
     #[test]

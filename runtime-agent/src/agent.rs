@@ -9,6 +9,7 @@ use crate::converge::{Converged, Forgetful, RunOptions, Triggers, converge};
 use crate::facts::{HostFacts, NoSecrets, Secrets};
 use crate::identity::{Identity, IdentityError};
 use crate::observe::{Outcome, RunObserver, RunSummary};
+use crate::platform::Platform;
 use crate::renew::RenewError;
 use crate::report::report_of;
 use crate::resource::{Context, Managed};
@@ -17,7 +18,7 @@ use crate::server::{Grpc, NetError, Server};
 use crate::state::{StateDir, StateError, StateLock};
 use crate::store::{Past, Running, Store, StoreError, StoreTriggers};
 use crate::text::printable;
-use crate::traits;
+use crate::traits::{self, Collected, Collectors};
 use crate::verify::{Verified, VerifyError};
 use ir::{Module, Value};
 use protocol::secrets::SecretContext;
@@ -78,6 +79,28 @@ pub enum AgentError {
         /// What there is.
         modules: String,
     },
+    /// It ended the agent, several times in a row.
+    #[error(
+        "not converging: the agent did not survive bundle {seq}, {count} times in a row; it is tried again in {}, and the next \
+         release at once",
+        crate::text::span(until.saturating_sub(*now))
+    )]
+    Quarantined {
+        /// The bundle.
+        seq: u64,
+        /// How often.
+        count: u32,
+        /// When it is tried again.
+        until: Millis,
+        /// Now.
+        now: Millis,
+    },
+    /// Somebody paused it.
+    #[error("not converging: paused for {pause}; `vigo resume` ends it, `--dry-run` shows what would change")]
+    Paused {
+        /// How long still, and why.
+        pause: String,
+    },
     /// No bundle to converge to.
     #[error("not converging: {bundle}{}", server.as_ref().map(|e| format!("; {e}")).unwrap_or_default())]
     NothingValid {
@@ -95,6 +118,8 @@ impl AgentError {
             AgentError::State(StateError::Locked(_)) | AgentError::Store(StoreError::Busy(_)) => 75,
             AgentError::Store(StoreError::State(StateError::Locked(_))) => 75,
             AgentError::NothingValid { .. } | AgentError::Net(NetError::Unreachable { .. }) => 69,
+            AgentError::Paused { .. } => 75,
+            AgentError::Quarantined { .. } => 1,
             AgentError::NoSuch { .. } => 64,
             AgentError::Traits(_) => 70,
             _ => 65,
@@ -183,7 +208,10 @@ impl Agent {
     ) -> Result<RunSummary, AgentError> {
         let mut session = self.session()?;
         let mut server = Grpc::new(&session.identity)?;
-        session.cycle(&mut server, options, observer).map(|cycle| cycle.summary)
+        let cycle = session.cycle(&mut server, options, observer);
+        // Nobody else will be there when they answer.
+        session.finish_collectors()?;
+        cycle.map(|cycle| cycle.summary)
     }
 
     /// Renews the certificate now, be it time or not; when the new one ends.
@@ -206,7 +234,16 @@ impl Agent {
             );
         }
         let root = Root::open(&self.options.root)?;
-        Ok(Session { agent: self, identity, store, told: Told::default(), root, _lock: lock })
+        Ok(Session {
+            agent: self,
+            identity,
+            store,
+            told: Told::default(),
+            root,
+            collectors: RefCell::default(),
+            collected: RefCell::default(),
+            _lock: lock,
+        })
     }
 
     /// Traits as they are now; the cache is neither read nor written.
@@ -214,16 +251,9 @@ impl Agent {
         traits::merge(&traits::collect(&self.options.root, self.clock().now(), Vec::new()))
     }
 
-    fn converge(
-        &self,
-        root: &Root,
-        work: &Work<'_>,
-        options: &RunOptions,
-        triggers: &mut dyn Triggers,
-        observer: &mut dyn RunObserver,
-    ) -> Result<RunSummary, AgentError> {
-        let started = Instant::now();
-        let facts = HostFacts {
+    /// What expressions are computed from.
+    pub(crate) fn facts<'a>(&'a self, root: &'a Root, work: &Work<'a>) -> HostFacts<'a> {
+        HostFacts {
             root,
             hostname: work.hostname,
             traits: work.traits,
@@ -232,7 +262,19 @@ impl Agent {
             changed: Cell::new(false),
             touched: Cell::new(false),
             missing: RefCell::new(None),
-        };
+        }
+    }
+
+    pub(crate) fn converge(
+        &self,
+        root: &Root,
+        work: &Work<'_>,
+        options: &RunOptions,
+        triggers: &mut dyn Triggers,
+        observer: &mut dyn RunObserver,
+    ) -> Result<RunSummary, AgentError> {
+        let started = Instant::now();
+        let facts = self.facts(root, work);
         let context = Context {
             root,
             now: self.clock().now() / 1000,
@@ -240,6 +282,7 @@ impl Agent {
             // In a sandbox of an ordinary user all files are that user's.
             ownership: root.is_host() || nix::unistd::geteuid().is_root(),
             managed: &Managed::unknown(),
+            platform: &Platform::of(work.traits, root),
         };
         let Converged { results, totals, stopped } =
             converge(work.modules, &facts, &context, options, triggers, observer, self.stop())?;
@@ -256,12 +299,12 @@ impl Agent {
 }
 
 /// What to converge to, and with what.
-struct Work<'a> {
-    modules: &'a [Module],
-    hostname: &'a str,
-    traits: &'a Value,
-    secrets: &'a dyn Secrets,
-    offline: bool,
+pub(crate) struct Work<'a> {
+    pub(crate) modules: &'a [Module],
+    pub(crate) hostname: &'a str,
+    pub(crate) traits: &'a Value,
+    pub(crate) secrets: &'a dyn Secrets,
+    pub(crate) offline: bool,
 }
 
 /// An agent at work: it holds the lock.
@@ -273,6 +316,9 @@ pub struct Session<'a> {
     pub store: Store,
     told: Told,
     root: Root,
+    collectors: RefCell<Collectors>,
+    /// What the check-in of this turn found, for its run.
+    collected: RefCell<Option<Vec<Collected>>>,
     _lock: StateLock,
 }
 
@@ -303,7 +349,12 @@ impl Session<'_> {
 
     /// Collects traits, keeping what is still good, and asks for news.
     pub fn check_in(&self, server: &mut dyn Server) -> Result<Result<News, CheckInError>, AgentError> {
-        let encoded = ir::wire::encode_value(&self.collect()?).map_err(AgentError::Traits)?;
+        let collected = self.collect()?;
+        let told =
+            traits::told(&collected, self.store.told()?, self.clock().now()).map_err(AgentError::Traits)?;
+        self.store.keep_told(&told)?;
+        self.collected.replace(Some(collected));
+        let encoded = told.traits;
         let now = self.clock().now();
         Ok(match (self.conversation().check_in(server, &encoded, &self.told), self.identity.ended(now)) {
             // Most likely why; tried all the same, for the clock may be wrong.
@@ -314,11 +365,25 @@ impl Session<'_> {
         })
     }
 
-    fn collect(&self) -> Result<Value, AgentError> {
+    fn collect(&self) -> Result<Vec<Collected>, AgentError> {
         let now = self.agent.clock().now();
-        let collected = traits::collect(&self.agent.options.root, now, self.store.traits()?);
-        self.store.keep_traits(&collected)?;
-        Ok(traits::merge(&collected))
+        let known = self.store.traits()?;
+        let root = &self.agent.options.root;
+        let mut collected = self.collectors.borrow_mut().collect(root, now, known.clone());
+        collected.push(traits::paused(now, self.store.pause(now)?.is_some()));
+        self.store.keep_traits(&known, &collected)?;
+        Ok(collected)
+    }
+
+    /// Waits for collectors that no run waited for, and keeps what they say for the next one.
+    fn finish_collectors(&self) -> Result<(), AgentError> {
+        let mut collectors = self.collectors.borrow_mut();
+        if collectors.is_waiting() {
+            let known = self.store.traits()?;
+            let all = collectors.finish(self.agent.clock().now(), known.clone());
+            self.store.keep_traits(&known, &all)?;
+        }
+        Ok(())
     }
 
     /// One turn. A check-in that fails is no reason not to converge: that is what the cache is for.
@@ -364,6 +429,12 @@ impl Session<'_> {
             Err(AgentError::NothingValid { bundle, .. }) => {
                 return Err(AgentError::NothingValid { bundle, server: check_in.err().map(Box::new) });
             }
+            Err(still @ (AgentError::Paused { .. } | AgentError::Quarantined { .. })) => {
+                if check_in.is_ok() {
+                    self.deliver(server, observer);
+                }
+                return Err(still);
+            }
             other => other?,
         };
         if let Err(error) = &check_in {
@@ -389,6 +460,10 @@ impl Session<'_> {
         observer: &mut dyn RunObserver,
     ) -> Result<RunSummary, AgentError> {
         let now = self.agent.clock().now();
+        if let Some(pause) = self.store.pause(now)?.filter(|_| !options.dry_run) {
+            self.store.raise_floor(now)?;
+            return Err(AgentError::Paused { pause: pause.human(now) });
+        }
         let verified = match self.conversation().load()? {
             Ok(verified) => verified,
             Err(bundle) => {
@@ -397,8 +472,17 @@ impl Session<'_> {
             }
         };
         exists(options, &verified.modules)?;
-        let traits = self.collect()?;
-        let secrets = Sealed { session: self, sealed: self.store.sealed()?, verified: &verified };
+        let (seq, crashes) = (verified.manifest.seq, self.store.crashes()?);
+        if let Some(until) = crashes.until(seq, now).filter(|_| !options.dry_run) {
+            self.store.raise_floor(now)?;
+            return Err(AgentError::Quarantined { seq, count: crashes.count, until, now });
+        }
+        let collected = match self.collected.take() {
+            Some(collected) => collected,
+            None => self.collect()?,
+        };
+        let traits = traits::merge(&collected);
+        let secrets = Sealed { identity: &self.identity, sealed: self.store.sealed()?, verified: &verified };
         let work = Work {
             modules: &verified.modules,
             hostname: &self.identity.hostname,
@@ -438,14 +522,18 @@ impl Session<'_> {
 }
 
 /// A name that nothing has is a slip, not a run in which all is well.
-fn exists(options: &RunOptions, modules: &[Module]) -> Result<(), AgentError> {
+pub(crate) fn exists(options: &RunOptions, modules: &[Module]) -> Result<(), AgentError> {
     match &options.only {
-        Some(only) if !options.finds(modules) => Err(AgentError::NoSuch {
-            only: only.clone(),
-            modules: modules.iter().map(|m| printable(&m.name)).collect::<Vec<_>>().join(", "),
-        }),
+        Some(only) if !options.finds(modules) => {
+            Err(AgentError::NoSuch { only: only.clone(), modules: names(modules) })
+        }
         _ => Ok(()),
     }
+}
+
+/// What modules are called, for people.
+pub(crate) fn names(modules: &[Module]) -> String {
+    modules.iter().map(|m| printable(&m.name)).collect::<Vec<_>>().join(", ")
 }
 
 fn past_of(summary: &RunSummary, options: &RunOptions, at: Millis) -> Past {
@@ -461,17 +549,17 @@ fn past_of(summary: &RunSummary, options: &RunOptions, at: Millis) -> Past {
 }
 
 /// Secrets of the bundle at hand, opened one by one when they are asked for.
-struct Sealed<'a> {
-    session: &'a Session<'a>,
-    sealed: Vec<protocol::pb::SealedSecret>,
-    verified: &'a Verified,
+pub(crate) struct Sealed<'a> {
+    pub(crate) identity: &'a Identity,
+    pub(crate) sealed: Vec<protocol::pb::SealedSecret>,
+    pub(crate) verified: &'a Verified,
 }
 
 impl Secrets for Sealed<'_> {
     fn open(&self, path: &str) -> Option<Zeroizing<Vec<u8>>> {
         let wanted = self.verified.manifest.secret_refs.iter().find(|r| r.path == path)?;
         let sealed = self.sealed.iter().find(|s| s.path == path && s.version == wanted.version)?;
-        let identity = &self.session.identity;
+        let identity = self.identity;
         let context = SecretContext {
             cluster_id: &identity.cluster_id,
             envoy_id: &identity.envoy_id,

@@ -4,18 +4,24 @@ use crate::accounts::{self, AccountError};
 use crate::root::{FsError, ManagedPath, Root};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::fs::File;
+use std::io::{Read, Seek, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
+use zeroize::Zeroizing;
 
 /// Output beyond this is read and dropped.
 pub const MAX_OUTPUT: usize = 64 << 10;
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// An answer that is longer is no answer.
+const MAX_ANSWER: usize = 8 << 20;
+/// Where programs are looked for.
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Between a polite signal and one that cannot be ignored.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -30,8 +36,37 @@ pub struct Command {
     pub user: Option<String>,
     /// Beside `PATH`, `HOME` and `LANG`, which it may replace.
     pub environment: BTreeMap<String, String>,
+    /// What it reads on its standard input; nothing otherwise.
+    pub input: Option<Input>,
     /// How long it may take.
     pub timeout: Duration,
+}
+
+/// What a program reads. Arguments can be seen by everybody on the host, so secrets are given this way; `Debug` does not
+/// show them either.
+#[derive(Clone)]
+pub struct Input(Zeroizing<Vec<u8>>);
+
+impl From<&str> for Input {
+    fn from(text: &str) -> Self {
+        Input(Zeroizing::new(text.as_bytes().to_vec()))
+    }
+}
+
+impl std::fmt::Debug for Input {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Input({} bytes)", self.0.len())
+    }
+}
+
+impl Input {
+    /// A file without a name: nothing is on a disk, and a program that reads late holds nobody up.
+    fn open(&self) -> std::io::Result<Stdio> {
+        let mut file = File::from(memfd_create(c"vigo-input", MFdFlags::MFD_CLOEXEC)?);
+        file.write_all(&self.0)?;
+        file.rewind()?;
+        Ok(file.into())
+    }
 }
 
 /// Why nothing ran, or what ran did not end.
@@ -65,6 +100,12 @@ pub enum CommandError {
         /// Why.
         source: std::io::Error,
     },
+    /// It writes and writes.
+    #[error("{program} wrote more than {} MiB", MAX_ANSWER >> 20)]
+    TooMuch {
+        /// First word.
+        program: String,
+    },
     /// Too slow.
     #[error("{program} was stopped after {}; raise `timeout` if it needs longer", crate::text::took(*.limit))]
     TimedOut {
@@ -84,6 +125,17 @@ pub struct Ended {
     pub code: i32,
     /// Both streams as they came, bounded.
     pub output: String,
+}
+
+/// How it ended, with the streams apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Exit code; 128 + signal where a signal ended it.
+    pub code: i32,
+    /// Standard output, whole.
+    pub stdout: String,
+    /// Standard error, bounded.
+    pub stderr: String,
 }
 
 /// Which stream a command wrote to.
@@ -116,7 +168,7 @@ pub fn split(line: &str) -> Result<Vec<String>, CommandError> {
 impl Command {
     /// A command with nothing special about it.
     pub fn new(argv: Vec<String>, timeout: Duration) -> Self {
-        Command { argv, cwd: None, user: None, environment: BTreeMap::new(), timeout }
+        Command { argv, cwd: None, user: None, environment: BTreeMap::new(), input: None, timeout }
     }
 
     /// Runs to the end.
@@ -165,6 +217,31 @@ impl Command {
         how.map_err(|source| CommandError::Wait { program: self.program(), source })
     }
 
+    /// Runs to the end and gives back the whole of what it answers, apart from what it complains about.
+    pub fn ask(&self, root: &Root) -> Result<Answer, CommandError> {
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let mut much = false;
+        let how = self.follow(root, &|| false, &mut |source, bytes| {
+            let (kept, limit) = match source {
+                Source::Stdout => (&mut stdout, MAX_ANSWER),
+                Source::Stderr => (&mut stderr, MAX_OUTPUT),
+            };
+            let room = limit.saturating_sub(kept.len()).min(bytes.len());
+            kept.extend_from_slice(bytes.get(..room).unwrap_or_default());
+            much |= source == Source::Stdout && room < bytes.len();
+        })?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        match how {
+            HowEnded::Code(_) if much => Err(CommandError::TooMuch { program: self.program() }),
+            HowEnded::Code(code) => Ok(Answer { code, stdout: text(&stdout), stderr: text(&stderr) }),
+            HowEnded::TimedOut | HowEnded::Stopped => Err(CommandError::TimedOut {
+                program: self.program(),
+                limit: self.timeout,
+                output: text(&stderr),
+            }),
+        }
+    }
+
     /// First word, for messages.
     fn program(&self) -> String {
         let first = self.argv.first().map_or("", String::as_str);
@@ -185,6 +262,10 @@ impl Command {
     fn spawn(&self, root: &Root, stdout: Stdio, stderr: Stdio) -> Result<Child, CommandError> {
         let (first, rest) = self.argv.split_first().ok_or(CommandError::Empty)?;
         let account = self.user.as_deref().map(|user| accounts::account(root, user)).transpose()?;
+        let stdin = match &self.input {
+            Some(input) => input.open().map_err(|e| self.not_started(e))?,
+            None => Stdio::null(),
+        };
         let mut command = std::process::Command::new(first);
         command
             .args(rest)
@@ -194,7 +275,7 @@ impl Command {
             .env("HOME", account.as_ref().map_or("/root", |a| a.home.as_str()))
             .envs(&self.environment)
             .process_group(0)
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(stdout)
             .stderr(stderr);
         if let Some(account) = &account
@@ -286,6 +367,19 @@ mod tests {
         let ended = run("sh -c 'echo out; echo err >&2; exit 3'", LONG).unwrap();
         assert_eq!(ended, Ended { code: 3, output: "out\nerr\n".into() });
         assert_eq!(run("echo '$HOME' ; ls", LONG).unwrap().output, "$HOME ; ls\n");
+    }
+
+    #[test]
+    fn an_answer_is_whole_and_apart_from_complaints_and_input_is_read() {
+        let root = Root::open(std::path::Path::new("/")).unwrap();
+        let mut command = Command::new(split("sh -c 'cat; echo bad >&2; exit 2'").unwrap(), LONG);
+        let secret = "hunter2\n".repeat(100_000);
+        command.input = Some(Input::from(secret.as_str()));
+        let answer = command.ask(&root).unwrap();
+        assert_eq!(answer, Answer { code: 2, stdout: secret, stderr: "bad\n".into() });
+        assert!(!format!("{command:?}").contains("hunter2"));
+        let endless = Command::new(split("head -c 9000000 /dev/zero").unwrap(), LONG);
+        assert!(matches!(endless.ask(&root), Err(CommandError::TooMuch { .. })));
     }
 
     #[test]

@@ -1,12 +1,17 @@
 //! Modules and resources in order: `when`, probe, apply, probe again.
 
+mod ahead;
+
 use crate::facts::HostFacts;
 use crate::observe::{BLOCKED, Outcome, ResourceReport, RunObserver, Totals, WOULD_CHANGE};
-use crate::resource::{Context, Desired, Managed, ResourceError, executor};
+use crate::own::Own;
+use crate::resource::{Context, Desired, Executor, Managed, Probe, ResourceError, executor};
 use crate::store::StoreError;
 use crate::text::{bounded, printable, printable_lines};
+use ahead::Ahead;
 use ir::{Budget, EvalError, Module, Resource, Target, Value};
 use std::collections::{BTreeSet, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -87,30 +92,76 @@ pub fn converge(
     observer: &mut dyn RunObserver,
     stop: &AtomicBool,
 ) -> Result<Converged, StoreError> {
+    let work = Work { modules, facts, context, options, ahead: ahead::MOST };
+    take_all(&work, triggers, observer, stop)
+}
+
+/// What does not change while a run goes on.
+struct Work<'a> {
+    modules: &'a [Module],
+    facts: &'a HostFacts<'a>,
+    context: &'a Context<'a>,
+    options: &'a RunOptions,
+    /// Probes that are under way at the same time.
+    ahead: usize,
+}
+
+fn take_all(
+    work: &Work<'_>,
+    triggers: &mut dyn Triggers,
+    observer: &mut dyn RunObserver,
+    stop: &AtomicBool,
+) -> Result<Converged, StoreError> {
+    let Work { modules, facts, context, options, .. } = *work;
     let managed = Managed::of(modules, |expr| evaluate(facts, expr).map(|(value, _)| value));
     let context = &Context { managed: &managed, ..*context };
-    let mut run =
-        Run { facts, context, options, due: triggers.pending()?, triggers, blocked: HashSet::new() };
-    let mut converged = Converged::default();
-    for module in modules {
-        for resource in &module.resources {
-            if !options.wants(&module.name, &resource.name) {
-                continue;
-            }
+    let wanted: Vec<Place<'_>> = modules
+        .iter()
+        .flat_map(|module| module.resources.iter().map(move |resource| Place { module, resource }))
+        .filter(|place| options.wants(&place.module.name, &place.resource.name))
+        .collect();
+    let due = triggers.pending()?;
+    std::thread::scope(|scope| {
+        let mut run = Run {
+            facts,
+            context,
+            options,
+            due,
+            triggers,
+            blocked: HashSet::new(),
+            own: Own::of(context.root),
+            ahead: Ahead::new(scope, context, work.ahead),
+        };
+        let mut converged = Converged::default();
+        for (at, place) in wanted.iter().enumerate() {
             if stop.load(Ordering::Relaxed) {
                 converged.stopped = true;
-                return Ok(converged);
+                break;
             }
-            let report = run.take(module, resource);
+            run.look_ahead(&wanted, at);
+            let report = run.take(at, place);
             converged.totals.count(report.outcome);
             observer.resource(&report);
             converged.results.push(report);
         }
-    }
-    Ok(converged)
+        Ok(converged)
+    })
 }
 
-struct Run<'a> {
+/// A resource and where it stands.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    module: &'a Module,
+    resource: &'a Resource,
+}
+
+impl Place<'_> {
+    fn id(&self) -> String {
+        format!("{}.{}", self.module.name, self.resource.name)
+    }
+}
+
+struct Run<'a, 'env> {
     facts: &'a HostFacts<'a>,
     context: &'a Context<'a>,
     options: &'a RunOptions,
@@ -119,6 +170,8 @@ struct Run<'a> {
     due: BTreeSet<String>,
     /// Resources that failed, or were skipped because one they depend on was in here.
     blocked: HashSet<String>,
+    own: Own,
+    ahead: Ahead<'a, 'env>,
 }
 
 /// How one resource ended.
@@ -141,17 +194,57 @@ impl End {
     }
 }
 
-impl Run<'_> {
-    fn take(&mut self, module: &Module, resource: &Resource) -> ResourceReport {
+/// What came of `when` and the attributes.
+enum Evaluated {
+    /// It is not its turn, or it cannot be known what it is.
+    Over(End),
+    /// What it has to be.
+    Desired(Desired),
+}
+
+/// What a probe said, and of what.
+struct Looked {
+    desired: Desired,
+    probe: Result<Probe, ResourceError>,
+}
+
+/// Looks. A type that panics fails its resource and nothing else.
+fn look(executor: &dyn Executor, context: &Context<'_>, desired: Desired) -> Looked {
+    let probe = guarded(|| executor.probe(context, &desired));
+    Looked { desired, probe }
+}
+
+fn guarded<T>(work: impl FnOnce() -> Result<T, ResourceError>) -> Result<T, ResourceError> {
+    // Nothing of ours is left half-changed: whatever it was doing is looked at afresh in the next run.
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(ResourceError::Bug))
+}
+
+impl Run<'_, '_> {
+    /// Begins probes of resources whose turn comes later, as far as they wait for something.
+    fn look_ahead(&mut self, wanted: &[Place<'_>], at: usize) {
+        while let Some(next) = self.ahead.next(wanted.len(), at) {
+            let Some(place) = wanted.get(next) else { return };
+            let Some(executor) = executor(&place.resource.kind).ok().filter(|e| e.waits()) else { continue };
+            if self.blocker(place).is_some() {
+                continue;
+            }
+            let evaluated = self.evaluate(place, &place.id());
+            self.ahead.begin(next, executor, evaluated);
+        }
+    }
+
+    fn take(&mut self, at: usize, place: &Place<'_>) -> ResourceReport {
         let started = Instant::now();
-        let id = format!("{}.{}", module.name, resource.name);
+        let id = place.id();
+        let resource = place.resource;
         let mut detail = declared(resource);
-        let end = self.end(module, resource, &id, &mut detail);
+        let foreseen = self.ahead.take(at);
+        let end = self.end(place, &id, foreseen, &mut detail);
         if end.outcome == Outcome::Failed {
             self.blocked.insert(id);
         }
         ResourceReport {
-            module: module.name.to_string(),
+            module: place.module.name.to_string(),
             resource: resource.name.to_string(),
             kind: resource.kind.to_string(),
             outcome: end.outcome,
@@ -164,16 +257,26 @@ impl Run<'_> {
         }
     }
 
-    fn end(&mut self, module: &Module, resource: &Resource, id: &str, detail: &mut String) -> End {
-        let dependencies = resource.depends_on.iter().filter_map(|t| target(module, t));
-        if let Some(failed) = dependencies.into_iter().find(|d| self.blocked.contains(d)) {
+    /// One that it depends on and that failed, or was left out for such a one.
+    fn blocker(&self, place: &Place<'_>) -> Option<String> {
+        let dependencies = place.resource.depends_on.iter().filter_map(|t| target(place.module, t));
+        dependencies.into_iter().find(|d| self.blocked.contains(d))
+    }
+
+    fn end(
+        &mut self,
+        place: &Place<'_>,
+        id: &str,
+        foreseen: Option<Result<Looked, End>>,
+        detail: &mut String,
+    ) -> End {
+        if let Some(failed) = self.blocker(place) {
             // A trigger that was earned stays: it was not served.
             self.blocked.insert(id.to_owned());
             return End::plain(Outcome::Skipped, format!("{BLOCKED}{} failed", printable(&failed)));
         }
         let triggered = self.due.contains(id);
-        self.facts.changed.set(triggered);
-        let end = self.decide(module, resource, detail);
+        let end = self.decide(place, id, foreseen, detail);
         // One that failed is due again in the next run: whatever called for it has happened.
         if triggered && end.outcome != Outcome::Failed {
             self.due.remove(id);
@@ -186,41 +289,65 @@ impl Run<'_> {
         end
     }
 
-    fn decide(&mut self, module: &Module, resource: &Resource, detail: &mut String) -> End {
-        if let Some(when) = &resource.when {
+    fn decide(
+        &mut self,
+        place: &Place<'_>,
+        id: &str,
+        foreseen: Option<Result<Looked, End>>,
+        detail: &mut String,
+    ) -> End {
+        let ended = match foreseen {
+            Some(Err(end)) => return end,
+            Some(Ok(looked)) => self.act(place, looked, detail),
+            None => match self.evaluate(place, id) {
+                Evaluated::Over(end) => return end,
+                Evaluated::Desired(desired) => executor(&place.resource.kind)
+                    .map_err(|e| ("check", e.to_string()))
+                    .and_then(|executor| self.act(place, look(executor, self.context, desired), detail)),
+            },
+        };
+        ended.unwrap_or_else(|(action, error)| End::failed(action, error))
+    }
+
+    fn evaluate(&self, place: &Place<'_>, id: &str) -> Evaluated {
+        self.facts.changed.set(self.due.contains(id));
+        if let Some(when) = &place.resource.when {
             match evaluate(self.facts, when) {
                 Ok((Value::Bool(true), _)) => {}
-                Ok((Value::Bool(false), _)) => return End::plain(Outcome::Skipped, "when"),
-                Ok((other, _)) => {
-                    return End::failed("when", format!("`when` gave {}, not a bool", other.kind()));
+                Ok((Value::Bool(false), _)) => {
+                    return Evaluated::Over(End::plain(Outcome::Skipped, "when"));
                 }
-                Err(error) => return End::failed("when", error),
+                Ok((other, _)) => {
+                    let error = format!("`when` gave {}, not a bool", other.kind());
+                    return Evaluated::Over(End::failed("when", error));
+                }
+                Err(error) => return Evaluated::Over(End::failed("when", error)),
             }
         }
         let mut desired = Desired::default();
-        for (name, expr) in &resource.attributes {
+        for (name, expr) in &place.resource.attributes {
             match evaluate(self.facts, expr) {
                 Ok((value, sensitive)) => desired.set(name, value, sensitive),
-                Err(error) => return End::failed("evaluate", format!("attribute `{name}`: {error}")),
+                Err(error) => {
+                    return Evaluated::Over(End::failed("evaluate", format!("attribute `{name}`: {error}")));
+                }
             }
         }
-        match self.act(module, resource, &desired, detail) {
-            Ok(end) => end,
-            Err((action, error)) => End::failed(action, error),
-        }
+        Evaluated::Desired(desired)
     }
 
     fn act(
         &mut self,
-        module: &Module,
-        resource: &Resource,
-        desired: &Desired,
+        place: &Place<'_>,
+        looked: Looked,
         detail: &mut String,
     ) -> Result<End, (&'static str, String)> {
+        let Place { module, resource } = place;
         let words = |action| move |e: ResourceError| (action, e.to_string());
         let executor = executor(&resource.kind).map_err(words("check"))?;
-        *detail = about(executor.key(), desired);
-        let probe = executor.probe(self.context, desired).map_err(words("check"))?;
+        let Looked { desired, probe } = looked;
+        *detail = about(executor.key(), &desired);
+        let probe = probe.map_err(words("check"))?;
         if probe.is_clean() {
             return Ok(End::plain(Outcome::Ok, ""));
         }
@@ -229,6 +356,11 @@ impl Run<'_> {
                 format!("{WOULD_CHANGE}{} (a sandbox leaves the machine alone)", printable(&probe.action()));
             return Ok(End::plain(Outcome::Skipped, action));
         }
+        if let Some(refused) = self.own.refuses(self.context.root, &resource.kind, executor.key(), &desired) {
+            return Err(("guard", refused));
+        }
+        // From here on the host is another one than it was when later resources were looked at.
+        self.ahead.give_up();
         let mut end = End::plain(Outcome::Changed, printable(&probe.action()));
         end.lines = probe.diff.as_ref().map(|d| (d.added, d.removed)).filter(|lines| *lines != (0, 0));
         end.diff = probe.diff.as_ref().map(|d| d.text.clone()).filter(|text| !text.is_empty());
@@ -241,9 +373,9 @@ impl Run<'_> {
         if !fresh.is_empty() {
             self.triggers.earn(&fresh).map_err(|e| ("record", format!("nothing was changed: {e}")))?;
         }
-        let applied = executor.apply(self.context, desired, &probe).map_err(words("apply"));
+        let applied = guarded(|| executor.apply(self.context, &desired, &probe)).map_err(words("apply"));
         let settled = applied.and_then(|applied| {
-            let left = executor.settled(self.context, desired).map_err(words("check again"))?;
+            let left = guarded(|| executor.settled(self.context, &desired)).map_err(words("check again"))?;
             if left.is_clean() {
                 Ok(applied)
             } else {
@@ -271,7 +403,7 @@ impl Run<'_> {
 }
 
 /// The value, and whether a secret went into it.
-fn evaluate(facts: &HostFacts<'_>, expr: &ir::Expr) -> Result<(Value, bool), String> {
+pub(crate) fn evaluate(facts: &HostFacts<'_>, expr: &ir::Expr) -> Result<(Value, bool), String> {
     facts.touched.set(false);
     facts.missing.replace(None);
     let value = ir::finish(expr, facts, &mut Budget::default());
@@ -288,7 +420,7 @@ fn evaluate(facts: &HostFacts<'_>, expr: &ir::Expr) -> Result<(Value, bool), Str
 }
 
 /// `module.resource` of an edge; `None` for an edge that leads nowhere, which is dropped with its resource.
-fn target(module: &Module, target: &Target) -> Option<String> {
+pub(crate) fn target(module: &Module, target: &Target) -> Option<String> {
     match target {
         Target::Local(at) => {
             module.resources.get(*at as usize).map(|r| format!("{}.{}", module.name, r.name))

@@ -12,6 +12,7 @@ use crate::task::Tasks;
 use protocol::pb::agent_frame::What as Said;
 use protocol::pb::server_frame::What;
 use protocol::pb::{CheckInReply, RenewReply, ReportReply, RunProgress, SignedRequest};
+use sd_notify::NotifyState;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -75,6 +76,7 @@ pub fn run(agent: &Agent, alarm: &Alarm, observer: &mut dyn RunObserver) -> Resu
         session.identity.hostname,
         session.identity.server
     );
+    tell_systemd(&[NotifyState::Ready]);
     let tasks =
         Tasks::open(session.store.clone(), agent.root_path(), agent.shared_clock(), agent.shared_stop())?;
     let mut stream = StreamHandle::default();
@@ -100,6 +102,7 @@ pub fn run(agent: &Agent, alarm: &Alarm, observer: &mut dyn RunObserver) -> Resu
                     stop: agent.shared_stop(),
                     wake: alarm.0.clone(),
                     line: line.clone(),
+                    failures: stream.failures(),
                 }),
                 // What hinders reading it now need not do so at the next turn.
                 Err(error) => tracing::error!("no stream: {error}"),
@@ -132,10 +135,18 @@ pub fn run(agent: &Agent, alarm: &Alarm, observer: &mut dyn RunObserver) -> Resu
             Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => break,
         };
     }
+    tell_systemd(&[NotifyState::Stopping]);
     tasks.settle(SETTLE);
     stream.join();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Where systemd has started us and waits to hear (`Type=notify`). That it does not is no reason not to go on.
+fn tell_systemd(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::debug!("systemd does not listen: {error}");
+    }
 }
 
 fn interval(session: &Session<'_>) -> (Duration, u32) {
@@ -272,15 +283,17 @@ fn turn(
     match session.finish(check_in, server, &RunOptions::default(), &mut watched) {
         Ok(cycle) => {
             let t = cycle.summary.totals;
-            tracing::info!(
-                "run {}: {} ok, {} changed, {} failed, {} skipped, {}",
-                cycle.summary.run_id,
-                t.ok,
-                t.changed,
-                t.failed,
-                t.skipped,
-                crate::text::took(cycle.summary.duration)
+            let took = crate::text::took(cycle.summary.duration);
+            let counts = format!(
+                "{} ok, {} changed, {} failed, {} skipped, {took}",
+                t.ok, t.changed, t.failed, t.skipped
             );
+            tracing::info!("run {}: {counts}", cycle.summary.run_id);
+            tell_systemd(&[NotifyState::Status(&format!("last run: {counts}"))]);
+        }
+        Err(paused @ AgentError::Paused { .. }) => {
+            tracing::info!("{paused}");
+            tell_systemd(&[NotifyState::Status(&crate::text::printable(&paused.to_string()))]);
         }
         Err(error) => tracing::error!("{error}"),
     }

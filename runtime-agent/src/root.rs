@@ -123,7 +123,7 @@ impl From<FileStat> for Meta {
     }
 }
 
-/// A directory, whatever path leads to it.
+/// A file or directory, whatever path leads to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
     device: u64,
@@ -153,6 +153,8 @@ pub struct Ownership {
 pub struct Root {
     directory: OwnedFd,
     path: PathBuf,
+    /// Each change is on disk before the next one begins.
+    durable: bool,
 }
 
 /// A parent directory, held open, and a name in it.
@@ -170,7 +172,26 @@ impl Root {
         let directory = open(path, flags, Mode::empty()).map_err(fail)?;
         // Programs that are given a path start elsewhere than we did.
         let path = path.canonicalize().map_err(|e| fail(errno_of(&e)))?;
-        Ok(Root { directory, path })
+        Ok(Root { directory, path, durable: true })
+    }
+
+    /// A directory as a root of its own, for many changes below it: no symlink leads out of it. They are on disk, and
+    /// what a dead agent left in it is gone, only after [`Root::flush`].
+    pub fn enter(&self, path: &ManagedPath) -> Result<Root, FsError> {
+        let place = self.place(path).map_err(|errno| fail("enter", path, errno))?;
+        let directory =
+            place.open(OFlag::O_RDONLY | OFlag::O_DIRECTORY).map_err(|errno| fail("enter", path, errno))?;
+        let path = self.path.join(&path.parent).join(&path.name);
+        Ok(Root { directory, path, durable: false })
+    }
+
+    /// Brings to disk what was changed below a root that [`Root::enter`] gave.
+    pub fn flush(&self) -> Result<(), FsError> {
+        nix::unistd::syncfs(&self.directory).map_err(|errno| FsError {
+            action: "write",
+            path: crate::text::printable(&self.path.display().to_string()),
+            errno,
+        })
     }
 
     /// Where the root is, for messages and for programs that are given a path.
@@ -221,11 +242,29 @@ impl Root {
         }
     }
 
+    /// The file or directory that a path's last name is, not followed; `None` when there is none.
+    pub fn identity(&self, path: &ManagedPath) -> Result<Option<Identity>, FsError> {
+        let stat = self
+            .place(path)
+            .and_then(|place| fstatat(&place.parent, path.name.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW));
+        match stat {
+            Ok(stat) => Ok(Some(stat.into())),
+            Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+            Err(errno) => Err(fail("read", path, errno)),
+        }
+    }
+
     /// What a path leads to when symlinks, the last one too, are followed below the root.
     pub fn follow(&self, path: &ManagedPath) -> Option<Meta> {
         let below = format!("{}/{}", path.parent, path.name);
         let fd = self.resolve(&below, OFlag::O_PATH).ok()?;
         fstat(&fd).ok().map(Meta::from)
+    }
+
+    /// A directory below this root as a root of its own: nothing in it leads out of it.
+    pub fn below(&self, path: &ManagedPath) -> Result<Root, FsError> {
+        let below = self.path.join(&path.parent).join(&path.name);
+        Ok(Root { directory: self.directory(path)?, path: below, durable: self.durable })
     }
 
     /// Opens a directory for a command to start in, symlinks followed below the root.

@@ -147,6 +147,11 @@ impl Grpc {
         Ok(client)
     }
 
+    /// Shakes hands and asks for nothing.
+    pub fn connect(&mut self) -> Result<(), NetError> {
+        self.client().map(drop)
+    }
+
     fn answer<T>(&mut self, result: Result<tonic::Response<T>, tonic::Status>) -> Result<T, NetError> {
         result.map(tonic::Response::into_inner).map_err(|status| {
             self.client = None;

@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 pub struct Settings {
     /// Whether commands that the server orders are run. Convergence and queries are not affected.
     pub tasks: bool,
+    /// Whether policy may change, stop or remove the agent itself; see [`crate::own`].
+    pub manage_agent: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { tasks: true }
+        Settings { tasks: true, manage_agent: false }
     }
 }
 
@@ -40,7 +42,7 @@ pub enum SettingsError {
 impl Settings {
     /// Where they are, below a root.
     pub fn path(root: &Path) -> PathBuf {
-        root.join("etc/vigo/agent.json")
+        crate::own::below(root, crate::own::SETTINGS)
     }
 
     /// Reads them; without a file they are the defaults.
@@ -62,7 +64,7 @@ mod tests {
     #[test]
     fn only_what_is_understood_is_followed() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(Settings::load(dir.path()).unwrap(), Settings { tasks: true });
+        assert_eq!(Settings::load(dir.path()).unwrap(), Settings { tasks: true, manage_agent: false });
         let path = Settings::path(dir.path());
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         for (text, expected) in [("{}", true), ("{\"tasks\": true}", true), ("{\"tasks\": false}", false)] {

@@ -51,7 +51,7 @@ fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> State
     }
 }
 
-/// `<root>/var/lib/vigo` and the names in it.
+/// The agent's own directory and the names in it.
 #[derive(Clone, Debug)]
 pub struct StateDir {
     path: PathBuf,
@@ -60,7 +60,7 @@ pub struct StateDir {
 impl StateDir {
     /// The state directory below a root; nothing is touched.
     pub fn below(root: &Path) -> Self {
-        StateDir { path: root.join("var/lib/vigo") }
+        StateDir { path: crate::own::below(root, crate::own::STATE) }
     }
 
     /// Where it is.

@@ -4,7 +4,8 @@ use crate::agent::{Agent, AgentError};
 use crate::checkin::Conversation;
 use crate::clock::Millis;
 use crate::identity::{Identity, IdentityError};
-use crate::store::{Past, Store};
+use crate::pause::Pause;
+use crate::store::{Crashes, Past, Store};
 use crate::text::{printable, span, took};
 use crate::verify::{VerifyError, effective_now};
 use ir::Value;
@@ -20,6 +21,8 @@ pub struct Status {
     last_answer: Option<Millis>,
     interval: Millis,
     refusal: Option<String>,
+    pause: Option<Pause>,
+    crashes: Crashes,
     bundle: Option<Bundle>,
     problem: Option<VerifyError>,
     past: Vec<Past>,
@@ -64,6 +67,8 @@ impl Agent {
             last_answer: None,
             interval: 300_000,
             refusal: None,
+            pause: None,
+            crashes: Crashes::default(),
             bundle: None,
             problem: None,
             past: Vec::new(),
@@ -89,6 +94,8 @@ impl Agent {
             status.interval = contact.interval.into();
         }
         status.refusal = contact.refusal;
+        status.pause = store.pause(now)?;
+        status.crashes = store.crashes()?;
         status.past = store.past()?;
         let queue = store.queue()?;
         (status.waiting, status.oldest, status.dropped) = (queue.waiting, queue.oldest, queue.dropped);
@@ -127,19 +134,46 @@ impl Status {
         self.past.iter().find(|run| run.only.is_none())
     }
 
+    /// For how long still, and why.
+    pub fn paused(&self) -> Option<String> {
+        self.pause.as_ref().map(|pause| pause.human(self.now))
+    }
+
+    /// That the bundle which is held is left alone, because the agent did not survive it.
+    fn quarantine(&self) -> Option<String> {
+        let until = self.crashes.until(self.bundle.as_ref()?.seq, self.now)?;
+        let (count, wait) = (self.crashes.count, span(until.saturating_sub(self.now)));
+        Some(format!(
+            "the agent did not survive it, {count} times in a row; it is tried again in {wait}, the next release at once"
+        ))
+    }
+
+    /// What the last run that looked at everything came to; what was wrong with it.
+    pub fn last_run_is_good(&self) -> Result<String, String> {
+        match self.last_whole_run() {
+            Some(run) if run.totals.failed > 0 => {
+                Err(format!("{} resources failed in the last run", run.totals.failed))
+            }
+            Some(run) if run.interrupted => Err("the last run was interrupted".to_owned()),
+            Some(run) => Ok(format!("{} ok, {} changed in the last run", run.totals.ok, run.totals.changed)),
+            None => Ok("none yet".to_owned()),
+        }
+    }
+
     /// One word for monitoring, and why.
     pub fn health(&self) -> (Health, String) {
         let Some(_) = &self.identity else { return (Health::Unknown, "not enrolled".to_owned()) };
         if let Some(problem) = &self.problem {
             return (Health::Critical, format!("not converging: {problem}"));
         }
-        if let Some(run) = self.last_whole_run() {
-            if run.totals.failed > 0 {
-                return (Health::Warning, format!("{} resources failed in the last run", run.totals.failed));
-            }
-            if run.interrupted {
-                return (Health::Warning, "the last run was interrupted".to_owned());
-            }
+        if let Some(quarantine) = self.quarantine() {
+            return (Health::Critical, format!("not converging: {quarantine}"));
+        }
+        if let Some(pause) = self.paused() {
+            return (Health::Warning, format!("paused for {pause}"));
+        }
+        if let Err(why) = self.last_run_is_good() {
+            return (Health::Warning, why);
         }
         if self.renewal_is_late() {
             let end = self.certificate_end().unwrap_or(0);
@@ -185,6 +219,12 @@ impl Status {
             line("", format!("it has no policy for this host: {refusal}"));
         }
         line("policy", self.policy());
+        if let Some(quarantine) = self.quarantine() {
+            line("", format!("QUARANTINED: {quarantine}"));
+        }
+        if let Some(pause) = self.paused() {
+            line("", format!("PAUSED for {pause}; `vigo resume` ends it"));
+        }
         match self.last_whole_run() {
             None => line("last run", "none yet".to_owned()),
             Some(run) if run.interrupted => line("last run", format!("{}: interrupted", ago(run.at))),
@@ -300,7 +340,12 @@ impl Status {
                 "modules": b.modules, "expires_at": (b.expires_at > 0).then_some(b.expires_at),
                 "valid_for_ms": (b.expires_at > 0).then(|| b.expires_at.saturating_sub(self.now)),
             })),
-            "converging": identity.is_some() && self.problem.is_none(),
+            "converging": identity.is_some()
+                && self.problem.is_none()
+                && self.pause.is_none()
+                && self.quarantine().is_none(),
+            "crashes": { "bundle": self.crashes.seq, "in_a_row": self.crashes.count, "last": self.crashes.at },
+            "paused": self.pause.as_ref().map(|p| json!({ "since": p.since, "until": p.until, "reason": p.reason })),
             "problem": self.problem.as_ref().map(ToString::to_string),
             "runs": self.past.iter().map(run).collect::<Vec<_>>(),
             "results": { "waiting": self.waiting, "oldest": self.oldest, "dropped": self.dropped },

@@ -18,7 +18,7 @@ use protocol::pb::{AgentFrame, ServerFrame, SignedFrame, SignedRequest, StreamHe
 use protocol::request::{self, Rpc};
 use protocol::stream::FrameSigner;
 use protocol::task::OrderError;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -79,6 +79,8 @@ pub struct StreamParts {
     pub wake: Sender<Wake>,
     /// What the daemon says on it.
     pub line: Arc<Line>,
+    /// Streams that failed one after the other.
+    pub failures: Arc<AtomicU32>,
 }
 
 /// What the daemon says on the stream, and who waits for an answer.
@@ -145,6 +147,7 @@ impl Drop for Lifted<'_> {
 pub struct StreamHandle {
     thread: Option<std::thread::JoinHandle<()>>,
     line: Arc<Line>,
+    failures: Arc<AtomicU32>,
 }
 
 impl StreamHandle {
@@ -156,6 +159,11 @@ impl StreamHandle {
     /// What is said on it.
     pub fn line(&self) -> Arc<Line> {
         self.line.clone()
+    }
+
+    /// How many failed one after the other.
+    pub fn failures(&self) -> Arc<AtomicU32> {
+        self.failures.clone()
     }
 
     /// Opens one on a thread of its own.
@@ -190,8 +198,10 @@ fn run(parts: &StreamParts) {
             }
             tracing::info!("stream: {error}");
             // What was not delivered goes with the next one. The check-in comes first: it renews trust in the
-            // server's key and says whether a stream is wanted at all. Not all agents at the same moment.
-            let wait = back_off(2);
+            // server's key and says whether a stream is wanted at all. Not all agents at the same moment, and one whose
+            // streams keep failing less and less often: it checks in at its interval all the same.
+            let failures = parts.failures.fetch_add(1, Ordering::Relaxed);
+            let wait = back_off(failures.saturating_add(2));
             runtime.block_on(async {
                 let until = Instant::now() + wait;
                 while Instant::now() < until && !parts.stop.load(Ordering::Relaxed) {
@@ -263,8 +273,32 @@ impl StreamParts {
     }
 }
 
+/// Until the process is to end.
+async fn stopped(parts: &StreamParts) {
+    while !parts.stop.load(Ordering::Relaxed) {
+        tokio::select! {
+            () = parts.line.wake.notified() => {}
+            () = tokio::time::sleep(GLANCE) => {}
+        }
+    }
+}
+
 async fn converse(parts: &StreamParts) -> Result<(), StreamError> {
-    let Opened { outgoing, mut incoming, mut signer, key, nonce, heartbeat } = parts.open().await?;
+    // A server that swallows everything does not keep the agent from ending.
+    let opened = tokio::select! {
+        opened = parts.open() => opened?,
+        () = stopped(parts) => return Ok(()),
+    };
+    let (lasts, began) = (opened.heartbeat * PATIENCE, Instant::now());
+    let carried = carry(parts, opened).await;
+    if carried.is_ok() || began.elapsed() >= lasts {
+        parts.failures.store(0, Ordering::Relaxed);
+    }
+    carried
+}
+
+async fn carry(parts: &StreamParts, opened: Opened<'_>) -> Result<(), StreamError> {
+    let Opened { outgoing, mut incoming, mut signer, key, nonce, heartbeat } = opened;
     let status = |status: tonic::Status| status_error(&parts.identity.server, &status);
     tracing::debug!("stream open");
     let (_lifted, mut said) = Lifted::new(&parts.line);

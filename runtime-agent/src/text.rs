@@ -69,6 +69,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
             "m" => 60_000,
             "h" => 3_600_000,
             "d" => 86_400_000,
+            "w" => 604_800_000,
             _ => return None,
         };
         total = total.checked_add(Duration::from_millis(number.checked_mul(ms)?))?;
@@ -77,19 +78,52 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     Some(total)
 }
 
+/// A number of bytes as policy writes it: `512k`, `10M`, `2G`, or bytes without a letter.
+pub fn parse_size(text: &str) -> Option<u64> {
+    let (digits, unit) = match text.strip_suffix(['k', 'M', 'G']) {
+        Some(digits) => (digits, text.get(digits.len()..)?),
+        None => (text, ""),
+    };
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let shift = match unit {
+        "k" => 10,
+        "M" => 20,
+        "G" => 30,
+        _ => 0,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn durations_read_as_policy_writes_them() {
-        for (text, ms) in
-            [("30s", 30_000), ("5m", 300_000), ("1h30m", 5_400_000), ("500ms", 500), ("1d", 86_400_000)]
-        {
+        for (text, ms) in [
+            ("30s", 30_000),
+            ("5m", 300_000),
+            ("1h30m", 5_400_000),
+            ("500ms", 500),
+            ("1d", 86_400_000),
+            ("2w", 1_209_600_000),
+        ] {
             assert_eq!(parse_duration(text), Some(Duration::from_millis(ms)), "{text}");
         }
         for text in ["", "5", "m", "5x", "-5s", "99999999999999999999s", "18446744073709551615d"] {
             assert_eq!(parse_duration(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_read_as_policy_writes_them() {
+        for (text, bytes) in [("0", 0), ("7", 7), ("512k", 512 << 10), ("10M", 10 << 20), ("2G", 2 << 30)] {
+            assert_eq!(parse_size(text), Some(bytes), "{text}");
+        }
+        for text in ["", "k", "1T", "-1", "1.5M", "1 M", "99999999999G", "99999999999999999999"] {
+            assert_eq!(parse_size(text), None, "{text}");
         }
     }
 

@@ -2,32 +2,17 @@
 
 use crate::agent::{Agent, AgentError};
 use crate::checkin::Conversation;
+use crate::checks::Checks;
 use crate::identity::Identity;
 use crate::store::Store;
 use ir::Hash;
 use protocol::key_statement;
 use protocol::secrets::{self, SecretContext};
-use serde_json::json;
-use std::fmt::Write;
-
-/// One thing that was checked.
-#[derive(Clone, Debug)]
-struct Check {
-    what: &'static str,
-    good: bool,
-    text: String,
-}
-
-/// What was checked, and how it is.
-#[derive(Clone, Debug, Default)]
-pub struct Verification {
-    checks: Vec<Check>,
-}
 
 impl Agent {
     /// Looks; changes nothing.
-    pub fn verify(&self) -> Result<Verification, AgentError> {
-        let mut report = Verification::default();
+    pub fn verify(&self) -> Result<Checks, AgentError> {
+        let mut report = Checks::default();
         let identity = Identity::load(self.state())?;
         let ca = identity.ca_der().and_then(|der| protocol::ca_hash(&der));
         report.add(
@@ -116,39 +101,4 @@ impl Agent {
 
 fn modules(n: usize) -> String {
     if n == 1 { "1 module".to_owned() } else { format!("{n} modules") }
-}
-
-impl Verification {
-    fn add<E: ToString>(&mut self, what: &'static str, result: Result<String, E>) {
-        let (good, text) = match result {
-            Ok(text) => (true, text),
-            Err(error) => (false, error.to_string()),
-        };
-        self.checks.push(Check { what, good, text });
-    }
-
-    /// Whether everything holds.
-    pub fn is_good(&self) -> bool {
-        self.checks.iter().all(|c| c.good)
-    }
-
-    /// For people.
-    pub fn human(&self) -> String {
-        self.checks.iter().fold(String::new(), |mut out, c| {
-            // Writing to a string does not fail.
-            let _ = writeln!(out, "{:<13}{:<5}{}", c.what, if c.good { "ok" } else { "BAD" }, c.text);
-            out
-        })
-    }
-
-    /// For programs.
-    pub fn json(&self) -> serde_json::Value {
-        json!({
-            "format_version": "1.0",
-            "command": "verify",
-            "tool_version": env!("CARGO_PKG_VERSION"),
-            "good": self.is_good(),
-            "checks": self.checks.iter().map(|c| json!({"check": c.what, "good": c.good, "text": c.text})).collect::<Vec<_>>(),
-        })
-    }
 }

@@ -11,6 +11,7 @@ pub use table::{NoVariant, Placed, Plan, Release, content_of};
 use crate::fleet::{Envoy, Facts, Kind};
 use crate::policy::{Checked, ClassKey, Policy, PolicyError, PolicySource, SecretUse};
 use crate::reach::{Reach, Tally};
+use crate::secrets::acl::{Denied, Rules};
 use crate::store::lock;
 use crate::tree::Tree;
 use ir::Hash;
@@ -48,6 +49,8 @@ pub struct About {
     pub effect: Hash,
     /// The secrets that it names.
     pub secrets: Vec<SecretUse>,
+    /// Those that it gives to envoys that may not have them.
+    pub denied: Denied,
 }
 
 impl std::fmt::Debug for Staged {
@@ -121,7 +124,14 @@ impl Catalog {
     /// waits for it. With `anyway`, errors do not matter: it was published before.
     ///
     /// One at a time: whoever calls it serves what comes out, or puts it back.
-    pub fn stage(&self, tree: &Tree, serial: u64, envoys: &[Arc<Envoy>], anyway: bool) -> Candidate {
+    pub fn stage(
+        &self,
+        tree: &Tree,
+        serial: u64,
+        envoys: &[Arc<Envoy>],
+        rules: &Rules,
+        anyway: bool,
+    ) -> Candidate {
         let mut next = lock(&self.next);
         let policy = match next.take() {
             Some(mut policy) => {
@@ -140,9 +150,13 @@ impl Catalog {
         let layout = Classes::number(&mut lock(&self.classes).layouts, policy.layout());
         let release = Release { serial, generation, digest: tree.digest() };
         let table = Arc::new(Table::new(release, tree.clone(), layout));
-        let (tally, placed) = self.tally(&table, before.as_deref(), &*policy, envoys);
+        let mut denied = Denied::default();
+        let (tally, placed) = self.tally(&table, before.as_deref(), &*policy, envoys, |envoy, plan| {
+            let variant = &plan.variant;
+            denied.count(rules, &variant.secrets, &envoy.hostname, &variant.roles);
+        });
         let (reach, effect) = (tally.reach(table.count()), tally.digest());
-        let about = Arc::new(About { checked, reach, effect, secrets: policy.secrets() });
+        let about = Arc::new(About { checked, reach, effect, secrets: policy.secrets(), denied });
         Candidate::Ready(Box::new(Staged { policy, table, placed, about }))
     }
 
@@ -205,6 +219,7 @@ impl Catalog {
         before: Option<&Table>,
         policy: &dyn Policy,
         envoys: &[Arc<Envoy>],
+        mut look: impl FnMut(&Envoy, &Plan),
     ) -> (Tally, Vec<(Arc<Envoy>, Placed)>) {
         let (mut tally, mut moved) = (Tally::default(), Vec::new());
         let mut keys: HashMap<u32, ClassKey> = HashMap::new();
@@ -235,6 +250,9 @@ impl Catalog {
                 }
                 (None, None) => None,
             };
+            if let Some(plan) = &new {
+                look(envoy, plan);
+            }
             tally.count(old, new);
         }
         (tally, moved)
@@ -297,7 +315,7 @@ mod tests {
     /// Whether what the source has now was fit to be served.
     fn publish(catalog: &Catalog, serial: u64) -> Result<Reach, Box<Checked>> {
         let tree = catalog.read().unwrap().unwrap();
-        match catalog.stage(&tree, serial, &[], false) {
+        match catalog.stage(&tree, serial, &[], &Rules::default(), false) {
             Candidate::Ready(staged) => {
                 let reach = staged.about.reach.clone();
                 assert_eq!(catalog.serve(*staged).serial, serial);
@@ -350,7 +368,7 @@ mod tests {
         let (_, good) = variant(&catalog, "web", &debian).unwrap();
         source.edit(|p| p.modules = vec![module("a", "2")]);
         let tree = catalog.read().unwrap().unwrap();
-        let Candidate::Ready(staged) = catalog.stage(&tree, 2, &[], false) else {
+        let Candidate::Ready(staged) = catalog.stage(&tree, 2, &[], &Rules::default(), false) else {
             panic!("it has no errors")
         };
         let (release, same) = variant(&catalog, "web", &debian).unwrap();

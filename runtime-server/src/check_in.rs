@@ -15,6 +15,7 @@ use crate::reject::Reject;
 use crate::secrets::{Secret, SecretError};
 use crate::store::envoys::{self, Assigned, Unassigned, Wanted};
 use crate::store::pushes;
+use crate::telemetry::span;
 use crate::{assign, authorise, trait_changes};
 use ir::manifest::{ModuleRow, SecretRef};
 use ir::{Hash, Lease, Manifest, wire};
@@ -27,6 +28,7 @@ use protocol::secrets::SecretContext;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
+use tracing::Instrument;
 
 /// Bytes of encoded traits.
 pub const MAX_TRAITS_BYTES: usize = 1 << 20;
@@ -40,8 +42,10 @@ pub async fn receive(
     signed: &SignedRequest,
 ) -> Result<CheckInReply, Reject> {
     let started = Instant::now();
-    let answered = admitted(context, peer, signed).await;
+    let span = span!("check-in", outcome);
+    let answered = admitted(context, peer, signed).instrument(span.clone()).await;
     let outcome = answered.as_ref().map_or(CheckIn::Rejected, |(answer, _)| CheckIn::of(answer));
+    span.record("outcome", outcome.name());
     context.metrics.checkin(outcome, started.elapsed());
     let (answer, stream_requested) = answered?;
     let (next_check_in, jitter_percent) =

@@ -50,6 +50,7 @@ pub mod server;
 pub mod service;
 pub mod status;
 pub mod store;
+pub mod telemetry;
 pub mod testing;
 pub mod text;
 pub mod tls;

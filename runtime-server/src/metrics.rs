@@ -55,7 +55,8 @@ impl CheckIn {
         CheckIn::Rejected,
     ];
 
-    fn name(self) -> &'static str {
+    /// For people and programs.
+    pub fn name(self) -> &'static str {
         match self {
             CheckIn::NoChange => "no-change",
             CheckIn::Bundle => "bundle",
@@ -102,6 +103,29 @@ pub struct Snapshot {
     pub certificates: Vec<(&'static str, u64)>,
 }
 
+/// What is odd about a report that is taken in all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suspicion {
+    /// The same run with other content; the first one is kept.
+    Contradiction,
+    /// Another run under a number that was used.
+    NumberReused,
+    /// Numbers are missing, and will not come any more.
+    Lost,
+}
+
+impl Suspicion {
+    const ALL: [Suspicion; 3] = [Suspicion::Contradiction, Suspicion::NumberReused, Suspicion::Lost];
+
+    fn name(self) -> &'static str {
+        match self {
+            Suspicion::Contradiction => "contradiction",
+            Suspicion::NumberReused => "number-reused",
+            Suspicion::Lost => "lost",
+        }
+    }
+}
+
 /// All of them.
 #[derive(Debug)]
 pub struct Metrics {
@@ -124,6 +148,7 @@ pub struct Metrics {
     certificates: GaugeVec,
     events: IntCounterVec,
     events_pending: IntGauge,
+    suspect: IntCounterVec,
 }
 
 impl Metrics {
@@ -176,6 +201,18 @@ impl Metrics {
             &["outcome"],
         )?;
         registry.register(Box::new(events.clone()))?;
+        let suspect = IntCounterVec::new(
+            Opts::new(
+                "vigo_reports_suspect_total",
+                "Reports that point to a restored or cloned disk, lost results or somebody who tells lies.",
+            ),
+            &["reason"],
+        )?;
+        registry.register(Box::new(suspect.clone()))?;
+        for reason in Suspicion::ALL {
+            // At 0 from the start, so that an alert sees the first one.
+            suspect.with_label_values(&[reason.name()]).reset();
+        }
         let process = prometheus::process_collector::ProcessCollector::for_self();
         registry.register(Box::new(process))?;
         let whole = |name: &str, help: &str| {
@@ -230,6 +267,7 @@ impl Metrics {
                 &[],
             )?,
             events,
+            suspect,
             events_pending: whole("vigo_events_pending", "Events that wait for the webhook.")?,
             certificates: labelled(
                 &registry,
@@ -250,6 +288,11 @@ impl Metrics {
             counter.inc();
         }
         self.checkin_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A report was taken in that is odd.
+    pub fn suspect(&self, reason: Suspicion) {
+        self.suspect.with_label_values(&[reason.name()]).inc();
     }
 
     /// A run was reported for the first time: how many resources were ok, changed, failed, skipped.

@@ -18,6 +18,7 @@ use crate::secrets::{SecretError, named};
 use crate::store::audit::{self, Event};
 use crate::store::releases::{self, Freeze, NewRelease, Refused, Unpublished};
 use crate::store::{StoreError, Topic};
+use crate::telemetry::span;
 use crate::text::moment;
 use crate::tree::{Tree, TreeError};
 use ir::Hash;
@@ -27,6 +28,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
+use tracing::Instrument;
 
 /// What is stored of the findings of a policy that was refused.
 const MAX_FINDINGS: usize = 64 << 10;
@@ -191,7 +193,7 @@ impl Context {
         // A task of its own: whoever asked may go away, and half of it must not be left.
         let published = tokio::spawn(async move {
             let _turn = this.publishing.turn.lock().await;
-            this.in_turn(wish).await
+            this.in_turn(wish).instrument(span!("publish")).await
         });
         published.await.map_err(|_| PublishError::Crashed)?
     }
@@ -255,7 +257,7 @@ impl Context {
     }
 
     async fn plan(self: &Arc<Self>, base: u64, about: Arc<About>, wish: &Wish) -> Result<Plan, PublishError> {
-        let (this, tree, uses) = (self.clone(), wish.tree.clone(), about.secrets.clone());
+        let (this, tree, named) = (self.clone(), wish.tree.clone(), about.clone());
         let rolls_back = wish.rolled_back_from.is_some();
         let check_secrets = !wish.force;
         let before = match self.catalog.tree(base) {
@@ -263,7 +265,11 @@ impl Context {
             None => self.stored_tree(base).await.unwrap_or_default(),
         };
         let changes = blocking(move || {
-            match if check_secrets { named::missing(&this.secrets, &uses, &tree) } else { Ok(None) } {
+            match if check_secrets {
+                named::amiss(&this.secrets, &named.secrets, &named.denied, &tree)
+            } else {
+                Ok(None)
+            } {
                 Ok(None) => {}
                 Ok(Some(findings)) => return Err(PublishError::Secrets(Box::new(findings))),
                 // They were there when it was published the first time.
@@ -435,7 +441,8 @@ impl Context {
         anyway: bool,
     ) -> Result<Candidate, PublishError> {
         let (this, tree) = (self.clone(), tree.clone());
-        blocking(move || this.catalog.stage(&tree, serial, &this.fleet.active(), anyway)).await
+        blocking(move || this.catalog.stage(&tree, serial, &this.fleet.active(), &this.secret_rules, anyway))
+            .await
     }
 
     async fn serve(self: &Arc<Self>, staged: Staged) -> Result<(), PublishError> {

@@ -160,7 +160,7 @@ mod tests {
     fn plan(content: &str) -> Side {
         let catalog = Catalog::new(Box::new(MemoryPolicy::new(vec![module("a", content)])));
         let tree = catalog.read().unwrap().unwrap();
-        let Candidate::Ready(staged) = catalog.stage(&tree, 1, &[], false) else {
+        let Candidate::Ready(staged) = catalog.stage(&tree, 1, &[], &Default::default(), false) else {
             panic!("it has no errors")
         };
         catalog.serve(*staged);

@@ -4,8 +4,10 @@ use crate::authorise;
 use crate::connection::Peer;
 use crate::context::Context;
 use crate::fleet::Envoy;
+use crate::metrics::Suspicion;
 use crate::reject::Reject;
 use crate::store::runs;
+use crate::telemetry::span;
 use ir::Hash;
 use prost::Message;
 use protocol::pb::report_reply::Answer;
@@ -13,6 +15,7 @@ use protocol::pb::{Dropped, ReportReply, ResourceResult, RunReport, SignedReques
 use protocol::request::Rpc;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use tracing::Instrument;
 
 /// Numbers of results: there is always a next one, and JSON holds them.
 const NUMBERS: RangeInclusive<u64> = 1..=1 << 53;
@@ -31,7 +34,7 @@ pub async fn receive(
     let answer = if caller.stale_key {
         Answer::StaleKey(context.keys.current().statement.clone())
     } else {
-        take(context, &caller.envoy, &signed.payload).await?
+        take(context, &caller.envoy, &signed.payload).instrument(span!("report")).await?
     };
     Ok(ReportReply { answer: Some(answer) })
 }
@@ -98,6 +101,7 @@ async fn take(context: &Context, envoy: &Arc<Envoy>, payload: &[u8]) -> Result<A
     };
     let (id, host) = (&*envoy.id, envoy.hostname.as_str());
     if stored.contradicts {
+        context.metrics.suspect(Suspicion::Contradiction);
         tracing::warn!(
             envoy = id,
             host,
@@ -106,6 +110,7 @@ async fn take(context: &Context, envoy: &Arc<Envoy>, payload: &[u8]) -> Result<A
         );
     }
     if stored.number_reused {
+        context.metrics.suspect(Suspicion::NumberReused);
         tracing::warn!(
             envoy = id,
             host,
@@ -115,6 +120,7 @@ async fn take(context: &Context, envoy: &Arc<Envoy>, payload: &[u8]) -> Result<A
         );
     }
     for (from, to) in stored.lost {
+        context.metrics.suspect(Suspicion::Lost);
         tracing::warn!(envoy = id, host, from, to, "results were lost before they reached the server");
     }
     if !stored.repeated {

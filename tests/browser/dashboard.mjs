@@ -10,7 +10,7 @@ import { promisify } from "node:util";
 import { chromium } from "playwright-core";
 
 const run = promisify(execFile);
-const bin = resolve(process.env.VIGO_BIN);
+const bin = resolve(process.env.VIGO_BIN_DIR);
 const shots = process.argv[2] || null;
 const dir = mkdtempSync(join(tmpdir(), "vigo-browser-"));
 const after = [];

@@ -67,17 +67,21 @@ fn shape(syn: &Syn, ty: &Type, what: &str, scope: &Scope<'_>, sink: &mut Sink) -
     match (&syn.kind, ty) {
         (SynKind::Error, _) => None,
         (SynKind::Text(text), _) if dynamic => text_with_template(text, syn.span, ty, what, scope, sink),
-        (SynKind::List(items), Type::List(element)) if dynamic => {
+        (SynKind::List(items), Type::List(_) | Type::Any) if dynamic => {
+            let element = element(ty);
             Some(Shape::List(items.iter().filter_map(|s| shape(s, element, what, scope, sink)).collect()))
         }
-        (SynKind::Map(entries), Type::Map(element)) if dynamic => Some(Shape::Map(
-            entries
-                .iter()
-                .filter_map(|(k, s)| {
-                    Some((Arc::from(k.text.as_str()), shape(s, element, what, scope, sink)?))
-                })
-                .collect(),
-        )),
+        (SynKind::Map(entries), Type::Map(_) | Type::Any) if dynamic => {
+            let element = element(ty);
+            Some(Shape::Map(
+                entries
+                    .iter()
+                    .filter_map(|(k, s)| {
+                        Some((Arc::from(k.text.as_str()), shape(s, element, what, scope, sink)?))
+                    })
+                    .collect(),
+            ))
+        }
         _ => {
             let value = values::typed(syn, ty, what, sink)?;
             if value == Value::Null {
@@ -102,6 +106,14 @@ fn shape(syn: &Syn, ty: &Type, what: &str, scope: &Scope<'_>, sink: &mut Sink) -
     }
 }
 
+/// What is inside a list or a map of this type; inside of anything is anything.
+fn element(ty: &Type) -> &Type {
+    match ty {
+        Type::List(element) | Type::Map(element) => element,
+        _ => &Type::Any,
+    }
+}
+
 fn text_with_template(
     text: &Text,
     span: Span,
@@ -112,6 +124,15 @@ fn text_with_template(
 ) -> Option<Shape> {
     let template = text.template.as_ref()?;
     let to_file = |s| text.scalar.map.to_file(s);
+    // Where anything may stand, a single action gives what it has: a number stays one.
+    if *ty == Type::Any
+        && let Some(lowered) =
+            template::lower_action(template, &to_file, scope, &mut Sink::new(sink.file.clone()))
+        && !lowered.ty.is_text()
+        && lowered.ty != Type::Secret
+    {
+        return Some(Shape::Leaf(Box::new(lowered)));
+    }
     if ty.is_text() || matches!(ty, Type::Any | Type::Secret | Type::Bytes) {
         let lowered = template::lower(template, span, &to_file, scope, sink);
         return Some(Shape::Leaf(Box::new(lowered)));

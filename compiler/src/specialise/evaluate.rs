@@ -6,7 +6,7 @@ use super::instances::{FactsKey, Instance};
 use super::shape::Names;
 use super::typed::{Depth, NameForm, TypedAttribute, TypedResource, TypesKey, tied, typed};
 use crate::db::{Db, Project, SourceFile};
-use crate::diagnostic::codes::{LIMIT_EXCEEDED, TOO_LATE, TYPE_MISMATCH, UNCOVERED_CASE};
+use crate::diagnostic::codes::{LIMIT_EXCEEDED, MISSING_KEY, TOO_LATE, TYPE_MISMATCH, UNCOVERED_CASE};
 use crate::diagnostic::{Diagnostic, Place, Sink};
 use crate::expr::Lowered;
 use crate::expr::attribute::Shape;
@@ -374,9 +374,25 @@ impl Work {
     }
 
     fn needs_name(&mut self, r: &TypedResource, chosen: &[TypedAttribute]) {
-        // a key that was reported as missing or wrong says enough
         let mut written = chosen.iter().chain(&r.attributes);
-        let Some(attribute) = written.find(|a| a.name.text == r.kind.key) else { return };
+        let Some(attribute) = written.clone().find(|a| a.name.text == r.kind.key) else {
+            // a key that was reported as missing or wrong says enough
+            let Some(other) = r.kind.instead_of(&r.kind.key).find(|o| written.any(|a| a.name.text == **o))
+            else {
+                return;
+            };
+            let finding = self
+                .sink
+                .say(
+                    &MISSING_KEY,
+                    r.span,
+                    format!("this {} needs a `name:`: it has `{other}` and no `{}`", r.kind.name, r.kind.key),
+                )
+                .label("no name")
+                .help("add `name: ...`");
+            self.sink.push(finding);
+            return;
+        };
         let mut late = false;
         attribute.shape.leaves(&mut |l| late |= !matches!(l.expr, Expr::Const(_)));
         if !late {

@@ -209,3 +209,19 @@ fn watching_checks_again_after_a_save() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
     vigoc(&["check", text(dir.path()), "--watch", "--format", "json"]).exits(64).says("--watch");
 }
+
+#[test]
+fn what_stands_in_the_place_of_a_key_says_as_much_but_names_nothing() {
+    let run = |resource: &str, code| {
+        let module = format!("name: m\nresources:\n  - {resource}\n");
+        let nodes = "nodes: [{ match: h, modules: [m] }]\n";
+        let dir = policy(&[("nodes.vgo", nodes), ("modules/m.vgo", &module)]);
+        vigoc(&["check", text(dir.path()), "--format", "short"]).exits(code)
+    };
+    run("{ name: tools, type: package, packages: [curl, git] }", 0);
+    run("{ type: package, package: curl }", 0);
+    run("{ name: tools, type: package }", 1).prints("this package has no `package`");
+    run("{ name: tools, type: package, package: jq, packages: [curl] }", 1).prints("exclude each other");
+    run("{ type: package, packages: [curl, git] }", 1)
+        .prints("this package needs a `name:`: it has `packages` and no `package`");
+}

@@ -119,3 +119,42 @@ fn people_see_it_too() {
         .prints("environment  production")
         .prints("config  (file)");
 }
+
+/// An attribute that takes anything takes templates at any depth, and an action gives what it has.
+#[test]
+fn templates_inside_of_maps_keep_what_they_give() {
+    let module = r#"name: m
+vars: { port: 8080, names: [a, b], who: x }
+resources:
+  - name: r
+    type: json_file
+    target_path: /a
+    set:
+      port: "{{ .Vars.port }}"
+      url: "http://h:{{ .Vars.port }}"
+    merge:
+      deep: { names: "{{ .Vars.names }}", list: ["{{ .Vars.who }}", 1, { p: "{{ .Vars.port }}" }] }
+"#;
+    let dir =
+        policy(&[("modules/m.vgo", module), ("nodes.vgo", "nodes:\n  - match: h.test\n    modules: [m]\n")]);
+    vigoc(&["check", text(dir.path())]).exits(0);
+    let json = vigoc(&["resolve", "h.test", text(dir.path()), "--format", "json"]).exits(0).json();
+    let attributes = &json["resources"][0]["attributes"];
+    assert_eq!(attributes["set"], json!({ "port": 8080, "url": "http://h:8080" }));
+    assert_eq!(
+        attributes["merge"],
+        json!({ "deep": { "names": ["a", "b"], "list": ["x", 1, { "p": 8080 }] } })
+    );
+}
+
+#[test]
+fn a_secret_may_stand_inside_of_a_map_that_may_hold_it() {
+    let with = |attribute: &str| {
+        let module = format!(
+            "name: m\nparams:\n  key: {{ type: secret, default: \"secret:a/b\" }}\nresources:\n  - name: r\n    type: {attribute}: {{ deep: [\"{{{{ .Vars.key }}}}\"] }}\n"
+        );
+        policy(&[("modules/m.vgo", &module), ("nodes.vgo", "nodes:\n  - match: h.test\n    modules: [m]\n")])
+    };
+    let allowed = with("json_file\n    target_path: /a\n    merge");
+    vigoc(&["check", text(allowed.path())]).exits(0);
+}

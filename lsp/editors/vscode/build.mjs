@@ -1,7 +1,8 @@
-// Bundles the extension and the script of the graph panel, and writes the grammars. `--minify` for the package, `--tests`
-// for the unit tests as well.
+// Bundles the extension and the script of the graph panel, and writes the grammars and the snippets of resource types.
+// `--minify` for the package, `--tests` for the unit tests as well.
 import { build } from "esbuild";
-import { copyFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { typeSnippets } from "./snippets/types.mjs";
 import { policy, template } from "./syntaxes/grammar.mjs";
 
 process.chdir(import.meta.dirname);
@@ -21,5 +22,7 @@ if (process.argv.includes("--tests")) {
 for (const [name, grammar] of [["vgo", policy], ["vigo-template", template]]) {
   writeFileSync(`syntaxes/${name}.tmLanguage.json`, `${JSON.stringify(grammar, null, 1)}\n`);
 }
+const snippets = typeSnippets("../../../stdlib/types", JSON.parse(readFileSync("snippets/vgo.json", "utf8")));
+writeFileSync("snippets/types.json", `${JSON.stringify(snippets, null, 1)}\n`);
 // vsce wants the licence beside package.json
 copyFileSync("../../../LICENSE", "LICENSE");

@@ -4,10 +4,12 @@ mod output;
 
 use crate::agent::{Agent, AgentError, AgentOptions};
 use crate::checkin::CheckInError;
+use crate::checks::Checks;
 use crate::converge::RunOptions;
 use crate::daemon;
 use crate::enrol::{EnrolError, EnrolOptions};
 use crate::observe::RunSummary;
+use crate::pause;
 use crate::renew::RenewError;
 use crate::status::Health;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
@@ -145,6 +147,44 @@ Example:
         #[arg(long)]
         check: bool,
     },
+    /// Explains one resource of this host's policy: what it has to be, why, and how it is
+    #[command(after_help = "Nothing is changed, and the daemon may be running.
+
+Example:
+  vigo explain nginx.config --diff")]
+    Explain {
+        /// As MODULE.RESOURCE
+        resource: String,
+        /// Shows how the content of a file differs
+        #[arg(long)]
+        diff: bool,
+        /// How to print
+        #[arg(long, value_enum, default_value = "human")]
+        format: Format,
+    },
+    /// Leaves this host as it is for a while
+    #[command(
+        after_help = "The agent goes on to speak to its server and to run tasks. At most 30 days; a pause ends by itself.
+
+Example:
+  vigo pause --for 2h --reason 'looking for what fills the disk'"
+    )]
+    Pause {
+        /// How long, such as 30m, 2h or 1d
+        #[arg(long = "for", value_name = "DURATION")]
+        time: String,
+        /// Why, for whoever wonders
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Ends a pause
+    Resume,
+    /// Looks for what keeps the agent from its work, and says what to do
+    Doctor {
+        /// How to print
+        #[arg(long, value_enum, default_value = "human")]
+        format: Format,
+    },
     /// Shows what is known about this host
     #[command(after_help = "Example:
   vigo traits os.family")]
@@ -177,8 +217,12 @@ pub fn main() -> ExitCode {
         }
     };
     cli.color.write_global();
+    // There are keys and secrets in memory: no core, and nobody else looks in. What is started here begins afresh.
+    if let Err(errno) = nix::sys::prctl::set_dumpable(false) {
+        eprintln!("vigo: a crash of this process may leave a core: {}", errno.desc());
+    }
     let daemon = matches!(cli.command, Command::Run { once: false, .. });
-    log(cli.verbose, daemon);
+    crate::log::begin(level(cli.verbose, daemon));
     // Files of commands that are run, not of ours: those are given their modes one by one.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     let options = AgentOptions { root: cli.root.clone(), ..AgentOptions::default() };
@@ -216,6 +260,10 @@ pub fn main() -> ExitCode {
         }),
         Command::Status { format, check } => status(&agent, *format, *check),
         Command::Traits { path, format } => traits(&agent, path.as_deref(), *format),
+        Command::Explain { resource, diff, format } => explain(&agent, resource, *diff, *format),
+        Command::Pause { time, reason } => pause_for(&agent, time, reason),
+        Command::Resume => resume(&agent),
+        Command::Doctor { format } => checked("doctor", &agent.doctor(), *format),
         Command::Verify { format } => verify(&agent, *format),
         Command::Manual(command) => {
             command.run(Cli::command()).map_or_else(|e| fail(1, &e.to_string()), |()| 0)
@@ -224,21 +272,13 @@ pub fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-fn log(verbose: u8, daemon: bool) {
+fn level(verbose: u8, daemon: bool) -> tracing::level_filters::LevelFilter {
     use tracing::level_filters::LevelFilter;
-    let level = match verbose + u8::from(daemon) {
+    match verbose + u8::from(daemon) {
         0 => LevelFilter::WARN,
         1 => LevelFilter::INFO,
         _ => LevelFilter::DEBUG,
-    };
-    let color = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
-    let builder = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_max_level(level)
-        .with_ansi(color)
-        .with_target(false);
-    // The journal has a clock of its own, and one-shot commands need none.
-    builder.without_time().init();
+    }
 }
 
 fn fail(code: u8, message: &str) -> u8 {
@@ -391,13 +431,61 @@ fn traits(agent: &Agent, path: Option<&str>, format: Format) -> u8 {
 }
 
 fn verify(agent: &Agent, format: Format) -> u8 {
-    let report = match agent.verify() {
-        Ok(report) => report,
+    match agent.verify() {
+        Ok(checks) => checked("verify", &checks, format),
+        Err(error) => fail_with(&error),
+    }
+}
+
+fn checked(command: &str, checks: &Checks, format: Format) -> u8 {
+    match format {
+        Format::Json => say(&checks.json(command).to_string()),
+        Format::Human => say(checks.human().trim_end()),
+    }
+    u8::from(!checks.is_good())
+}
+
+fn explain(agent: &Agent, resource: &str, diff: bool, format: Format) -> u8 {
+    let explanation = match agent.explain(resource) {
+        Ok(explanation) => explanation,
         Err(error) => return fail_with(&error),
     };
     match format {
-        Format::Json => say(&report.json().to_string()),
-        Format::Human => say(report.human().trim_end()),
+        Format::Json => say(&explanation.json().to_string()),
+        Format::Human => say(explanation.human(diff).trim_end()),
     }
-    u8::from(!report.is_good())
+    0
+}
+
+fn pause_for(agent: &Agent, time: &str, reason: &str) -> u8 {
+    let Some(time) = crate::text::parse_duration(time).filter(|time| !time.is_zero()) else {
+        return fail(
+            64,
+            &format!("`{}` is no duration; write it like `30m`, `2h` or `1d`", crate::text::printable(time)),
+        );
+    };
+    if time > pause::LONGEST {
+        return fail(64, "a pause has at most 30 days: write `--for 30d` or less");
+    }
+    if reason.trim().is_empty() {
+        return fail(64, "say why with --reason: somebody will wonder");
+    }
+    match agent.pause(time, reason) {
+        Ok(pause) => {
+            say(&format!("paused for {}\n`vigo resume` ends it", pause.human(pause.since)));
+            0
+        }
+        Err(error) => fail_with(&error),
+    }
+}
+
+fn resume(agent: &Agent) -> u8 {
+    match agent.resume() {
+        Ok(true) => say(
+            "resumed; the next run comes with the next check-in, `vigo run --once` runs now if no daemon does",
+        ),
+        Ok(false) => say("it was not paused"),
+        Err(error) => return fail_with(&error),
+    }
+    0
 }

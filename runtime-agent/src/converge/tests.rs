@@ -4,13 +4,14 @@ use super::*;
 use crate::clock::FixedClock;
 use crate::facts::NoSecrets;
 use crate::observe::Silent;
+use crate::platform::Platform;
 use crate::root::Root;
 use ir::{Builtin, Expr};
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 /// An exec that leaves a line in `log`, or fails.
-fn exec(name: &str, line: &str) -> Resource {
+pub(super) fn exec(name: &str, line: &str) -> Resource {
     let attribute = |name: &str, value: Value| (Arc::from(name), Expr::Const(value));
     Resource {
         name: name.into(),
@@ -41,7 +42,7 @@ fn unchanged(name: &str) -> Resource {
     r
 }
 
-fn when(mut r: Resource, condition: Expr) -> Resource {
+pub(super) fn when(mut r: Resource, condition: Expr) -> Resource {
     r.when = Some(condition);
     r
 }
@@ -55,12 +56,12 @@ fn needs(mut r: Resource, on: &[u32]) -> Resource {
     r
 }
 
-fn tells(mut r: Resource, whom: &[u32]) -> Resource {
+pub(super) fn tells(mut r: Resource, whom: &[u32]) -> Resource {
     r.notify = whom.iter().map(|at| Target::Local(*at)).collect();
     r
 }
 
-fn module(name: &str, resources: Vec<Resource>) -> Module {
+pub(super) fn module(name: &str, resources: Vec<Resource>) -> Module {
     Module { name: name.into(), depends_on: vec![], resources }
 }
 
@@ -84,8 +85,14 @@ fn run_with(modules: &[Module], options: &RunOptions, triggers: &mut dyn Trigger
         touched: Cell::new(false),
         missing: RefCell::new(None),
     };
-    let context =
-        Context { root: &root, now: 1, diff: false, ownership: false, managed: &Managed::unknown() };
+    let context = Context {
+        root: &root,
+        now: 1,
+        diff: false,
+        ownership: false,
+        managed: &Managed::unknown(),
+        platform: &Platform::of(&traits, &root),
+    };
     let stop = AtomicBool::new(false);
     let converged = converge(modules, &facts, &context, options, triggers, &mut Silent, &stop).unwrap();
     let outcomes =

@@ -3,7 +3,9 @@
 use super::ResourceError;
 use crate::root::ManagedPath;
 use ir::Value;
+use regex::{Regex, RegexBuilder};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Evaluated attributes. `Debug` shows no values: some are secrets.
@@ -134,6 +136,18 @@ impl Desired {
         })
     }
 
+    /// A number of bytes that must be there, such as `10M`.
+    pub fn size(&self, name: &'static str) -> Result<u64, ResourceError> {
+        let text = self.required(name)?;
+        crate::text::parse_size(text).ok_or_else(|| ResourceError::Invalid {
+            name,
+            why: format!(
+                "`{}` is not a size; write it like \"512k\", \"10M\" or \"2G\"",
+                crate::text::printable(crate::text::bounded(text, 100))
+            ),
+        })
+    }
+
     /// A list of integers that must be there.
     pub fn ints(&self, name: &'static str) -> Result<Vec<i64>, ResourceError> {
         match self.values.get(name) {
@@ -147,6 +161,74 @@ impl Desired {
                 .collect(),
             Some(other) => Err(wrong(name, "a list of ints", other)),
         }
+    }
+
+    /// A map, if there is one.
+    pub fn map(&self, name: &'static str) -> Result<Option<&BTreeMap<Arc<str>, Value>>, ResourceError> {
+        match self.values.get(name) {
+            None => Ok(None),
+            Some(Value::Map(map)) => Ok(Some(map)),
+            Some(other) => Err(wrong(name, "a map", other)),
+        }
+    }
+
+    /// A bool, where one is given.
+    pub fn choice(&self, name: &'static str) -> Result<Option<bool>, ResourceError> {
+        self.value(name).map(|_| self.flag(name)).transpose()
+    }
+
+    /// One of a few words, where one is given.
+    pub fn optional_word<'a>(
+        &self,
+        name: &'static str,
+        allowed: &[&'a str],
+    ) -> Result<Option<&'a str>, ResourceError> {
+        self.value(name).map(|_| self.word(name, allowed)).transpose()
+    }
+
+    /// A whole number within a range, where one is given.
+    pub fn int(
+        &self,
+        name: &'static str,
+        range: std::ops::RangeInclusive<i64>,
+    ) -> Result<Option<i64>, ResourceError> {
+        match self.values.get(name) {
+            None => Ok(None),
+            Some(Value::Int(i)) if range.contains(i) => Ok(Some(*i)),
+            Some(Value::Int(i)) => Err(ResourceError::Invalid {
+                name,
+                why: format!("{i} is not between {} and {}", range.start(), range.end()),
+            }),
+            Some(other) => Err(wrong(name, "an int", other)),
+        }
+    }
+
+    /// A list of strings, where one is given.
+    pub fn strings(&self, name: &'static str) -> Result<Option<Vec<&str>>, ResourceError> {
+        match self.values.get(name) {
+            None => Ok(None),
+            Some(Value::List(list)) => list
+                .iter()
+                .map(|v| match v {
+                    Value::Str(text) => Ok(&**text),
+                    other => Err(wrong(name, "a list of strings", other)),
+                })
+                .collect::<Result<_, _>>()
+                .map(Some),
+            Some(other) => Err(wrong(name, "a list of strings", other)),
+        }
+    }
+
+    /// A regular expression. It matches in time that grows with the text alone, and its size is limited.
+    pub fn regex(&self, name: &'static str) -> Result<Option<Regex>, ResourceError> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        let regex = RegexBuilder::new(text).size_limit(1 << 20).build();
+        regex.map(Some).map_err(|e| {
+            let reason = e.to_string();
+            let last = reason.lines().last().unwrap_or_default().trim_start_matches("error: ");
+            let why = format!("is not a regular expression: {}", crate::text::printable(last));
+            ResourceError::Invalid { name, why }
+        })
     }
 
     /// A map with text values; empty when there is none.

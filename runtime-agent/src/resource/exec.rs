@@ -15,6 +15,11 @@ impl Executor for ExecType {
         "command"
     }
 
+    /// Its guards are programs.
+    fn waits(&self) -> bool {
+        true
+    }
+
     fn probe(&self, context: &Context<'_>, desired: &Desired) -> Result<Probe, ResourceError> {
         desired.only("exec", KNOWN)?;
         command(desired, "command", desired.required("command")?)?;

@@ -11,10 +11,42 @@ use std::ffi::{OsStr, OsString};
 
 /// Attributes that name something on the file system, of whatever type the resource is: `creates` is what an `exec`
 /// looks at to see that it ran.
-const PATHS: &[&str] = &["target_path", "creates"];
+const PATHS: &[&str] = &["target_path", "creates", "key_path"];
 
-/// Where the agent keeps its state.
-const STATE: &str = "/var/lib/vigo";
+/// Files of types that are named by the resource, whose key has the name of the type. What is no file on this host is
+/// nowhere.
+const NAMED: &[(&str, &[&str])] = &[
+    ("cron", &["/etc/cron.d/{}"]),
+    ("firewall", &["/etc/nftables.d/{}.nft"]),
+    ("kernel_module", &["/etc/modules-load.d/vigo-{}.conf", "/etc/modprobe.d/vigo-{}.conf"]),
+    ("limits", &["/etc/security/limits.d/{}.conf"]),
+    ("logrotate", &["/etc/logrotate.d/{}"]),
+    (
+        "repository",
+        &[
+            "/etc/apt/sources.list.d/{}.sources",
+            "/etc/apt/keyrings/{}.asc",
+            "/etc/yum.repos.d/{}.repo",
+            "/etc/zypp/repos.d/{}.repo",
+            "/etc/pki/rpm-gpg/RPM-GPG-KEY-{}",
+        ],
+    ),
+    ("sudoers", &["/etc/sudoers.d/{}"]),
+    ("sysctl", &["/etc/sysctl.d/90-vigo-{}.conf"]),
+    ("systemd_unit", &["/etc/systemd/system/{}", "/etc/systemd/system/{}.d"]),
+];
+
+fn is_named(kind: &str) -> bool {
+    NAMED.iter().any(|(named, _)| *named == kind)
+}
+
+/// The files of a resource that is named so.
+pub(super) fn files_of(kind: &str, name: &str) -> impl Iterator<Item = String> {
+    // A setting of the kernel may be written with slashes.
+    let name = if kind == "sysctl" { name.replace('/', ".") } else { name.to_owned() };
+    let files = NAMED.iter().find(|(named, _)| *named == kind).map_or(&[][..], |(_, files)| files);
+    files.iter().map(move |file| file.replace("{}", &name))
+}
 
 /// The paths that a bundle names.
 #[derive(Clone, Debug)]
@@ -38,7 +70,7 @@ impl Managed {
         if !purges {
             return Managed::unknown();
         }
-        let mut paths: BTreeSet<ManagedPath> = ManagedPath::parse(STATE).into_iter().collect();
+        let mut paths: BTreeSet<ManagedPath> = crate::own::paths().collect();
         for (module, resource) in resources() {
             for name in PATHS {
                 let Some(expr) = resource.attribute(name) else { continue };
@@ -52,17 +84,29 @@ impl Managed {
                     }
                 }
             }
+            let Some(expr) = resource.attribute(&resource.kind).filter(|_| is_named(&resource.kind)) else {
+                continue;
+            };
+            match evaluate(expr) {
+                Ok(Value::Str(name)) => {
+                    let files = files_of(&resource.kind, &name);
+                    paths.extend(files.filter_map(|path| ManagedPath::parse(&path).ok()));
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    let why = format!("the name of {}.{}: {error}", module.name, resource.name);
+                    return Managed { paths: Err(why) };
+                }
+            }
         }
         Managed { paths: Ok(paths) }
     }
 
-    /// Where they are now. The program that runs is kept too.
+    /// Where they are now.
     pub(super) fn locate(&self, root: &Root) -> Result<Kept, ResourceError> {
         let paths = self.paths.as_ref().map_err(|why| ResourceError::ManagedUnknown(why.clone()))?;
-        let program = std::env::current_exe().ok().filter(|_| root.is_host());
-        let program = program.and_then(|path| ManagedPath::parse(path.to_str()?).ok());
         let mut kept = Kept::default();
-        for path in paths.iter().chain(&program) {
+        for path in paths {
             for step in path.ancestors() {
                 kept.add(root, &step, Fate::Enter)?;
             }

@@ -1,13 +1,43 @@
 //! Resource types. One file a type: how to see whether a host is as declared, and how to bring it there.
 
+mod archive;
+mod authorized_key;
+mod certificate;
+mod config_file;
+mod container;
 mod content;
+mod custom;
 mod desired;
 mod directory;
+mod download;
+mod drop_in;
+mod edit;
 mod exec;
+mod fetch;
 mod file;
+mod firewall;
+mod fstab;
+mod git;
+mod group;
+mod hostname;
+mod kernel_module;
+mod locale;
 mod managed;
+mod mount;
+mod package;
+mod placing;
+mod process;
+mod program;
+mod repository;
 mod service;
+mod sudoers;
+mod swap;
 mod symlink;
+mod sysctl;
+mod systemd_unit;
+mod tables;
+mod timezone;
+mod user;
 
 pub use content::Diff;
 pub use desired::Desired;
@@ -15,6 +45,7 @@ pub use managed::Managed;
 
 use crate::accounts::AccountError;
 use crate::command::CommandError;
+use crate::platform::Platform;
 use crate::root::{FsError, Ownership, PathError, PurgeError, Root};
 
 /// What an executor may use.
@@ -29,6 +60,8 @@ pub struct Context<'a> {
     pub ownership: bool,
     /// What must not be purged.
     pub managed: &'a Managed,
+    /// What the machine is, for types that act on it.
+    pub platform: &'a Platform,
 }
 
 /// Why a resource is not as declared and cannot be brought there. Holds no secret.
@@ -78,6 +111,29 @@ pub enum ResourceError {
         /// What to do.
         fix: &'static str,
     },
+    /// A file that is to be edited cannot be read as what it should be.
+    #[error("{path}, line {line}, column {column}: {what}; the file was left as it is")]
+    Malformed {
+        /// Where.
+        path: String,
+        /// From 1.
+        line: usize,
+        /// From 1, in characters.
+        column: usize,
+        /// What is wrong.
+        what: String,
+    },
+    /// Something that was to be fetched.
+    #[error("cannot download {url}: {why}")]
+    Fetch {
+        /// From where.
+        url: String,
+        /// Why not.
+        why: String,
+    },
+    /// An archive that is not unpacked, or not any further.
+    #[error("the archive is not unpacked: {0}")]
+    Archive(String),
     /// Changing it here would change it elsewhere.
     #[error(
         "{path} has {links} names (hard links); its owner and mode are not changed, remove the other names first"
@@ -119,8 +175,32 @@ pub enum ResourceError {
     #[error("did not converge: after the change it is still {0}")]
     NotConverged(String),
     /// Nobody to ask.
-    #[error("this host is not run by systemd, which type `service` needs: {0}")]
-    NoSystemd(String),
+    #[error("this host is run by neither systemd nor OpenRC, which this needs: {0}")]
+    NoInit(String),
+    /// What a type acts through is not there.
+    #[error("`{0}` is not installed on this host; let the `package` that brings it come first")]
+    NoProgram(String),
+    /// The host is not made for it.
+    #[error("type `{kind}` cannot do this on this host: {why}")]
+    Unsupported {
+        /// The type.
+        kind: &'static str,
+        /// Why not, and what to do.
+        why: String,
+    },
+    /// Another program did not let go of what only one may have.
+    #[error("{what} is locked by another program, and was still after {}; the next run tries again{}", crate::text::took(*.waited), shown(.output))]
+    Locked {
+        /// What is locked.
+        what: &'static str,
+        /// How long it was tried.
+        waited: std::time::Duration,
+        /// What the program that wanted it wrote.
+        output: String,
+    },
+    /// The type panicked.
+    #[error("the agent has a mistake here; its log says where, and the rest of the run goes on")]
+    Bug,
     /// Not a type of this agent.
     #[error("resource type `{0}` is not known to this agent; upgrade it")]
     UnknownKind(String),
@@ -185,6 +265,12 @@ pub trait Executor: Sync {
         false
     }
 
+    /// Whether a probe mostly waits, for a program or a server. Such probes are made side by side and ahead of their turn,
+    /// as long as a run has changed nothing, so they have to be safe to make at any moment.
+    fn waits(&self) -> bool {
+        false
+    }
+
     /// Looks, changes nothing.
     fn probe(&self, context: &Context<'_>, desired: &Desired) -> Result<Probe, ResourceError>;
 
@@ -209,7 +295,40 @@ pub fn executor(kind: &str) -> Result<&'static dyn Executor, ResourceError> {
         "directory" => Ok(&directory::DirectoryType),
         "symlink" => Ok(&symlink::SymlinkType),
         "exec" => Ok(&exec::ExecType),
+        "archive" => Ok(&archive::ArchiveType),
+        "download" => Ok(&download::DownloadType),
+        "git" => Ok(&git::GitType),
+        "certificate" => Ok(&certificate::CertificateType),
+        "custom" => Ok(&custom::CustomType),
+        "locale" => Ok(&locale::LocaleType),
+        "cron" => Ok(const { &drop_in::DropInType::<drop_in::Cron>::new() }),
+        "limits" => Ok(const { &drop_in::DropInType::<drop_in::Limits>::new() }),
+        "logrotate" => Ok(const { &drop_in::DropInType::<drop_in::Logrotate>::new() }),
+        "hosts_entry" => Ok(const { &edit::HostsType::new() }),
+        "file_line" => Ok(const { &edit::LineType::new() }),
+        "blockinfile" => Ok(const { &edit::BlockType::new() }),
+        "replace" => Ok(const { &edit::ReplaceType::new() }),
+        "ini" => Ok(const { &edit::IniType::new() }),
+        "json_file" => Ok(const { &edit::JsonType::new() }),
+        "toml_file" => Ok(const { &edit::TomlType::new() }),
+        "yaml_file" => Ok(const { &edit::YamlType::new() }),
         "service" => Ok(&service::SERVICE),
+        "package" => Ok(&package::PACKAGE),
+        "repository" => Ok(&repository::RepositoryType),
+        "user" => Ok(&user::UserType),
+        "group" => Ok(&group::GroupType),
+        "authorized_key" => Ok(&authorized_key::AuthorizedKeyType),
+        "sudoers" => Ok(&sudoers::SudoersType),
+        "systemd_unit" => Ok(&systemd_unit::SystemdUnitType),
+        "sysctl" => Ok(&sysctl::SysctlType),
+        "hostname" => Ok(&hostname::HostnameType),
+        "timezone" => Ok(&timezone::TimezoneType),
+        "kernel_module" => Ok(&kernel_module::KernelModuleType),
+        "mount" => Ok(&mount::MountType),
+        "swap" => Ok(&swap::SwapType),
+        "firewall" => Ok(&firewall::FirewallType),
+        "container" => Ok(&container::ContainerType),
+        "process" => Ok(&process::ProcessType),
         other => Err(ResourceError::UnknownKind(crate::text::printable(crate::text::bounded(other, 100)))),
     }
 }
@@ -254,13 +373,20 @@ pub(crate) mod testing {
         pub dir: tempfile::TempDir,
         pub root: Root,
         pub managed: Managed,
+        pub platform: Platform,
     }
 
     impl Sandbox {
         pub fn new() -> Self {
             let dir = tempfile::tempdir().unwrap();
             let root = Root::open(dir.path()).unwrap();
-            Sandbox { dir, root, managed: Managed::unknown() }
+            let platform = Platform {
+                package_manager: None,
+                init: crate::platform::Init::Systemd,
+                busybox_accounts: false,
+                programs: None,
+            };
+            Sandbox { dir, root, managed: Managed::unknown(), platform }
         }
 
         pub fn path(&self, below: &str) -> std::path::PathBuf {
@@ -274,6 +400,7 @@ pub(crate) mod testing {
                 diff: true,
                 ownership: false,
                 managed: &self.managed,
+                platform: &self.platform,
             }
         }
 
@@ -292,6 +419,95 @@ pub(crate) mod testing {
                 assert!(after.is_clean(), "still: {:?}", after.changes);
             }
             Ok(probe)
+        }
+    }
+
+    /// A machine of our own: its programs are small scripts that write down what they are asked, and keep its state in
+    /// files.
+    pub struct Machine {
+        pub sandbox: Sandbox,
+    }
+
+    impl Machine {
+        pub fn new() -> Self {
+            let mut sandbox = Sandbox::new();
+            let programs = sandbox.path("programs");
+            std::fs::create_dir(&programs).unwrap();
+            sandbox.platform.programs = Some(programs);
+            Machine { sandbox }
+        }
+
+        /// A program. `asked` writes down a call that changes something; `$here` is the root of the sandbox.
+        pub fn program(&self, name: &str, script: &str) {
+            use std::os::unix::fs::PermissionsExt;
+            let path = self.sandbox.path("programs").join(name);
+            let here = self.sandbox.dir.path().display();
+            let text = format!(
+                "#!/bin/sh\nhere='{here}'\nasked() {{ printf '%s\\n' \"{name} $*\" >> \"$here/asked\"; }}\n{script}"
+            );
+            // Written beside it first: a script that is open for writing cannot be run.
+            let beside = self.sandbox.path("new");
+            std::fs::write(&beside, text).unwrap();
+            std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o755)).unwrap();
+            std::fs::rename(beside, path).unwrap();
+        }
+
+        /// A file of the machine, with its directories.
+        pub fn write(&self, path: &str, text: &str) {
+            let path = self.sandbox.path(path.trim_start_matches('/'));
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+
+        /// What a file holds; nothing where there is none.
+        pub fn read(&self, path: &str) -> String {
+            std::fs::read_to_string(self.sandbox.path(path.trim_start_matches('/'))).unwrap_or_default()
+        }
+
+        /// What was asked for since the last time.
+        pub fn asked(&self) -> Vec<String> {
+            let text = self.read("asked");
+            let _ = std::fs::remove_file(self.sandbox.path("asked"));
+            text.lines().map(str::to_owned).collect()
+        }
+
+        /// What a probe says.
+        pub fn probe(&self, executor: &dyn Executor, d: &Desired) -> Result<Vec<String>, ResourceError> {
+            self.asked();
+            let probe = executor.probe(&self.sandbox.context(), d)?;
+            assert_eq!(self.asked(), [""; 0], "a probe changes nothing");
+            Ok(probe.changes)
+        }
+
+        /// Probe, apply, look again: what was said, and what was asked for.
+        pub fn converge(
+            &self,
+            executor: &dyn Executor,
+            d: &Desired,
+        ) -> Result<(String, Vec<String>), ResourceError> {
+            let context = self.sandbox.context();
+            let probe = Probe { changes: self.probe(executor, d)?, diff: None };
+            if !probe.is_clean() {
+                executor.apply(&context, d, &probe)?;
+                let left = executor.settled(&context, d)?;
+                if !left.is_clean() {
+                    return Err(ResourceError::NotConverged(left.action()));
+                }
+            }
+            Ok((probe.action(), self.asked()))
+        }
+
+        /// Converges, and once more to see that nothing is left: what was said the first time.
+        pub fn settles(&self, executor: &dyn Executor, d: &Desired) -> String {
+            let (said, _) = self.converge(executor, d).unwrap();
+            assert_ne!(said, "", "there was nothing to do");
+            assert_eq!(self.converge(executor, d).unwrap(), (String::new(), vec![]), "the second run");
+            said
+        }
+
+        /// The message of what fails.
+        pub fn refuses(&self, executor: &dyn Executor, d: &Desired) -> String {
+            self.converge(executor, d).unwrap_err().to_string()
         }
     }
 

@@ -1,7 +1,10 @@
-//! `service`: a systemd unit that runs or does not, now and after a boot.
+//! `service`: a unit of systemd, or a service of OpenRC, that runs or does not, now and after a boot.
 
+mod openrc;
+
+use super::program::Program;
 use super::{Applied, Context, Desired, Executor, Probe, ResourceError};
-use crate::command::{Command, CommandError, Ended};
+use crate::platform::Init;
 use crate::text::{bounded, printable};
 use std::borrow::Cow;
 use std::time::Duration;
@@ -41,6 +44,8 @@ const LONGEST_NAME: usize = 255;
 
 /// What is declared.
 struct Want {
+    /// As it was written.
+    name: String,
     unit: String,
     state: Option<&'static str>,
     enabled: Option<bool>,
@@ -50,11 +55,11 @@ struct Want {
 
 /// What systemd says of a unit.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Found {
+pub(super) struct Found {
     load: String,
-    active: String,
-    file: String,
-    needs_reload: bool,
+    pub(super) active: String,
+    pub(super) file: String,
+    pub(super) needs_reload: bool,
     /// A start ends by itself, and leaves nothing that runs.
     passing: bool,
 }
@@ -81,12 +86,19 @@ impl Executor for ServiceType {
         true
     }
 
+    fn waits(&self) -> bool {
+        true
+    }
+
     fn probe(&self, context: &Context<'_>, desired: &Desired) -> Result<Probe, ResourceError> {
         let want = want(desired)?;
+        if context.platform.init == Init::Openrc {
+            return openrc::probe(context, &want);
+        }
         match self.found(context, &want.unit) {
             Ok(found) => Ok(probe(&steps(&want, &found)?)),
             // A sandbox shows what would become of a host that has systemd.
-            Err(ResourceError::NoSystemd(_)) if !context.root.is_host() => {
+            Err(ResourceError::NoInit(_)) if !context.root.is_host() => {
                 Ok(probe(&steps(&want, &Found::default())?))
             }
             Err(error) => Err(error),
@@ -100,6 +112,9 @@ impl Executor for ServiceType {
         _probe: &Probe,
     ) -> Result<Applied, ResourceError> {
         let want = want(desired)?;
+        if context.platform.init == Init::Openrc {
+            return openrc::apply(context, &want);
+        }
         let found = self.found(context, &want.unit)?;
         if found.load == "not-found" && (starts(&want) || want.enabled == Some(true)) {
             return Err(ResourceError::Invalid {
@@ -124,13 +139,13 @@ impl Executor for ServiceType {
             if step.verb != "daemon-reload" {
                 words.extend(["--", &want.unit]);
             }
-            let ended = self.run(context, &words, want.timeout)?;
-            if ended.code != 0 {
+            let answer = self.program(context, &words).within(want.timeout).ask()?;
+            if answer.code != 0 {
                 return Err(ResourceError::Exit {
                     what: format!("`systemctl {} {}`", step.verb, want.unit),
-                    code: ended.code,
+                    code: answer.code,
                     expected: "0".to_owned(),
-                    output: ended.output,
+                    output: answer.stdout + &answer.stderr,
                 });
             }
         }
@@ -140,6 +155,9 @@ impl Executor for ServiceType {
     /// A restart or reload is done once it was asked for; whether the service lived through it is looked at.
     fn settled(&self, context: &Context<'_>, desired: &Desired) -> Result<Probe, ResourceError> {
         let mut want = want(desired)?;
+        if context.platform.init == Init::Openrc {
+            return openrc::settled(context, want);
+        }
         let found = self.found(context, &want.unit)?;
         match want.state {
             Some("restarted") if found.passing && found.active != "failed" => want.state = None,
@@ -171,33 +189,39 @@ impl Executor for ServiceType {
 }
 
 impl ServiceType {
-    fn run(&self, context: &Context<'_>, words: &[&str], timeout: Duration) -> Result<Ended, ResourceError> {
-        let argv =
-            std::iter::once(&*self.systemctl).chain(words.iter().copied()).map(str::to_owned).collect();
-        match Command::new(argv, timeout).run(context.root) {
-            Err(CommandError::Spawn { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                Err(ResourceError::NoSystemd("there is no `systemctl`".to_owned()))
-            }
-            other => Ok(other?),
-        }
+    /// systemctl with these words.
+    pub(super) fn program<'a>(&self, context: &Context<'a>, words: &[&str]) -> Program<'a> {
+        context.program(std::iter::once(&*self.systemctl).chain(words.iter().copied()))
     }
 
-    fn found(&self, context: &Context<'_>, unit: &str) -> Result<Found, ResourceError> {
-        let ended = self.run(context, &["show", "--no-pager", PROPERTIES, "--", unit], ASK_LIMIT)?;
-        if ended.code == 0 {
-            return Ok(read(&ended.output));
+    /// What systemd says of a unit.
+    pub(super) fn found(&self, context: &Context<'_>, unit: &str) -> Result<Found, ResourceError> {
+        if context.platform.init == Init::None {
+            return Err(ResourceError::NoInit("the trait `os.init` is `none`".to_owned()));
+        }
+        let program =
+            self.program(context, &["show", "--no-pager", PROPERTIES, "--", unit]).within(ASK_LIMIT);
+        let answer = match program.ask() {
+            Err(ResourceError::NoProgram(_)) => {
+                return Err(ResourceError::NoInit("there is no `systemctl`".to_owned()));
+            }
+            other => other?,
+        };
+        if answer.code == 0 {
+            return Ok(read(&answer.stdout));
         }
         // The one failure that has nothing to do with the unit: nobody answers.
-        let line = ended.output.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+        let output = answer.stdout + &answer.stderr;
+        let line = output.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
         let silent = ["not been booted with systemd", "connect to bus", "connect to system scope bus"];
-        if silent.iter().any(|text| ended.output.contains(text)) {
-            return Err(ResourceError::NoSystemd(printable(bounded(line, 200))));
+        if silent.iter().any(|text| output.contains(text)) {
+            return Err(ResourceError::NoInit(printable(bounded(line, 200))));
         }
         Err(ResourceError::Exit {
             what: format!("`systemctl show {unit}`"),
-            code: ended.code,
+            code: answer.code,
             expected: "0".to_owned(),
-            output: ended.output,
+            output,
         })
     }
 }
@@ -206,8 +230,10 @@ fn want(desired: &Desired) -> Result<Want, ResourceError> {
     desired.only("service", KNOWN)?;
     let flag = |name| desired.value(name).map(|_| desired.flag(name)).transpose();
     let state = desired.value("state").map(|_| desired.word("state", STATES)).transpose()?;
+    let name = desired.required("service")?;
     let want = Want {
-        unit: unit(desired.required("service")?)?,
+        unit: unit(name)?,
+        name: name.to_owned(),
         state: state.and_then(|state| STATES.iter().find(|known| **known == state)).copied(),
         enabled: flag("enabled")?,
         masked: flag("masked")?,
@@ -227,7 +253,7 @@ fn starts(want: &Want) -> bool {
 }
 
 /// The name with its suffix. Names that systemctl would take for an option or a pattern are refused.
-fn unit(name: &str) -> Result<String, ResourceError> {
+pub(super) fn unit(name: &str) -> Result<String, ResourceError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '_' | '.' | '@' | '\\' | '-');
     let whole = match KINDS.iter().any(|kind| name.len() > kind.len() && name.ends_with(kind)) {
         true => name.to_owned(),

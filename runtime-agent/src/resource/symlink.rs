@@ -1,12 +1,12 @@
-//! `symlink`: a name that points elsewhere.
+//! `symlink`: a name that points elsewhere, or a second name of a file.
 
 use super::{Applied, Context, Desired, Executor, Probe, ResourceError, ownership};
-use crate::root::{Kind, Ownership};
+use crate::root::{Kind, ManagedPath, Ownership};
 
 /// The type.
 pub struct SymlinkType;
 
-const KNOWN: &[&str] = &["target_path", "target", "state", "owner", "group", "force"];
+const KNOWN: &[&str] = &["target_path", "target", "state", "owner", "group", "force", "hard"];
 
 impl Executor for SymlinkType {
     fn key(&self) -> &'static str {
@@ -27,9 +27,16 @@ impl Executor for SymlinkType {
         if desired.word("state", &["present", "absent"])? == "absent" {
             return match found.map(|m| m.kind) {
                 None => Ok(Probe::clean()),
-                Some(Kind::Symlink) => Ok(Probe::change("removed")),
+                Some(Kind::Symlink) if !desired.flag("hard")? => Ok(Probe::change("removed")),
+                // Another file of that name is nobody's link.
+                Some(Kind::File) if desired.flag("hard")? && is_name_of_target(context, desired, &path)? => {
+                    Ok(Probe::change("removed"))
+                }
                 Some(other) => Err(in_the_way(other, "remove it, or declare it as what it is")),
             };
+        }
+        if desired.flag("hard")? {
+            return hard(context, desired, &path);
         }
         let target = target(desired)?;
         match found {
@@ -68,8 +75,62 @@ impl Executor for SymlinkType {
         {
             context.root.remove_directory(&path, true)?;
         }
+        if desired.flag("hard")? {
+            context.root.replace_hard_link(&path, &original(context, desired)?)?;
+            return Ok(Applied::default());
+        }
         context.root.replace_link(&path, target(desired)?, link_owner(context, desired)?)?;
         Ok(Applied::default())
+    }
+}
+
+/// The file that a hard link is to be a name of.
+fn original(context: &Context<'_>, desired: &Desired) -> Result<ManagedPath, ResourceError> {
+    let target = desired.required_path("target")?;
+    match context.root.inspect(&target)? {
+        Some(meta) if meta.kind == Kind::File => Ok(target),
+        Some(meta) => Err(ResourceError::Invalid {
+            name: "target",
+            why: format!("{target} is {}; only a file has hard links", meta.kind.name()),
+        }),
+        None => Err(ResourceError::Invalid {
+            name: "target",
+            why: format!("there is no {target}; let what makes it come first"),
+        }),
+    }
+}
+
+fn is_name_of_target(
+    context: &Context<'_>,
+    desired: &Desired,
+    path: &ManagedPath,
+) -> Result<bool, ResourceError> {
+    let target = context.root.identity(&desired.required_path("target")?)?;
+    Ok(target.is_some() && context.root.identity(path)? == target)
+}
+
+fn hard(context: &Context<'_>, desired: &Desired, path: &ManagedPath) -> Result<Probe, ResourceError> {
+    for name in ["owner", "group"] {
+        if desired.value(name).is_some() {
+            let why = "belongs to the file, not to a name of it; declare it with the `file`".to_owned();
+            return Err(ResourceError::Invalid { name, why });
+        }
+    }
+    let same = is_name_of_target(context, desired, path)?;
+    match context.root.inspect(path)?.map(|meta| meta.kind) {
+        // In a dry run what it links to may be made by another resource.
+        None => Ok(Probe::change("created")),
+        Some(Kind::File) if same => Ok(Probe::clean()),
+        Some(Kind::File) if desired.flag("force")? => {
+            original(context, desired)?;
+            Ok(Probe::change("replaced a file"))
+        }
+        Some(kind) => Err(ResourceError::InTheWay {
+            path: path.to_string(),
+            found: kind.name(),
+            wanted: "a hard link to the target",
+            fix: "remove it; `force: true` replaces a file",
+        }),
     }
 }
 
@@ -98,6 +159,7 @@ mod tests {
             ("target", target.into()),
             ("state", state.into()),
             ("force", force.into()),
+            ("hard", false.into()),
         ])
     }
 
@@ -111,6 +173,62 @@ mod tests {
         assert!(s.converge("symlink", &moved).unwrap().is_clean());
         s.converge("symlink", &link("x", "absent", false)).unwrap();
         assert_eq!(fs::read_dir(s.dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_hard_link_is_a_second_name_of_a_file() {
+        let s = Sandbox::new();
+        let hard = |target: &str, force: bool| {
+            let mut d = link(target, "present", force);
+            d.set("hard", true.into(), false);
+            d
+        };
+        let missing = s.converge("symlink", &hard("/f", false)).unwrap_err().to_string();
+        assert_eq!(missing, "attribute `target`: there is no /f; let what makes it come first");
+        fs::write(s.path("f"), "x").unwrap();
+        assert_eq!(s.converge("symlink", &hard("/f", false)).unwrap().action(), "created");
+        assert!(s.converge("symlink", &hard("/f", false)).unwrap().is_clean());
+        // Drift: a file of its own, with what is written over in place of linked.
+        fs::remove_file(s.path("current")).unwrap();
+        fs::write(s.path("current"), "y").unwrap();
+        assert!(matches!(s.probe("symlink", &hard("/f", false)), Err(ResourceError::InTheWay { .. })));
+        assert_eq!(s.converge("symlink", &hard("/f", true)).unwrap().action(), "replaced a file");
+        assert_eq!(fs::read(s.path("current")).unwrap(), b"x");
+        assert_eq!(fs::read_dir(s.dir.path()).unwrap().count(), 2, "no temporary name is left");
+        fs::create_dir(s.path("d")).unwrap();
+        assert!(
+            s.probe("symlink", &hard("/d", true))
+                .unwrap_err()
+                .to_string()
+                .contains("only a file has hard links")
+        );
+        assert!(matches!(s.probe("symlink", &hard("../f", true)), Err(ResourceError::Path(_))));
+        let mut absent = hard("/f", false);
+        absent.set("state", "absent".into(), false);
+        fs::write(s.path("other"), "z").unwrap();
+        absent.set("target", "/other".into(), false);
+        assert!(
+            matches!(s.probe("symlink", &absent), Err(ResourceError::InTheWay { .. })),
+            "it is another file"
+        );
+        absent.set("target", "/f".into(), false);
+        assert_eq!(s.converge("symlink", &absent).unwrap().action(), "removed");
+        assert!(s.path("f").exists() && !s.path("current").exists());
+    }
+
+    #[test]
+    fn case_082_a_hard_link_goes_to_no_symlink_and_not_out_of_the_root() {
+        let s = Sandbox::new();
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("f"), "safe").unwrap();
+        std::os::unix::fs::symlink(outside.path(), s.path("out")).unwrap();
+        std::os::unix::fs::symlink(outside.path().join("f"), s.path("f")).unwrap();
+        for target in ["/f", "/out/f"] {
+            let mut d = link(target, "present", true);
+            d.set("hard", true.into(), false);
+            assert!(s.converge("symlink", &d).is_err(), "{target}");
+        }
+        assert!(fs::symlink_metadata(s.path("current")).is_err());
     }
 
     #[test]

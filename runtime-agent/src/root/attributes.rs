@@ -1,6 +1,6 @@
 //! Extended attributes, access lists among them, of a file that takes another's place.
 
-use super::errno_of;
+use super::{FsError, ManagedPath, Root, errno_of, fail};
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, fchmod};
 use std::ffi::OsStr;
@@ -13,6 +13,33 @@ const ACCESS_LIST: &str = "system.posix_acl_access";
 
 /// What describes the bytes that are replaced: as the kernel drops a capability when a file is written, so do we.
 const OF_THE_CONTENT: &[&str] = &["security.capability", "security.ima", "security.evm"];
+
+/// What SELinux calls a file.
+const LABEL: &str = "security.selinux";
+
+impl Root {
+    /// Whether the host below this root has SELinux.
+    pub fn has_labels(&self) -> bool {
+        ManagedPath::parse("/sys/fs/selinux/enforce").is_ok_and(|path| self.follow(&path).is_some())
+    }
+
+    /// The SELinux context of a file, if it has one.
+    pub fn label(&self, path: &ManagedPath) -> Result<Option<String>, FsError> {
+        let (file, _) = self.read(path)?;
+        let label = supported(file.get_xattr(LABEL))
+            .map_err(|e| fail("read the SELinux context of", path, errno_of(&e)))?;
+        // The kernel gives it with a NUL at its end.
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim_end_matches('\0').to_owned();
+        Ok(label.flatten().map(text))
+    }
+
+    /// Gives a file another SELinux context.
+    pub fn set_label(&self, path: &ManagedPath, label: &str) -> Result<(), FsError> {
+        let (file, _) = self.read(path)?;
+        file.set_xattr(LABEL, label.as_bytes())
+            .map_err(|e| fail("set the SELinux context of", path, errno_of(&e)))
+    }
+}
 
 /// Gives `new` the attributes of `old`. Both end closed to everybody but the owner, whatever an access list says; the mode
 /// that is set afterwards opens the list again as far as it says.
@@ -64,8 +91,8 @@ fn supported<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Ownership;
     use super::super::testing::{managed, write};
-    use super::super::{Ownership, Root};
     use super::*;
     use std::fs;
     use std::os::unix::fs::{MetadataExt, PermissionsExt};

@@ -6,7 +6,7 @@ use super::{FsError, ManagedPath, Ownership, Place, Root, errno_of, fail};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fchmod, mkdirat};
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, fsync, symlinkat, unlinkat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, fsync, linkat, symlinkat, unlinkat};
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
@@ -35,6 +35,19 @@ impl Root {
         ownership: Ownership,
         check: impl FnOnce(&Path) -> Result<(), E>,
     ) -> Result<(), E> {
+        let write =
+            |file: &mut File| file.write_all(content).map_err(|e| fail("write", path, errno_of(&e)).into());
+        self.replace_file_with(path, ownership, write, check)
+    }
+
+    /// [`Root::replace_file`] with content that is written as it comes. Where `write` fails, the old file stays.
+    pub fn replace_file_with<E: From<FsError>>(
+        &self,
+        path: &ManagedPath,
+        ownership: Ownership,
+        write: impl FnOnce(&mut File) -> Result<(), E>,
+        check: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<(), E> {
         let place = self.place(path).map_err(|errno| fail("write", path, errno))?;
         place.sweep();
         let (name, file) = place.temporary().map_err(|errno| fail("write", path, errno))?;
@@ -44,13 +57,15 @@ impl Root {
                 keep_attributes(&original, &file)
                     .map_err(|errno| fail("keep the extended attributes of", path, errno))?;
             }
-            file.write_all(content).map_err(|e| fail("write", path, errno_of(&e)))?;
+            write(&mut file)?;
             settle(&file, ownership).map_err(|errno| fail("set owner and mode of", path, errno))?;
-            file.sync_all().map_err(|e| fail("write", path, errno_of(&e)))?;
+            if self.durable {
+                file.sync_all().map_err(|e| fail("write", path, errno_of(&e)))?;
+            }
             check(&place.root.path.join(&path.parent).join(&name))?;
             renameat(&place.parent, name.as_str(), &place.parent, path.name.as_str())
                 .map_err(|errno| fail("write", path, errno))?;
-            fsync(&place.parent).map_err(|errno| fail("write", path, errno))?;
+            place.sync().map_err(|errno| fail("write", path, errno))?;
             Ok(())
         })();
         if written.is_err() {
@@ -58,6 +73,25 @@ impl Root {
             let _ = unlinkat(&place.parent, name.as_str(), UnlinkatFlags::NoRemoveDir);
         }
         written
+    }
+
+    /// A file that has no name, on the file system of this directory: it is gone when it is closed.
+    pub fn scratch(&self, path: &ManagedPath) -> Result<File, FsError> {
+        let failed = |errno| fail("write in", path, errno);
+        let directory = self.directory(path)?;
+        for _ in 0..16 {
+            let name = temporary_name().map_err(failed)?;
+            let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            match openat(&directory, name.as_str(), flags, Mode::from_bits_truncate(0o600)) {
+                Err(Errno::EEXIST) => {}
+                Err(errno) => return Err(failed(errno)),
+                Ok(fd) => {
+                    unlinkat(&directory, name.as_str(), UnlinkatFlags::NoRemoveDir).map_err(failed)?;
+                    return Ok(File::from(fd));
+                }
+            }
+        }
+        Err(failed(Errno::EEXIST))
     }
 
     /// Keeps the present content beside the file as `<name>.vigo-<unix seconds>.bak`, as readable as the
@@ -91,6 +125,15 @@ impl Root {
         Err(failed(Errno::EEXIST))
     }
 
+    /// Writes to a file of the kernel (`/proc/sys`), which has no content of its own to be replaced: in one write, and the
+    /// kernel may refuse it.
+    pub fn write_in_place(&self, path: &ManagedPath, content: &[u8]) -> Result<(), FsError> {
+        let failed = |errno| fail("write", path, errno);
+        let place = self.place(path).map_err(failed)?;
+        let fd = place.open(OFlag::O_WRONLY | OFlag::O_TRUNC).map_err(failed)?;
+        File::from(fd).write_all(content).map_err(|e| failed(errno_of(&e)))
+    }
+
     /// Owner, group and mode of a file or directory that stays where it is.
     pub fn settle(&self, path: &ManagedPath, ownership: Ownership) -> Result<(), FsError> {
         let failed = |errno| fail("set owner and mode of", path, errno);
@@ -107,7 +150,7 @@ impl Root {
         let fd = place.open(OFlag::O_RDONLY | OFlag::O_DIRECTORY).map_err(failed)?;
         let mode = ownership.mode.or(Some(0o755));
         settle(&fd, Ownership { mode, ..ownership }).map_err(failed)?;
-        fsync(&place.parent).map_err(failed)
+        place.sync().map_err(failed)
     }
 
     /// Puts a symlink at a path in one step, over a file or symlink that is there.
@@ -129,10 +172,39 @@ impl Root {
                 AtFlags::AT_SYMLINK_NOFOLLOW,
             )
             .and_then(|()| renameat(&place.parent, name.as_str(), &place.parent, path.name.as_str()))
-            .and_then(|()| fsync(&place.parent));
+            .and_then(|()| place.sync());
             if done.is_err() {
                 let _ = unlinkat(&place.parent, name.as_str(), UnlinkatFlags::NoRemoveDir);
             }
+            return done.map_err(failed);
+        }
+        Err(failed(Errno::EEXIST))
+    }
+
+    /// Makes a path another name of a file, in one step, over a file or symlink that is there. Neither last name is
+    /// followed.
+    pub fn replace_hard_link(&self, path: &ManagedPath, original: &ManagedPath) -> Result<(), FsError> {
+        let failed = |errno| fail("link", path, errno);
+        let place = self.place(path).map_err(failed)?;
+        let source = self.place(original).map_err(|errno| fail("link", original, errno))?;
+        place.sweep();
+        for _ in 0..16 {
+            let name = temporary_name().map_err(failed)?;
+            let linked = linkat(
+                &source.parent,
+                original.name.as_str(),
+                &place.parent,
+                name.as_str(),
+                AtFlags::empty(),
+            );
+            match linked {
+                Err(Errno::EEXIST) => continue,
+                other => other.map_err(failed)?,
+            }
+            let done = renameat(&place.parent, name.as_str(), &place.parent, path.name.as_str())
+                .and_then(|()| place.sync());
+            // Renaming a name over another one of the same file does nothing, and leaves both.
+            let _ = unlinkat(&place.parent, name.as_str(), UnlinkatFlags::NoRemoveDir);
             return done.map_err(failed);
         }
         Err(failed(Errno::EEXIST))
@@ -143,7 +215,7 @@ impl Root {
         let failed = |errno| fail("remove", path, errno);
         let place = self.place(path).map_err(failed)?;
         unlinkat(&place.parent, path.name.as_str(), UnlinkatFlags::NoRemoveDir).map_err(failed)?;
-        fsync(&place.parent).map_err(failed)
+        place.sync().map_err(failed)
     }
 }
 
@@ -155,6 +227,11 @@ impl Place<'_> {
             Err(Errno::ENOENT | Errno::ELOOP | Errno::EINVAL) => Ok(None),
             Err(errno) => Err(errno),
         }
+    }
+
+    /// Brings names to disk.
+    fn sync(&self) -> Result<(), Errno> {
+        if self.root.durable { fsync(&self.parent) } else { Ok(()) }
     }
 
     fn create(&self, name: &str) -> Result<OwnedFd, Errno> {
@@ -175,6 +252,9 @@ impl Place<'_> {
 
     /// Removes what an agent that died left here. One agent runs at a time, so none of it is in use.
     fn sweep(&self) {
+        if !self.root.durable {
+            return;
+        }
         let Ok(directory) =
             openat(&self.parent, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
         else {
@@ -263,18 +343,93 @@ mod tests {
                     let _ = fs::rename(&b, &a);
                 }
             });
-            let root = Root::open(inside.path()).unwrap();
+            // Whether it is on disk makes no difference here, and 10,000 times of it take long.
+            let root = Root { durable: false, ..Root::open(inside.path()).unwrap() };
             let (mut tried, mut written) = (0, 0);
             let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
-            // The other thread may be put to sleep while a link stands there: then 300 are over in no time.
-            while tried < 300 || written == 0 && std::time::Instant::now() < end {
+            // The other thread may be put to sleep while a link stands there: then all are over in no time.
+            while tried < 10_000 || written == 0 && std::time::Instant::now() < end {
                 tried += 1;
                 written += usize::from(write(&root, "/d/f", b"x").is_ok());
+                if tried % 10 == 0 {
+                    let _ = root.make_directory(&managed("/d/sub"), Ownership::default());
+                    let _ = root.replace_link(&managed("/d/link"), "f", Ownership::default());
+                    let _ = root.replace_hard_link(&managed("/d/hard"), &managed("/d/f"));
+                    let _ = root.back_up(&managed("/d/f"), 1);
+                    let _ = root.remove_directory(&managed("/d/sub"), true);
+                }
             }
             stop.store(true, std::sync::atomic::Ordering::Relaxed);
             assert!(written > 0, "none of {tried}");
         });
         assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn case_085_a_temporary_name_that_is_taken_is_not_opened() {
+        let outside = tempfile::tempdir().unwrap();
+        let inside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("victim"), "safe").unwrap();
+        symlink(outside.path().join("victim"), inside.path().join(".vigo-new-0")).unwrap();
+        let root = Root::open(inside.path()).unwrap();
+        let path = managed("/f");
+        let place = root.place(&path).unwrap();
+        assert_eq!(place.create(".vigo-new-0").map(drop), Err(Errno::EEXIST));
+        let names: Vec<String> = (0..100).map(|_| temporary_name().unwrap()).collect();
+        let different: std::collections::BTreeSet<&String> = names.iter().collect();
+        assert_eq!(different.len(), 100, "nobody can guess the next one");
+        write(&root, "/f", b"x").unwrap();
+        assert_eq!(fs::read(outside.path().join("victim")).unwrap(), b"safe");
+        assert!(fs::symlink_metadata(inside.path().join(".vigo-new-0")).is_err(), "swept, not followed");
+    }
+
+    #[test]
+    fn case_089_a_secret_that_takes_the_place_of_an_open_file_is_never_open() {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        let inside = tempfile::tempdir().unwrap();
+        let path = inside.path().join("f");
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+        let root = Root::open(inside.path()).unwrap();
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            // Whoever looks at any name at any time: what holds the secret is closed.
+            let watcher = scope.spawn(|| {
+                let mut looked = 0u32;
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    for entry in fs::read_dir(inside.path()).unwrap().flatten() {
+                        let Ok(mut file) = fs::File::open(entry.path()) else { continue };
+                        let mut text = String::new();
+                        let _ = std::io::Read::read_to_string(&mut file, &mut text);
+                        let mode = file.metadata().unwrap().mode();
+                        assert!(!text.contains("hunter2") || mode & 0o077 == 0, "{mode:o}");
+                        looked += 1;
+                    }
+                }
+                looked
+            });
+            for _ in 0..200 {
+                fs::write(&path, "old").unwrap();
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+                let give = Ownership { mode: Some(0o600), ..Ownership::default() };
+                let closed = |mode: u32| assert_eq!(mode & 0o077, 0, "{mode:o}");
+                let write = |file: &mut File| {
+                    closed(file.metadata().unwrap().mode());
+                    file.write_all(b"hunter2").unwrap();
+                    closed(file.metadata().unwrap().mode());
+                    Ok::<_, FsError>(())
+                };
+                let check = |new: &Path| {
+                    closed(fs::metadata(new).unwrap().mode());
+                    Ok(())
+                };
+                root.replace_file_with(&managed("/f"), give, write, check).unwrap();
+                closed(fs::metadata(&path).unwrap().mode());
+                fs::remove_file(&path).unwrap();
+            }
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(watcher.join().unwrap() > 0);
+        });
     }
 
     #[test]

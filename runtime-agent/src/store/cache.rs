@@ -1,10 +1,11 @@
 //! What is kept for convenience and for the next run: triggers, traits, the last contact, past runs.
 
-use super::{META, Store, StoreError, TRAITS, TRIGGERS, put_json, take_json};
+use super::{META, Store, StoreError, TRAITS, TRIGGERS, put, put_json, take_json};
 use crate::clock::Millis;
 use crate::converge::Triggers;
 use crate::observe::Totals;
-use crate::traits::{Class, Collected};
+use crate::pause::Pause;
+use crate::traits::{Class, Collected, Told};
 use ir::{Hash, Value};
 use redb::{ReadableTable, WriteTransaction};
 use std::collections::BTreeSet;
@@ -110,17 +111,42 @@ impl Store {
         })
     }
 
-    /// Keeps what was collected.
-    pub fn keep_traits(&self, collected: &[Collected]) -> Result<(), StoreError> {
+    /// Keeps what was collected and is good for another run; `known` is what is kept now.
+    pub fn keep_traits(&self, known: &[Collected], collected: &[Collected]) -> Result<(), StoreError> {
+        let kept: Vec<&Collected> = collected.iter().filter(|part| part.is_kept()).collect();
+        if kept.len() == known.len() && kept.iter().all(|part| known.contains(part)) {
+            return Ok(());
+        }
         self.write(|t| {
             let mut table = t.open_table(TRAITS)?;
-            for part in collected {
+            table.retain(|name, _| kept.iter().any(|part| part.name == name))?;
+            for part in &kept {
                 if let Some(bytes) = encode(part) {
                     table.insert(part.name.as_str(), bytes.as_slice())?;
                 }
             }
             Ok(())
         })
+    }
+
+    /// The traits that the server was told last, or was to be told.
+    pub fn told(&self) -> Result<Option<Told>, StoreError> {
+        Ok(self.get("traits.told")?.and_then(|bytes| {
+            let (at, rest) = bytes.split_first_chunk()?;
+            let (essence, traits) = rest.split_first_chunk()?;
+            Some(Told { at: u64::from_be_bytes(*at), essence: *essence, traits: traits.to_vec() })
+        }))
+    }
+
+    /// Keeps them, where they are others than before.
+    pub fn keep_told(&self, told: &Told) -> Result<(), StoreError> {
+        if self.told()?.as_ref() == Some(told) {
+            return Ok(());
+        }
+        let mut bytes = told.at.to_be_bytes().to_vec();
+        bytes.extend(told.essence);
+        bytes.extend(&told.traits);
+        self.write(|t| put(t, "traits.told", &bytes))
     }
 
     /// What the server said last.
@@ -131,6 +157,16 @@ impl Store {
     /// Keeps what the server said.
     pub fn keep_contact(&self, contact: &Contact) -> Result<(), StoreError> {
         self.write(|t| put_json(t, "contact", contact))
+    }
+
+    /// The pause that is on at that time.
+    pub fn pause(&self, now: Millis) -> Result<Option<Pause>, StoreError> {
+        Ok(self.get_json::<Option<Pause>>("pause")?.flatten().filter(|pause| now < pause.until))
+    }
+
+    /// Begins a pause, or ends it.
+    pub fn keep_pause(&self, pause: Option<&Pause>) -> Result<(), StoreError> {
+        self.write(|t| put_json(t, "pause", &pause))
     }
 
     /// Past runs, the latest first.

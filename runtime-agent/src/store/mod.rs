@@ -6,12 +6,16 @@
 
 mod bundle;
 mod cache;
+mod crashes;
+#[cfg(test)]
+mod faults;
 mod marks;
 mod queue;
 mod tasks;
 
 pub use bundle::{Accepted, Cached, KeyRecord, Renewed};
 pub use cache::{Contact, Past, StoreTriggers};
+pub use crashes::Crashes;
 pub use marks::Marks;
 pub use queue::{MAX_QUEUE_BYTES, MAX_QUEUE_RUNS, QueueState, Running};
 pub use tasks::{Begun, Journalled, Piece, TaskRecord};
@@ -80,6 +84,8 @@ pub enum StoreError {
 pub struct Store {
     state: StateDir,
     path: PathBuf,
+    #[cfg(test)]
+    disk: Option<std::sync::Arc<faults::Disk>>,
 }
 
 impl Store {
@@ -89,7 +95,7 @@ impl Store {
     /// `enrolled`: there is an identity, so marks must be there.
     pub fn open(state: &StateDir, enrolled: bool, now: u64) -> Result<Self, StoreError> {
         state.prepare()?;
-        let store = Store { state: state.clone(), path: state.store() };
+        let store = Store::of(state);
         let second = Marks::read_second(state)?;
         if !store.path.exists() {
             if enrolled && second.is_none() {
@@ -127,8 +133,17 @@ impl Store {
     /// A store that is there, for looking only.
     pub fn look(state: &StateDir) -> Result<Option<Self>, StoreError> {
         state.check()?;
-        let store = Store { state: state.clone(), path: state.store() };
+        let store = Store::of(state);
         Ok(store.path.exists().then_some(store))
+    }
+
+    fn of(state: &StateDir) -> Self {
+        Store {
+            state: state.clone(),
+            path: state.store(),
+            #[cfg(test)]
+            disk: None,
+        }
     }
 
     fn database(&self, check: bool) -> Result<Database, StoreError> {
@@ -136,6 +151,10 @@ impl Store {
         loop {
             let mut builder = Database::builder();
             builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(check);
+            #[cfg(test)]
+            if let Some(disk) = &self.disk {
+                return builder.create_with_backend(disk.backend()).map_err(|e| self.error(e.into()));
+            }
             match builder.create(&self.path) {
                 Err(DatabaseError::DatabaseAlreadyOpen) if started.elapsed() < PATIENCE => {
                     std::thread::sleep(Duration::from_millis(20));

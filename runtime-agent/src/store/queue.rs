@@ -1,6 +1,7 @@
 //! Results on their way to the server: numbered without gaps, kept until acknowledged, bounded.
 
 use super::cache::{Past, add_past};
+use super::crashes::{add_crash, forget_crashes};
 use super::marks::change_marks;
 use super::{QUEUE, Store, StoreError, forget, put_json, take, take_json};
 use crate::clock::Millis;
@@ -91,6 +92,7 @@ impl Store {
         self.write(|t| {
             enqueue(t, &report)?;
             add_past(t, past)?;
+            forget_crashes(t)?;
             forget(t, "running")
         })
     }
@@ -111,6 +113,7 @@ impl Store {
         self.write(|t| {
             enqueue(t, &report)?;
             add_past(t, &past)?;
+            add_crash(t, run.seq, run.started_at)?;
             forget(t, "running")
         })?;
         Ok(Some(run))

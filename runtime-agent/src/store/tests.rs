@@ -4,13 +4,13 @@ use super::*;
 use crate::converge::Triggers;
 use protocol::pb::RunReport;
 
-fn store() -> (tempfile::TempDir, Store) {
+pub(super) fn store() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(&StateDir::below(dir.path()), false, 1).unwrap();
     (dir, store)
 }
 
-fn running(id: u64) -> Running {
+pub(super) fn running(id: u64) -> Running {
     Running {
         run_id: format!("run-{id}"),
         result_seq: 0,
@@ -172,7 +172,7 @@ fn case_048_a_kill_at_any_write_leaves_old_or_new() {
 use ir::Hash;
 
 #[test]
-fn case_051_a_full_disk_is_said_and_nothing_is_lost() {
+fn case_051_a_full_disk_is_told_in_words_that_help() {
     let (_dir, store) = store();
     run(&store, 1);
     let full = store.error(redb::Error::Io(std::io::Error::from_raw_os_error(28)));

@@ -1,6 +1,6 @@
 //! Output and results on their way from a task to a stream.
 
-use super::{Tasks, lock};
+use super::{Open, Tasks, lock};
 use crate::store::Piece;
 use protocol::pb::agent_frame::What;
 use protocol::pb::{AgentFrame, OutputSource, TaskOutput, TaskStarted};
@@ -22,29 +22,76 @@ struct Cursor {
     ended: bool,
 }
 
-impl Tasks {
-    pub(super) fn output(&self, id: &str, source: OutputSource, mut bytes: &[u8]) {
-        let source = source as u8;
-        let mut state = lock(&self.state);
-        let Some(open) = state.open.get_mut(id) else { return };
+impl Open {
+    /// Takes what was written. No piece ends in the middle of a character: each is read by itself.
+    pub(super) fn take(&mut self, source: u8, bytes: &[u8]) {
+        let mut all = self.unfinished.remove(&source).unwrap_or_default();
+        all.extend_from_slice(bytes);
+        let rest = all.split_off(all.len() - begun(&all));
+        if !rest.is_empty() {
+            self.unfinished.insert(source, rest);
+        }
+        self.add(source, &all);
+    }
+
+    /// Nothing more is written.
+    pub(super) fn flush(&mut self) {
+        for (source, rest) in std::mem::take(&mut self.unfinished) {
+            self.add(source, &rest);
+        }
+        self.growing = None;
+    }
+
+    fn add(&mut self, source: u8, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            let room = match open.pieces.last() {
-                Some(last) if open.growing.is_some() && last.source == source => {
+            let room = match self.pieces.last() {
+                Some(last) if self.growing.is_some() && last.source == source => {
                     MAX_PIECE_BYTES.saturating_sub(last.data.len())
                 }
                 _ => 0,
             };
-            if room == 0 {
-                open.pieces.push(Piece { source, data: Vec::new() });
-                open.growing = Some(Instant::now());
+            let (now, later) = bytes.split_at(between_characters(bytes, room));
+            if now.is_empty() {
+                self.pieces.push(Piece { source, data: Vec::new() });
+                self.growing = Some(Instant::now());
                 continue;
             }
-            let (now, later) = bytes.split_at(room.min(bytes.len()));
-            if let Some(last) = open.pieces.last_mut() {
+            if let Some(last) = self.pieces.last_mut() {
                 last.data.extend_from_slice(now);
             }
             bytes = later;
         }
+    }
+}
+
+/// How many bytes at the end begin a character that does not end there.
+fn begun(bytes: &[u8]) -> usize {
+    let tail = bytes.iter().rev().take(3).position(|byte| *byte >= 0xC0);
+    tail.map_or(0, |at| {
+        let lead = bytes.iter().rev().nth(at).copied().unwrap_or(0);
+        let whole = match lead {
+            0xC0..0xE0 => 2,
+            0xE0..0xF0 => 3,
+            _ => 4,
+        };
+        if at + 1 < whole { at + 1 } else { 0 }
+    })
+}
+
+/// The last place up to `most` that is not within a character. What is no text has such places anywhere.
+fn between_characters(bytes: &[u8], most: usize) -> usize {
+    if most >= bytes.len() {
+        return bytes.len();
+    }
+    let head = bytes.get(..most).unwrap_or_default();
+    most - begun(head)
+}
+
+impl Tasks {
+    pub(super) fn output(&self, id: &str, source: OutputSource, bytes: &[u8]) {
+        let mut state = lock(&self.state);
+        let Some(open) = state.open.get_mut(id) else { return };
+        open.take(source as u8, bytes);
         drop(state);
         self.changed.notify_one();
     }

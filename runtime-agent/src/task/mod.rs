@@ -16,6 +16,7 @@ use crate::verify::effective_now;
 use prost::Message;
 use protocol::pb::{OutputSource, TaskEnded, TaskOrder, TaskOutcome};
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -56,6 +57,8 @@ struct Open {
     /// None of a task that did not begin here.
     started_at: Option<Millis>,
     pieces: Vec<Piece>,
+    /// Beginnings of characters that were written so far, by source: the rest is still to come.
+    unfinished: BTreeMap<u8, Vec<u8>>,
     /// When the last piece was begun, while it may still grow.
     growing: Option<Instant>,
     ended: Option<TaskEnded>,
@@ -155,6 +158,7 @@ impl Tasks {
 
     /// Follows an order that was verified, unless it was followed before.
     pub fn accept(self: &Arc<Self>, order: TaskOrder) {
+        let order = protocol::task::in_own_time(order, self.now());
         let id = order.task_id.clone();
         let mut state = lock(&self.state);
         if state.open.contains_key(&id) || state.waiting.iter().any(|o| o.task_id == id) {
@@ -252,7 +256,14 @@ impl Tasks {
         let (this, kept, name) = (self.clone(), record.clone(), id.clone());
         let thread = std::thread::Builder::new().name("task".to_owned()).stack_size(512 << 10);
         let spawned = thread.spawn(move || {
-            let ended = this.work(&order, &record, &cancel);
+            // Whatever goes wrong in there, its place is free again and its result is told.
+            let worked = catch_unwind(AssertUnwindSafe(|| this.work(&order, &record, &cancel)));
+            let ended = worked.unwrap_or_else(|_| TaskEnded {
+                error: "the agent has a mistake here; its log says where. It may have run, wholly or partly"
+                    .to_owned(),
+                started_at: record.started_at,
+                ..result(&name, TaskOutcome::TaskUnknown)
+            });
             let outcome = ended.outcome().as_str_name();
             tracing::info!("task {name} ended: {outcome}");
             this.finish(&name, &record, ended);
@@ -302,7 +313,7 @@ impl Tasks {
     fn finish(&self, id: &str, record: &TaskRecord, mut ended: TaskEnded) {
         let mut state = lock(&self.state);
         let open = state.open.entry(id.to_owned()).or_default();
-        open.growing = None;
+        open.flush();
         ended.pieces = u32::try_from(open.pieces.len()).unwrap_or(u32::MAX);
         if let Err(error) = self.store.keep_task(id, &with_result(record, &ended), &open.pieces) {
             // Reported all the same; if the agent dies before that, it will be `unknown`.

@@ -172,6 +172,19 @@ fn a_journal_that_was_lost_is_not_taken_for_an_empty_one() {
 }
 
 #[test]
+fn a_task_in_time_runs_whatever_the_clock_of_the_host_says() {
+    let host = Host::new();
+    let tasks = host.tasks();
+    // By the server's clock there is an hour left; by ours that was long ago.
+    let hour = 3_600_000;
+    let order =
+        TaskOrder { created_at: 10, sent_at: 20, not_after: 20 + hour, ..host.order("echo ran >> mark") };
+    host.clock.set(100 * hour);
+    tasks.accept(order);
+    assert_eq!(frames(&tasks).1.outcome(), TaskOutcome::TaskOk);
+}
+
+#[test]
 fn output_is_cut_at_its_limit_and_says_so() {
     let host = Host::new();
     let tasks = host.tasks();
@@ -279,4 +292,61 @@ fn a_task_that_is_cancelled_before_it_begins_never_begins() {
     }
     tasks.settle(Duration::from_secs(20));
     assert_eq!(host.mark(), "");
+}
+
+#[test]
+fn no_piece_ends_within_a_character_and_no_byte_is_lost() {
+    let mut open = Open::default();
+    let text = "aé€😀".repeat(30_000);
+    let bytes: Vec<u8> = text.bytes().chain([0xFF, 0xE2, 0x82]).collect();
+    // in parts that cut characters everywhere, mixed with another stream
+    for (at, part) in bytes.chunks(997).enumerate() {
+        open.take(1, part);
+        if at % 50 == 1 {
+            open.take(2, "err é".as_bytes());
+        }
+    }
+    open.flush();
+    let of = |source: u8| open.pieces.iter().filter(move |p| p.source == source);
+    assert_eq!(of(1).flat_map(|p| p.data.clone()).collect::<Vec<u8>>(), bytes);
+    let (last, others) = of(1).collect::<Vec<_>>().split_last().map(|(l, o)| (*l, o.to_vec())).unwrap();
+    assert!(others.iter().all(|p| std::str::from_utf8(&p.data).is_ok()) && others.len() > 3);
+    assert!(String::from_utf8_lossy(&last.data).ends_with("😀\u{FFFD}\u{FFFD}"));
+    assert!(of(2).all(|p| p.data == "err é".as_bytes()));
+    assert!(open.pieces.iter().all(|p| p.data.len() <= MAX_PIECE_BYTES));
+    // what is no text at all is kept as it is
+    let mut open = Open::default();
+    let noise: Vec<u8> = (0..200_000u32).map(|n| 0xF0 | (n % 16) as u8).collect();
+    noise.chunks(1000).for_each(|part| open.take(1, part));
+    open.flush();
+    assert_eq!(open.pieces.iter().flat_map(|p| p.data.clone()).collect::<Vec<u8>>(), noise);
+}
+
+/// Panics where work is done.
+struct Treacherous(FixedClock);
+
+impl Clock for Treacherous {
+    fn now(&self) -> Millis {
+        assert_ne!(std::thread::current().name(), Some("task"), "a mistake of ours");
+        self.0.now()
+    }
+}
+
+#[test]
+fn a_mistake_of_ours_costs_one_task_and_no_place() {
+    let host = Host::new();
+    let clock = Arc::new(Treacherous(FixedClock::at(1000)));
+    let tasks = Tasks::open(host.store(), host.dir.path(), clock, Arc::default()).unwrap();
+    for number in 0..=MAX_RUNNING {
+        let mut order = host.order("true");
+        order.task_id = format!("{number}{}", &ID[1..]);
+        order.work = Some(TaskWork { work: Some(Work::Query(protocol::pb::TaskQuery::default())) });
+        tasks.accept(order);
+        let (_, ended) = frames(&tasks);
+        assert_eq!(ended.outcome(), TaskOutcome::TaskUnknown, "{ended:?}");
+        assert!(ended.error.contains("a mistake"), "{ended:?}");
+        tasks.acknowledged(&ended.task_id);
+    }
+    tasks.settle(Duration::from_secs(20));
+    assert_eq!(lock(&tasks.state).running, 0);
 }

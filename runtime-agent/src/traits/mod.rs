@@ -1,17 +1,37 @@
-//! Traits: what is so about this host. One file a collector; they run side by side, each with a time limit.
+//! Traits: what is so about this host. One file a subject; collectors run side by side, each with a time limit.
+//!
+//! A collector that fails or is late costs what it would have said and nothing else: what it said before stays, and
+//! `agent.failed_collectors` names it. Those that take long are not waited for by a run: what they say counts from the next
+//! one on.
 
+mod cloud;
 mod container;
+mod custom;
 mod hardware;
+mod host;
+mod memory;
+mod mounts;
 mod network;
 mod os;
+mod packages;
+mod ports;
+mod program;
+mod security;
+mod services;
+mod told;
+mod users;
+
+pub use told::{Told, told};
+
+pub use os::{init, package_manager};
 
 use crate::clock::Millis;
 use crate::root::Root;
 use ir::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 /// How long what a collector said stays good.
@@ -40,20 +60,82 @@ impl Class {
 /// Top-level names and their values.
 pub type Section = BTreeMap<Arc<str>, Value>;
 
+/// What a collector says.
+#[derive(Debug, Default, PartialEq)]
+pub struct Answer {
+    section: Section,
+    /// What it could not find out, for people.
+    problems: Vec<String>,
+}
+
+impl Answer {
+    fn failed(why: String) -> Self {
+        Answer { section: Section::new(), problems: vec![why] }
+    }
+}
+
+impl From<Section> for Answer {
+    fn from(section: Section) -> Self {
+        Answer { section, problems: Vec::new() }
+    }
+}
+
+impl<const N: usize> From<[(Arc<str>, Value); N]> for Answer {
+    fn from(traits: [(Arc<str>, Value); N]) -> Self {
+        Section::from(traits).into()
+    }
+}
+
+impl From<Result<Section, String>> for Answer {
+    fn from(result: Result<Section, String>) -> Self {
+        result.map_or_else(Answer::failed, Answer::from)
+    }
+}
+
 struct Collector {
     name: &'static str,
     class: Class,
     limit: Duration,
-    collect: fn(&Root) -> Section,
+    collect: fn(&Root) -> Answer,
+    /// It measures: what it says differs from one moment to the next, which is no news for the server.
+    measures: bool,
+    /// It asks programs or servers, and no run waits for them.
+    slow: bool,
 }
 
 const LIMIT: Duration = Duration::from_secs(5);
 
+const fn collector(name: &'static str, class: Class, collect: fn(&Root) -> Answer) -> Collector {
+    Collector { name, class, limit: LIMIT, collect, measures: false, slow: false }
+}
+
+const fn measures(name: &'static str, collect: fn(&Root) -> Answer) -> Collector {
+    Collector { measures: true, ..collector(name, Class::Volatile, collect) }
+}
+
+const fn slow(name: &'static str, class: Class, limit: u64, collect: fn(&Root) -> Answer) -> Collector {
+    Collector { slow: true, limit: Duration::from_secs(limit), ..collector(name, class, collect) }
+}
+
 const COLLECTORS: &[Collector] = &[
-    Collector { name: "os", class: Class::Stable, limit: LIMIT, collect: os::collect },
-    Collector { name: "network", class: Class::Volatile, limit: LIMIT, collect: network::collect },
-    Collector { name: "hardware", class: Class::Periodic, limit: LIMIT, collect: hardware::collect },
-    Collector { name: "container", class: Class::Stable, limit: LIMIT, collect: container::collect },
+    collector("os", Class::Stable, |root| os::collect(root).into()),
+    collector("network", Class::Volatile, |root| network::collect(root).into()),
+    collector("hardware", Class::Periodic, |root| hardware::collect(root).into()),
+    collector("container", Class::Stable, |root| container::collect(root).into()),
+    collector("custom", Class::Volatile, custom::files),
+    collector("dmi", Class::Stable, host::dmi),
+    collector("host", Class::Volatile, host::collect),
+    collector("mounts", Class::Volatile, mounts::mounts),
+    collector("security", Class::Volatile, security::collect),
+    collector("users", Class::Volatile, users::collect),
+    measures("filesystem", mounts::filesystem),
+    measures("memory", memory::collect),
+    measures("ports", ports::collect),
+    measures("services", services::collect),
+    slow("cloud", Class::Stable, 5, cloud::collect),
+    slow("custom programs", Class::Periodic, 60, custom::programs),
+    slow("package_updates", Class::Stable, 30, packages::updates),
+    slow("packages", Class::Periodic, 30, packages::installed),
 ];
 
 /// What one collector said, and when.
@@ -74,49 +156,168 @@ impl Collected {
     fn is_fresh(&self, now: Millis) -> bool {
         self.at <= now && now - self.at < self.class.ttl()
     }
+
+    /// Whether it is worth keeping for another run.
+    pub fn is_kept(&self) -> bool {
+        self.class != Class::Volatile
+    }
 }
 
-/// Collects below `root`, keeping what is still good of `cached`.
+/// Collectors at work.
+#[derive(Debug, Default)]
+pub struct Collectors {
+    /// Slow ones that nobody waited for, and until when they may take.
+    late: BTreeMap<&'static str, (Receiver<Answer>, Instant)>,
+}
+
+/// Collects below `root`, and waits for all of it.
 pub fn collect(root: &Path, now: Millis, cached: Vec<Collected>) -> Vec<Collected> {
-    let started = Instant::now();
-    let (mut all, mut waiting) = (Vec::new(), Vec::new());
-    for collector in COLLECTORS {
-        match cached.iter().find(|c| c.name == collector.name && c.is_fresh(now)) {
-            Some(good) => all.push(good.clone()),
-            None => waiting.push((collector, start(collector, root.to_owned()))),
+    let mut collectors = Collectors::default();
+    let all = collectors.collect(root, now, cached);
+    collectors.finish(now, all)
+}
+
+impl Collectors {
+    /// Collects, keeping what is still good of `cached`. Slow ones are begun and not waited for: what they say comes with a
+    /// later call, and until then what they said before counts, however old.
+    pub fn collect(&mut self, root: &Path, now: Millis, cached: Vec<Collected>) -> Vec<Collected> {
+        let started = Instant::now();
+        let (mut all, mut waiting, mut failed) = (Vec::new(), Vec::new(), BTreeSet::new());
+        for collector in COLLECTORS {
+            let known = cached.iter().find(|c| c.name == collector.name);
+            if let Some(good) = known.filter(|known| known.is_fresh(now)) {
+                all.push(good.clone());
+            } else if collector.slow {
+                self.begin(collector, root);
+                match self.poll(collector, now) {
+                    Some(Ok(said)) => all.push(said),
+                    other => {
+                        all.extend(known.cloned());
+                        if let Some(Err(())) = other {
+                            failed.insert(collector.name);
+                        }
+                    }
+                }
+            } else {
+                waiting.push((collector, known, start(collector, root.to_owned())));
+            }
+        }
+        for (collector, known, answer) in waiting {
+            let left = collector.limit.saturating_sub(started.elapsed());
+            let answer = answer.and_then(|receiver| receiver.recv_timeout(left).ok());
+            match judge(collector, answer, now) {
+                Ok(said) => all.push(said),
+                Err(()) => {
+                    failed.insert(collector.name);
+                    all.extend(known.cloned());
+                }
+            }
+        }
+        all.push(about_the_agent(now, &failed));
+        all
+    }
+
+    fn begin(&mut self, collector: &'static Collector, root: &Path) {
+        if !self.late.contains_key(collector.name)
+            && let Some(receiver) = start(collector, root.to_owned())
+        {
+            self.late.insert(collector.name, (receiver, Instant::now() + collector.limit));
         }
     }
-    for (collector, answer) in waiting {
-        let left = collector.limit.saturating_sub(started.elapsed());
-        match answer.and_then(|receiver| receiver.recv_timeout(left).ok()) {
-            Some(section) => all.push(Collected {
-                name: collector.name.to_owned(),
-                at: now,
-                class: collector.class,
-                value: Value::Map(section),
-            }),
-            None => tracing::warn!(
-                "traits of `{}` took more than {}; they are absent in this run",
-                collector.name,
-                crate::text::took(collector.limit)
-            ),
-        }
+
+    /// What a slow one said meanwhile; `None` while it may still say something.
+    fn poll(&mut self, collector: &Collector, now: Millis) -> Option<Result<Collected, ()>> {
+        let (receiver, until) = self.late.get(collector.name)?;
+        let answer = match receiver.try_recv() {
+            Ok(answer) => Some(answer),
+            Err(mpsc::TryRecvError::Empty) if Instant::now() < *until => return None,
+            Err(_) => None,
+        };
+        self.late.remove(collector.name);
+        Some(judge(collector, answer, now))
     }
-    all
+
+    /// Waits for the slow ones that were begun, each up to its limit: `all` with what they say.
+    pub fn finish(&mut self, now: Millis, mut all: Vec<Collected>) -> Vec<Collected> {
+        let mut failed = BTreeSet::new();
+        for collector in COLLECTORS {
+            let Some((receiver, until)) = self.late.remove(collector.name) else { continue };
+            let answer = receiver.recv_timeout(until.saturating_duration_since(Instant::now())).ok();
+            match judge(collector, answer, now) {
+                Ok(said) => {
+                    all.retain(|c| c.name != said.name);
+                    all.push(said);
+                }
+                Err(()) => drop(failed.insert(collector.name)),
+            }
+        }
+        if !failed.is_empty() {
+            all.push(about_the_agent(now, &failed));
+        }
+        all
+    }
+
+    /// Whether a slow one has not said yet what it was asked.
+    pub fn is_waiting(&self) -> bool {
+        !self.late.is_empty()
+    }
+}
+
+/// What a collector said, if it said anything; what it could not find out is told here.
+fn judge(collector: &Collector, answer: Option<Answer>, now: Millis) -> Result<Collected, ()> {
+    let Some(Answer { section, problems }) = answer else {
+        tracing::warn!(
+            "traits of `{}` took more than {}; what was known before counts",
+            collector.name,
+            crate::text::took(collector.limit)
+        );
+        return Err(());
+    };
+    for problem in &problems {
+        tracing::warn!("traits of `{}`: {}", collector.name, crate::text::printable(problem));
+    }
+    if section.is_empty() && !problems.is_empty() {
+        return Err(());
+    }
+    Ok(Collected {
+        name: collector.name.to_owned(),
+        at: now,
+        class: collector.class,
+        value: Value::Map(section),
+    })
+}
+
+/// `agent`: what is known without asking. Names of failed collectors add up with those of another one.
+fn about_the_agent(now: Millis, failed: &BTreeSet<&str>) -> Collected {
+    let failed = failed.iter().map(|name| Value::from(*name)).collect();
+    let agent = map([
+        ("version", Some(env!("CARGO_PKG_VERSION").into())),
+        ("failed_collectors", Some(Value::List(failed))),
+    ]);
+    let value = Value::Map([("agent".into(), agent)].into());
+    Collected { name: "agent".to_owned(), at: now, class: Class::Volatile, value }
+}
+
+/// `agent.paused`, which the agent itself knows.
+pub fn paused(now: Millis, paused: bool) -> Collected {
+    let value = map([("agent", Some(map([("paused", Some(paused.into()))])))]);
+    Collected { name: "pause".to_owned(), at: now, class: Class::Volatile, value }
 }
 
 /// The thread is left to itself when it is late.
-fn start(collector: &'static Collector, root: PathBuf) -> Option<mpsc::Receiver<Section>> {
+fn start(collector: &'static Collector, root: PathBuf) -> Option<Receiver<Answer>> {
     let (sender, receiver) = mpsc::channel();
     let collect = collector.collect;
     std::thread::Builder::new()
         .name(format!("traits {}", collector.name))
-        .stack_size(256 << 10)
+        .stack_size(512 << 10)
         .spawn(move || {
-            if let Ok(root) = Root::open(&root) {
-                // Nobody listens any more when this was late.
-                let _ = sender.send(collect(&root));
-            }
+            let answer = match Root::open(&root) {
+                Ok(root) => collect(&root),
+                Err(error) => Answer::failed(error.to_string()),
+            };
+            // Nobody listens any more when this was late.
+            let _ = sender.send(answer);
         })
         .ok()?;
     Some(receiver)
@@ -124,13 +325,30 @@ fn start(collector: &'static Collector, root: PathBuf) -> Option<mpsc::Receiver<
 
 /// One map of all traits.
 pub fn merge(collected: &[Collected]) -> Value {
-    let mut all = Section::new();
+    let mut all = Value::Map(Section::new());
     for part in collected {
-        if let Value::Map(section) = &part.value {
-            all.extend(section.iter().map(|(k, v)| (k.clone(), v.clone())));
-        }
+        lay(&mut all, &part.value);
     }
-    Value::Map(all)
+    all
+}
+
+/// Lays traits over others. Maps are merged, and so are lists of names.
+fn lay(below: &mut Value, above: &Value) {
+    match (below, above) {
+        (Value::Map(below), Value::Map(above)) => {
+            for (key, value) in above {
+                match below.get_mut(key) {
+                    Some(there) => lay(there, value),
+                    None => drop(below.insert(key.clone(), value.clone())),
+                }
+            }
+        }
+        (Value::List(below), Value::List(above)) => {
+            let new: Vec<Value> = above.iter().filter(|v| !below.contains(v)).cloned().collect();
+            below.extend(new);
+        }
+        (below, above) => *below = above.clone(),
+    }
 }
 
 /// A map without what is absent.
@@ -146,51 +364,4 @@ fn kernel_file(path: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn everything_a_policy_may_rely_on_is_there() {
-        let all = merge(&collect(Path::new("/"), 1, vec![]));
-        for path in [
-            "os.family",
-            "os.distro",
-            "os.version",
-            "os.kernel",
-            "os.arch",
-            "os.kernel_release",
-            "network.hostname",
-            "network.fqdn",
-            "network.interfaces",
-            "hardware.cpus",
-            "hardware.memory_mb",
-            "virtual.inside",
-            "container.inside",
-        ] {
-            let segments: Vec<Arc<str>> = path.split('.').map(Arc::from).collect();
-            assert!(all.at(&segments).is_some(), "{path} in {all:?}");
-        }
-        assert!(ir::wire::encode_value(&all).is_ok());
-    }
-
-    #[test]
-    fn a_class_says_how_long_an_answer_is_kept() {
-        let dir = tempfile::tempdir().unwrap();
-        let first = collect(dir.path(), 1_000, vec![]);
-        let mut marked = first.clone();
-        marked
-            .iter_mut()
-            .for_each(|c| c.value = Value::Map([("mark".into(), c.name.as_str().into())].into()));
-        let kept = |now| {
-            let again = collect(dir.path(), now, marked.clone());
-            let mut kept: Vec<_> =
-                again.iter().filter(|c| marked.contains(c)).map(|c| c.name.clone()).collect();
-            kept.sort();
-            kept
-        };
-        assert_eq!(kept(1_001), ["container", "hardware", "os"]);
-        assert_eq!(kept(1_000 + 3_600_000), ["container", "os"]);
-        assert!(kept(1_000 + 86_400_000).is_empty());
-        assert!(kept(999).is_empty(), "the clock went back");
-    }
-}
+mod tests;

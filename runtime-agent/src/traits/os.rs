@@ -1,19 +1,17 @@
-//! `os`: distribution, version, kernel.
+//! `os`: distribution, version, kernel, package manager, init system.
 
 use super::{Section, map};
-use crate::root::{ManagedPath, Root};
+use crate::platform::{Init, PackageManager};
+use crate::root::{Kind, ManagedPath, Root};
 use ir::Value;
 use std::collections::HashMap;
 
 /// A root without an os-release of its own is the host's distribution.
 pub fn collect(root: &Root) -> Section {
-    let read = |root: &Root| {
-        ["/etc/os-release", "/usr/lib/os-release"]
-            .iter()
-            .find_map(|path| root.read_text(&ManagedPath::parse(path).ok()?, 64 << 10))
-    };
-    let text = read(root).or_else(|| read(&Root::open(std::path::Path::new("/")).ok()?)).unwrap_or_default();
+    let text = release_text(root).or_else(|| release_text(&host()?)).unwrap_or_default();
     let mut os = release(&text);
+    os.push(("package_manager", Some(package_manager(root).map_or("none", PackageManager::name).into())));
+    os.push(("init", Some(init(root).name().into())));
     if let Ok(uname) = nix::sys::utsname::uname() {
         let text = |s: &std::ffi::OsStr| Some(Value::from(s.to_string_lossy().into_owned()));
         os.push(("kernel", Some(uname.sysname().to_string_lossy().to_lowercase().into())));
@@ -21,6 +19,75 @@ pub fn collect(root: &Root) -> Section {
         os.push(("arch", text(uname.machine())));
     }
     [("os".into(), map(os))].into()
+}
+
+fn host() -> Option<Root> {
+    Root::open(std::path::Path::new("/")).ok()
+}
+
+fn release_text(root: &Root) -> Option<String> {
+    ["/etc/os-release", "/usr/lib/os-release"]
+        .iter()
+        .find_map(|path| root.read_text(&ManagedPath::parse(path).ok()?, 64 << 10))
+}
+
+/// Where the program of a package manager is.
+fn programs(manager: PackageManager) -> &'static [&'static str] {
+    match manager {
+        PackageManager::Apt => &["/usr/bin/apt-get"],
+        PackageManager::Dnf => &["/usr/bin/dnf", "/usr/bin/dnf5"],
+        PackageManager::Yum => &["/usr/bin/yum"],
+        PackageManager::Zypper => &["/usr/bin/zypper"],
+        PackageManager::Pacman => &["/usr/bin/pacman"],
+        PackageManager::Apk => &["/sbin/apk", "/usr/sbin/apk", "/usr/bin/apk"],
+    }
+}
+
+/// The package manager of a root that is a system of its own, or else of the host. That of the distribution wins: Debian
+/// has a dnf, and Fedora an apt, for whoever builds images.
+pub fn package_manager(root: &Root) -> Option<PackageManager> {
+    let Some(text) = release_text(root) else {
+        let host = host().filter(|_| !root.is_host())?;
+        return installed(&host, &release_text(&host).unwrap_or_default());
+    };
+    installed(root, &text)
+}
+
+fn installed(root: &Root, release_text: &str) -> Option<PackageManager> {
+    use PackageManager as P;
+    let release = release(release_text);
+    let family = release.iter().find(|(name, _)| *name == "family").and_then(|(_, v)| v.as_ref()?.as_str());
+    let own: &[P] = match family {
+        Some("debian") => &[P::Apt],
+        Some("rhel") => &[P::Dnf, P::Yum],
+        Some("suse") => &[P::Zypper],
+        Some("arch") => &[P::Pacman],
+        Some("alpine") => &[P::Apk],
+        _ => &[],
+    };
+    let stands = |path: &str| {
+        let found = ManagedPath::parse(path).ok().and_then(|path| root.follow(&path));
+        found.is_some_and(|meta| meta.kind == Kind::File)
+    };
+    own.iter().chain(&P::ALL).copied().find(|m| programs(*m).iter().any(|path| stands(path)))
+}
+
+/// Who runs the services. Below another root it is still the machine's, which would have to run them.
+pub fn init(root: &Root) -> Init {
+    let host = if root.is_host() { None } else { host() };
+    init_of(host.as_ref().unwrap_or(root))
+}
+
+fn init_of(host: &Root) -> Init {
+    let there = |path: &str| ManagedPath::parse(path).is_ok_and(|path| host.follow(&path).is_some());
+    // Each makes its directory when it starts: what is only installed is not there.
+    if there("/run/systemd/system") {
+        Init::Systemd
+    } else if there("/run/openrc") {
+        Init::Openrc
+    } else {
+        Init::None
+    }
 }
 
 fn release(text: &str) -> Vec<(&'static str, Option<Value>)> {
@@ -80,6 +147,41 @@ mod tests {
             assert_eq!(os.at(&["version".into()]), Some(&version.into()), "{text}");
         }
         assert_eq!(read("ID=arch").at(&["codename".into()]), None);
+    }
+
+    #[test]
+    fn the_package_manager_is_the_distributions_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        for folder in ["etc", "usr/bin", "sbin", "run"] {
+            std::fs::create_dir_all(dir.path().join(folder)).unwrap();
+        }
+        let release =
+            |id: &str| std::fs::write(dir.path().join("etc/os-release"), format!("ID={id}\n")).unwrap();
+        let add = |program: &str| std::fs::write(dir.path().join(program), "").unwrap();
+        release("gentoo");
+        assert_eq!(package_manager(&root), None);
+        add("usr/bin/dnf");
+        add("usr/bin/yum");
+        assert_eq!(package_manager(&root), Some(PackageManager::Dnf), "the only one that is there");
+        add("usr/bin/apt-get");
+        for (id, manager) in [
+            ("debian", PackageManager::Apt),
+            ("fedora", PackageManager::Dnf),
+            ("gentoo", PackageManager::Apt),
+        ] {
+            release(id);
+            assert_eq!(package_manager(&root), Some(manager), "{id}");
+        }
+        add("sbin/apk");
+        release("alpine");
+        assert_eq!(package_manager(&root), Some(PackageManager::Apk));
+
+        assert_eq!(init_of(&root), Init::None);
+        std::fs::create_dir_all(dir.path().join("run/openrc")).unwrap();
+        assert_eq!(init_of(&root), Init::Openrc);
+        std::fs::create_dir_all(dir.path().join("run/systemd/system")).unwrap();
+        assert_eq!(init_of(&root), Init::Systemd);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Where the log goes and what it looks like.
 
+use crate::telemetry::{self, Telemetry};
 use clap::{Args, ValueEnum};
 use std::io::IsTerminal;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -25,18 +27,15 @@ enum LogFormat {
 
 /// Everything of ours, for people.
 pub(super) fn start_verbose() {
-    start(LogArgs { log_format: Some(LogFormat::Human), log_level: LevelFilter::DEBUG });
+    start(LogArgs { log_format: Some(LogFormat::Human), log_level: LevelFilter::DEBUG }, None);
 }
 
-/// To stderr; stdout is for data.
-pub(super) fn start(args: LogArgs) {
+/// To stderr; stdout is for data. Spans go to whoever collects them, and are not made when nobody does.
+pub(super) fn start(args: LogArgs, telemetry: Option<&Telemetry>) {
     let terminal = std::io::stderr().is_terminal();
     let format = args.log_format.unwrap_or(if terminal { LogFormat::Human } else { LogFormat::Json });
     let colour = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
-    let builder = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_max_level(LevelFilter::TRACE)
-        .with_target(false);
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
     // Libraries say at `info` what interests their authors only: salsa, every query.
     let others = args.log_level.min(if args.log_level == LevelFilter::TRACE {
         args.log_level
@@ -46,10 +45,16 @@ pub(super) fn start(args: LogArgs) {
     let levels = Targets::new()
         .with_default(others)
         .with_target("runtime_server", args.log_level)
-        .with_target("runtime_agent", args.log_level);
+        .with_target("runtime_agent", args.log_level)
+        .with_target(telemetry::TARGET, LevelFilter::OFF);
+    let lines = match format {
+        LogFormat::Human => layer.with_ansi(colour).boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+    };
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(levels));
     // It fails when a log was started before; then that one stays.
-    let _ = match format {
-        LogFormat::Human => builder.with_ansi(colour).finish().with(levels).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).finish().with(levels).try_init(),
+    let _ = match telemetry {
+        Some(telemetry) => subscriber.with(telemetry.layer()).try_init(),
+        None => subscriber.try_init(),
     };
 }

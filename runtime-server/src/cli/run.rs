@@ -1,24 +1,33 @@
 //! `vigosrv run`.
 
 use super::log::{self, LogArgs};
-use super::{Failure, INTERNAL};
+use super::{Failure, INPUT, INTERNAL};
 use crate::clock::Clock;
 use crate::compiled::Directory;
 use crate::config::Config;
 use crate::publish::{Look, Reloaded};
 use crate::server::Server;
+use crate::telemetry::Telemetry;
 use crate::watch::Watch;
 use std::path::Path;
 use tokio::signal::unix::{SignalKind, signal};
 
 pub(super) fn run(path: &Path, log: LogArgs) -> Result<(), Failure> {
     let config = Config::load(path)?;
-    log::start(log);
+    let telemetry = match &config.telemetry {
+        Some(settings) => Some(Telemetry::start(settings).map_err(|e| Failure::new(INPUT, e))?),
+        None => None,
+    };
+    log::start(log, telemetry.as_ref());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|e| Failure::new(INTERNAL, format!("cannot start: {e}")))?;
-    runtime.block_on(serve(config))
+    let served = runtime.block_on(serve(config));
+    if let Some(telemetry) = telemetry {
+        telemetry.stop();
+    }
+    served
 }
 
 async fn serve(config: Config) -> Result<(), Failure> {

@@ -41,7 +41,8 @@ pub(super) enum ApiToken {
         /// Who or what will use it; stands in the audit log
         #[arg(long, value_name = "NAME")]
         name: String,
-        /// viewer looks; operator also lets hosts in and takes envoys out; admin also decides who may
+        /// viewer looks; operator also publishes, runs commands on hosts (as root), lets hosts in and takes envoys out; admin also
+        /// decides who may, and sets secrets
         #[arg(long, value_name = "ROLE", value_parser = ["viewer", "operator", "admin"])]
         role: String,
         /// How long it can be used

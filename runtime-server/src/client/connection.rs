@@ -1,8 +1,10 @@
 //! Requests to the server, and what they come to when they do not work.
 
 use super::{FINDING, Failure, INPUT, INTERNAL, UNREACHABLE, USAGE};
+use crate::http::IDEMPOTENCY_KEY;
 use crate::http::page::Page;
 use crate::http::problem::Problem;
+use backon::{BlockingRetryable, ExponentialBuilder};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -14,6 +16,8 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 use zeroize::Zeroizing;
 
+/// So often what makes something once is asked for again.
+const AGAIN: usize = 3;
 const TIMEOUT: Duration = Duration::from_secs(60);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// No answer is longer.
@@ -93,6 +97,23 @@ impl Connection {
     /// Asks for something to be done.
     pub(super) fn post(&self, path: &str, body: &impl Serialize) -> Result<Value, Failure> {
         self.post_patiently(path, body, TIMEOUT)
+    }
+
+    /// Asks for something to be made, and asks again when no answer comes: it has an id beforehand, so it is made once.
+    pub(super) fn make(&self, path: &str, body: &impl Serialize) -> Result<Value, Failure> {
+        let body = serde_json::to_vec(body).map_err(|e| Failure::new(INTERNAL, e))?;
+        let id = uuid::Uuid::now_v7().to_string();
+        let ask = || {
+            let request = self
+                .agent
+                .post(format!("{}{path}", self.server))
+                .header("authorization", format!("Bearer {}", *self.token))
+                .header(IDEMPOTENCY_KEY, &id)
+                .content_type("application/json");
+            self.answer(request.send(&body[..]))
+        };
+        let again = ExponentialBuilder::default().with_max_times(AGAIN).with_jitter();
+        ask.retry(again).when(|failure| failure.code == UNREACHABLE).call()
     }
 
     /// The same for what takes its time.

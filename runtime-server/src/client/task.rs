@@ -28,7 +28,11 @@ Do not put secrets into arguments: they are stored with the task, and every proc
 Exit codes: 0 every envoy was reached and ended with 0, 1 otherwise.")]
     Run(Box<Run>),
     /// One task: what came of it on each envoy
-    #[command(after_help = "Example: vigocli task status 0199a2b4-... --output")]
+    #[command(after_help = "Example: vigocli task status 0199a2b4-... --output
+
+What it wrote needs the role operator.
+
+Exit codes: 0 every envoy was reached and ended with 0, 1 otherwise, also while it runs.")]
     Status {
         /// The task's id, as `list` shows it
         task: String,
@@ -223,7 +227,7 @@ fn envoys(n: u64) -> String {
 }
 
 fn create(server: &Connection, job: Job, selection: Selection) -> Result<Created, Failure> {
-    typed(server.post("/api/v1/tasks", &Create { job, targets: selection.into() })?)
+    typed(server.make("/api/v1/tasks", &Create { job, targets: selection.into() })?)
 }
 
 /// How many envoys of a task are in which state.

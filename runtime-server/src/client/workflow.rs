@@ -44,6 +44,9 @@ Exit codes: 0 it went through, 1 it was stopped or cancelled.")]
         no_follow: bool,
     },
     /// One workflow: its batches and tasks
+    #[command(after_help = "Example: vigocli workflow status 0199a2b4-...
+
+Exit codes: 0 it went through, 1 it runs, or was stopped or cancelled.")]
     Status {
         /// The workflow's id, as `list` shows it
         workflow: String,
@@ -67,7 +70,7 @@ Exit codes: 0 it is taken back, 1 it was over.")]
 pub(super) fn workflows(server: &Connection, command: Workflows, format: Format) -> Outcome {
     match command {
         Workflows::Run { file, no_follow } => {
-            let json = server.post("/api/v1/workflows", &read(&file)?)?;
+            let json = server.make("/api/v1/workflows", &read(&file)?)?;
             let made: Detail = typed(json.clone())?;
             let id = plain(&made.workflow.id, 64);
             if format == Format::Human {
@@ -131,7 +134,7 @@ fn shown(command: &'static str, detail: &Detail) -> Outcome {
     let why = if w.error.is_empty() { String::new() } else { format!(": {}", plain(&w.error, 500)) };
     let note = Some(format!("{} {}{why}", plain(&w.name, 200), plain(&w.state, 20)).trim().to_owned());
     let json = serde_json::to_value(detail).map_err(|e| Failure::new(INTERNAL, e))?;
-    Ok((Shown { command, json, human, note }, ["running", "done"].contains(&w.state.as_str())))
+    Ok((Shown { command, json, human, note }, w.state == "done"))
 }
 
 fn follow(server: &Connection, made: &Detail, format: Format) -> Result<Detail, Failure> {

@@ -11,6 +11,7 @@ use crate::limits::Limits;
 use crate::secrets::Backend;
 use crate::secrets::acl::Rules;
 use crate::store::Database;
+use crate::telemetry::TelemetrySettings;
 use compiler::diagnostic::cut::{Cut, without_trailing_blanks};
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan};
 use std::fmt;
@@ -51,6 +52,8 @@ pub struct Config {
     pub secret_rules: Rules,
     /// Who is told of events; nobody by default.
     pub webhook: Option<WebhookSettings>,
+    /// Who collects traces; nobody by default.
+    pub telemetry: Option<TelemetrySettings>,
     /// What one connection, one envoy and all together may take. Not in the file.
     pub limits: Limits,
     /// How long runs are kept; `None` for ever.
@@ -129,6 +132,7 @@ impl Config {
             secrets: Backend::None,
             secret_rules: Rules::default(),
             webhook: None,
+            telemetry: None,
             limits: Limits::default(),
             runs_keep: Some(Duration::from_secs(30 * 86_400)),
         }
@@ -272,6 +276,7 @@ signing: { key_file: k }
 checkin: { interval: 90s, jitter_percent: 0, bundle_max_age: 0, streams: 7 }
 secrets: { backend: directory, dir: s }
 events: { webhook: { url: 'https://h/x', secret_file: w, ca_file: x, timeout: 3s } }
+telemetry: { otlp_endpoint: 'http://c:4318', ca_file: y, sample_percent: 5 }
 runs: { keep: 7d }
 "
         );
@@ -288,6 +293,9 @@ runs: { keep: 7d }
         assert_eq!((config.checkin.jitter_percent, config.checkin.bundle_max_age), (0, None));
         assert_eq!(config.checkin.streams, 7);
         assert_eq!(config.secrets, Backend::Directory(path("s")));
+        let telemetry = config.telemetry.unwrap();
+        assert_eq!((telemetry.endpoint.as_str(), telemetry.sample_percent), ("http://c:4318", 5));
+        assert_eq!(telemetry.ca_file, Some(path("y")));
         let webhook = config.webhook.unwrap();
         assert_eq!((webhook.url.as_str(), webhook.timeout), ("https://h/x", Duration::from_secs(3)));
         assert_eq!((webhook.secret_file, webhook.ca_file), (Some(path("w")), Some(path("x"))));
@@ -402,6 +410,9 @@ runs: { keep: 7d }
             ("events:\n  webhook: { url: 'https://h', timeout: 5m }\n", "at most"),
             ("events:\n  webhook: { url: 'https://h', secret_fil: s }\n", "did you mean `secret_file`"),
             ("events:\n  webhook: 'https://h'\n", "settings"),
+            ("telemetry:\n  otlp_endpoint: collector:4318\n", "begins with `https://` or `http://`"),
+            ("telemetry:\n  sample_percent: 5\n", "`telemetry.otlp_endpoint` is missing"),
+            ("telemetry: { otlp_endpoint: 'http://c', sample_percent: 101 }\n", "from 0 to 100"),
             ("policy:\n  dir:\n", "text"),
             ("policy:\n  watch: sometimes\n", "true or false"),
             ("policy:\n  watch: 'true'\n", "true or false"),

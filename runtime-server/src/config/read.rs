@@ -6,6 +6,7 @@ use crate::events::WebhookSettings;
 use crate::secrets::acl::{Rule, Rules};
 use crate::secrets::{Backend, VaultSettings};
 use crate::store::{Database, StoreError};
+use crate::telemetry::TelemetrySettings;
 use grammar::Span;
 use grammar::document::{self, Core, Entry, Node, Value};
 use std::ops::RangeInclusive;
@@ -38,6 +39,7 @@ const SECTIONS: &[(&str, &[&str])] = &[
     ),
     ("runs", &["keep"]),
     ("events", &["webhook"]),
+    ("telemetry", &["otlp_endpoint", "ca_file", "sample_percent"]),
 ];
 
 /// Those of `events.webhook`.
@@ -92,6 +94,7 @@ pub(super) fn config(text: &str, dir: &Path, problems: &mut Vec<Problem>) -> Con
         secrets: reader.secrets(),
         secret_rules: Rules(reader.rules()),
         webhook: reader.webhook(),
+        telemetry: reader.telemetry(),
         limits: defaults.limits,
         runs_keep: reader.limit("runs", "keep", defaults.runs_keep),
     };
@@ -308,6 +311,36 @@ impl<'a> Reader<'a> {
         value
     }
 
+    fn telemetry(&mut self) -> Option<TelemetrySettings> {
+        const SECTION: &str = "telemetry";
+        let Some((endpoint, span)) = self.text(SECTION, "otlp_endpoint") else {
+            if self.root.get(SECTION).is_some_and(|node| !entries(node).is_empty())
+                && self.node(SECTION, "otlp_endpoint").is_none()
+            {
+                self.missing(SECTION, "otlp_endpoint", "such as `http://collector.example.com:4318`");
+            }
+            return None;
+        };
+        if !self.is_http(endpoint, span, "telemetry.otlp_endpoint") {
+            return None;
+        }
+        Some(TelemetrySettings {
+            endpoint: endpoint.to_owned(),
+            ca_file: self.path(SECTION, "ca_file"),
+            sample_percent: self.number(SECTION, "sample_percent", 100).unwrap_or(100),
+        })
+    }
+
+    fn is_http(&mut self, url: &str, span: Span, setting: &str) -> bool {
+        let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+        let is = host.is_some_and(|host| !host.is_empty() && !host.starts_with('/'));
+        if !is {
+            let message = format!("`{setting}` begins with `https://` or `http://` and a host");
+            self.problem(span, message, "not such a URL", None);
+        }
+        is
+    }
+
     fn webhook(&mut self) -> Option<WebhookSettings> {
         let node = self.node("events", "webhook")?;
         for entry in self.entries(node, "`events.webhook`") {
@@ -322,10 +355,7 @@ impl<'a> Reader<'a> {
             }
             return None;
         };
-        let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-        if host.is_none_or(|host| host.is_empty() || host.starts_with('/')) {
-            let message = "`events.webhook.url` begins with `https://` or `http://` and a host".to_owned();
-            self.problem(span, message, "not such a URL", None);
+        if !self.is_http(url, span, "events.webhook.url") {
             return None;
         }
         Some(WebhookSettings {

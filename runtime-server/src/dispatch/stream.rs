@@ -340,9 +340,11 @@ impl Stream {
             Some(Said::Output(output)) => self.take_output(output).await?,
             Some(Said::Ended(ended)) => {
                 let id = ended.task_id.clone();
-                // What is not expected has its result: it comes again because an acknowledgement was lost.
-                if let Some(task) = self.tasks.remove(&id) {
-                    self.end(ended, task.pieces).await?;
+                // What has its result comes again when an acknowledgement was lost.
+                match self.tasks.remove(&id) {
+                    Some(task) => self.end(ended, task.pieces).await?,
+                    None if self.is_missing(&id).await? => self.end(ended, Vec::new()).await?,
+                    None => {}
                 }
                 self.send(What::Acknowledged(id))?;
                 self.busy_at = Instant::now();

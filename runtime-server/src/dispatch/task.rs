@@ -75,6 +75,13 @@ pub struct Checked {
     pub limit: Duration,
 }
 
+impl Checked {
+    /// The work as it is stored.
+    pub fn encoded(&self) -> Vec<u8> {
+        self.work.encode_to_vec()
+    }
+}
+
 impl Job {
     /// Whether it can be done.
     pub fn check(&self) -> Result<Checked, TaskError> {
@@ -89,7 +96,14 @@ impl Job {
         let wait = duration("wait", ", at most 7d", &self.wait, WAIT, MAX_WAIT)?;
         let work = match &self.query {
             Some(_) if !self.command.is_empty() || self.shell.is_some() => return Err(TaskError::Several),
-            Some(_) if self.user.is_some() || self.timeout.is_some() => return Err(TaskError::Query),
+            Some(_)
+                if self.user.is_some()
+                    || self.timeout.is_some()
+                    || self.max_output.is_some()
+                    || self.idempotent =>
+            {
+                return Err(TaskError::Query);
+            }
             Some(traits) => Work::Query(TaskQuery { traits: traits.clone() }),
             None => Work::Command(TaskCommand {
                 argv: self.command.clone(),
@@ -112,14 +126,15 @@ pub async fn create(
     job: &Checked,
     targets: Vec<NewTarget>,
     author: String,
+    id: Option<String>,
     part_of: Option<(String, u32, u32)>,
 ) -> Result<TaskRow, StoreError> {
     let now = context.clock.now();
     let after = |by: Duration, at: u64| at.saturating_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX));
     let not_after = after(job.wait, now);
     let task = TaskRow {
-        id: uuid::Uuid::now_v7().to_string(),
-        work: job.work.encode_to_vec(),
+        id: id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string()),
+        work: job.encoded(),
         summary: protocol::task::summary(&job.work),
         author,
         created_at: now,

@@ -7,11 +7,12 @@
 use super::target::Targets;
 use super::task::{self, Checked, Job, TaskError};
 use crate::context::Context;
-use crate::status::{Health as EnvoyHealth, RUNS, Reachability, Status};
+use crate::status::{Health as EnvoyHealth, Status};
 use crate::store::audit::{self, Event};
+use crate::store::runs::RunRow;
 use crate::store::tasks::{self, NewTarget, Reach, State};
 use crate::store::workflows::{self, WorkflowRow};
-use crate::store::{Connection, StoreError, runs};
+use crate::store::{Connection, StoreError, pushes, runs};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -27,13 +28,20 @@ const CANCELLED: &str = "cancelled";
 /// Steps of a workflow.
 const MAX_STEPS: usize = 100;
 
-/// What an envoy has to be after its batch.
+/// So many of its own intervals an envoy has to show that it is well after its batch.
+const PATIENCE: f64 = 2.5;
+/// And this, for the run itself.
+const RUN_MS: u64 = 60_000;
+/// Looks between two questions to the database about an envoy that was not heard of.
+const REREAD: u32 = 10;
+
+/// What an envoy has to be after its batch, by what it said since then.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
-    /// Its last run had no failures, and it is seen.
+    /// A whole run after the batch had no failures. The envoy is asked for one.
     Converged,
-    /// It is seen.
+    /// It has a stream, or was seen after the batch.
     #[default]
     Reachable,
     /// Nobody looks.
@@ -140,10 +148,11 @@ pub async fn create(
     context: &Arc<Context>,
     plan: Plan,
     author: String,
+    id: Option<String>,
 ) -> Result<WorkflowRow, WorkflowError> {
     let now = context.clock.now();
     let row = WorkflowRow {
-        id: uuid::Uuid::now_v7().to_string(),
+        id: id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string()),
         name: plan.workflow.name.chars().take(200).collect(),
         spec: serde_json::to_string(&plan).unwrap_or_default(),
         author,
@@ -290,20 +299,21 @@ impl Driver {
         let limit = plan.workflow.max_failures as usize;
         let last = plan.batches.len().saturating_sub(1);
         for (number, batch) in plan.batches.iter().enumerate() {
-            let mut left = batch.clone();
+            let (mut left, mut ended) = (batch.clone(), row.created_at);
             for (step, job) in plan.workflow.steps.iter().enumerate() {
                 if left.is_empty() {
                     break;
                 }
                 let job = job.check().map_err(|e| Stop::Failed(format!("step {}: {e}", step + 1)))?;
-                let bad = self.step(&row, &job, step, number, &left).await?;
+                let (bad, at) = self.step(&row, &job, step, number, &left).await?;
+                ended = ended.max(at);
                 left.retain(|(_, hostname)| !bad.contains(hostname));
                 self.failed.extend(bad);
                 self.within(limit, &format!("batch {}, step {}", number + 1, step + 1))?;
             }
             // After the last batch there is nothing left to protect.
             if number < last {
-                let bad = self.unhealthy(plan.workflow.health, &left).await?;
+                let bad = self.verdict(plan.workflow.health, number, ended, &left).await?;
                 self.failed.extend(bad);
                 self.within(limit, &format!("after batch {}", number + 1))?;
             }
@@ -321,7 +331,7 @@ impl Driver {
         Err(Stop::Failed(format!("{place}: {}{more} went wrong, at most {limit} may", names.join(", "))))
     }
 
-    /// One task on one batch; the names of those on which it did not end well.
+    /// One task on one batch; the names of those on which it did not end well, and when it was over.
     async fn step(
         &self,
         row: &WorkflowRow,
@@ -329,7 +339,7 @@ impl Driver {
         step: usize,
         batch: usize,
         envoys: &[(String, String)],
-    ) -> Result<Vec<String>, Stop> {
+    ) -> Result<(Vec<String>, u64), Stop> {
         self.claim().await?;
         let place = (row.id.clone(), number(step), number(batch));
         let (id, wanted) = (row.id.clone(), place.clone());
@@ -347,54 +357,143 @@ impl Driver {
                     hostname: hostname.clone(),
                     reach: reach(envoy_id),
                 });
-                task::create(&self.context, job, targets.collect(), row.author.clone(), Some(place)).await?
+                task::create(&self.context, job, targets.collect(), row.author.clone(), None, Some(place))
+                    .await?
             }
         };
         loop {
             let id = task.id.clone();
             let targets = self.context.store.read(move |conn| tasks::targets(conn, &id)).await?;
             if !targets.iter().any(|t| t.state.is_open()) {
-                return Ok(targets
-                    .into_iter()
-                    .filter(|t| t.state != State::Ok)
-                    .map(|t| t.hostname)
-                    .collect());
+                let at = targets.iter().map(|t| t.changed_at).max().unwrap_or(task.created_at);
+                let bad = targets.into_iter().filter(|t| t.state != State::Ok).map(|t| t.hostname);
+                return Ok((bad.collect(), at));
             }
             tokio::time::sleep(LOOK).await;
             self.claim().await?;
         }
     }
 
-    /// Names of those that are not what they have to be.
-    async fn unhealthy(&self, health: Health, envoys: &[(String, String)]) -> Result<Vec<String>, Stop> {
-        let mut bad = Vec::new();
-        if health == Health::Ignored {
-            return Ok(bad);
+    /// Names of those that are not well after a batch. What was found once stays, whoever carries it on.
+    async fn verdict(
+        &self,
+        health: Health,
+        batch: usize,
+        ended: u64,
+        envoys: &[(String, String)],
+    ) -> Result<Vec<String>, Stop> {
+        if health == Health::Ignored || envoys.is_empty() {
+            return Ok(Vec::new());
         }
-        let mut claimed = Instant::now();
-        for (id, hostname) in envoys {
-            if claimed.elapsed() > LOOK {
-                self.claim().await?;
-                claimed = Instant::now();
-            }
-            let Some(envoy) = self.context.fleet.get(id).filter(|e| !e.is_revoked()) else {
-                bad.push(hostname.clone());
-                continue;
-            };
-            let (seen, interval) = {
-                let state = envoy.state();
-                (Some(state.last_seen).filter(|at| *at > 0), state.interval_ms)
-            };
-            let id = id.clone();
-            let last = self.context.store.read(move |conn| runs::latest_whole(conn, &id, RUNS)).await?;
-            let status = Status::at(seen, interval, &last, self.context.clock.now());
-            let well = status.health == EnvoyHealth::Converged || health == Health::Reachable;
-            if !well || status.reachability == Reachability::Offline {
-                bad.push(hostname.clone());
-            }
+        let (id, batch) = (self.id.clone(), number(batch));
+        if let Some(known) = self.context.store.read(move |conn| workflows::verdict(conn, &id, batch)).await?
+        {
+            return Ok(known);
         }
-        Ok(bad)
+        let unwell = self.unwell(health, ended, envoys).await?;
+        let (id, found) = (self.id.clone(), unwell.clone());
+        self.context.store.call(move |conn| workflows::judge(conn, &id, batch, &found)).await?;
+        Ok(unwell)
     }
+
+    /// Looks until each of them has said something after `ended`, or had the time to.
+    async fn unwell(
+        &self,
+        health: Health,
+        ended: u64,
+        envoys: &[(String, String)],
+    ) -> Result<Vec<String>, Stop> {
+        if health == Health::Converged {
+            self.ask_for_runs(envoys).await?;
+        }
+        let (mut waiting, mut bad) = (Vec::new(), Vec::new());
+        waiting.extend(envoys.iter().map(|(id, hostname)| Waiting { id, hostname, seen: 0, looks: 0 }));
+        loop {
+            let mut claimed = Instant::now();
+            self.claim().await?;
+            let mut left = Vec::new();
+            for mut envoy in waiting {
+                if claimed.elapsed() > LOOK {
+                    self.claim().await?;
+                    claimed = Instant::now();
+                }
+                match self.well(health, ended, &mut envoy).await? {
+                    Some(true) => {}
+                    Some(false) => bad.push(envoy.hostname.to_owned()),
+                    None => left.push(envoy),
+                }
+            }
+            if left.is_empty() {
+                return Ok(bad);
+            }
+            waiting = left;
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// `None` when it has not said anything yet and may still.
+    async fn well(&self, health: Health, ended: u64, asked: &mut Waiting<'_>) -> Result<Option<bool>, Stop> {
+        let Some(envoy) = self.context.fleet.get(asked.id).filter(|e| !e.is_revoked()) else {
+            return Ok(Some(false));
+        };
+        let (seen, interval) = {
+            let state = envoy.state();
+            (state.last_seen, state.interval_ms)
+        };
+        match health {
+            Health::Ignored => return Ok(Some(true)),
+            Health::Reachable => {
+                if seen > ended || self.context.dispatch.is_open(asked.id) {
+                    return Ok(Some(true));
+                }
+            }
+            Health::Converged => {
+                // What another server heard shows in the database only.
+                if asked.seen != seen || asked.looks.is_multiple_of(REREAD) {
+                    let id = asked.id.to_owned();
+                    let last = self.context.store.read(move |conn| runs::latest_whole(conn, &id, 1)).await?;
+                    if let Some(run) = last.first().filter(|run| began(run) >= ended) {
+                        let status = Status::at(Some(seen), interval, &last, run.received_at);
+                        return Ok(Some(status.health == EnvoyHealth::Converged));
+                    }
+                }
+                (asked.seen, asked.looks) = (seen, asked.looks.wrapping_add(1));
+            }
+        }
+        let patience = (interval as f64 * PATIENCE) as u64 + RUN_MS;
+        let late = self.context.clock.now() > ended.saturating_add(patience);
+        Ok(late.then_some(false))
+    }
+
+    /// So that nobody waits for an interval to pass.
+    async fn ask_for_runs(&self, envoys: &[(String, String)]) -> Result<(), Stop> {
+        let (ids, now): (Vec<String>, _) =
+            (envoys.iter().map(|(id, _)| id.clone()).collect(), self.context.clock.now());
+        let asked = self.context.store.call(move |conn| {
+            conn.transaction(|conn| ids.iter().try_for_each(|id| pushes::ask(conn, id, now)))
+        });
+        asked.await?;
+        for (id, _) in envoys {
+            if let Some(envoy) = self.context.fleet.get(id) {
+                self.context.dispatch.push(&envoy).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An envoy that has to show that it is well.
+struct Waiting<'a> {
+    id: &'a str,
+    hostname: &'a str,
+    /// When it was seen last, at the last look.
+    seen: u64,
+    looks: u32,
+}
+
+/// When a run began, by the server's clock: that of the envoy is never asked.
+fn began(run: &RunRow) -> u64 {
+    run.received_at.saturating_sub(run.duration_ms)
 }
 
 fn number(at: usize) -> u32 {

@@ -1,7 +1,7 @@
 //! A request as handlers see it: let in, its body read, its parts to be taken out with clear errors.
 
 use super::Site;
-use super::auth::Caller;
+use super::auth::{Caller, Role};
 use super::problem::Problem;
 use axum::body::{Body, Bytes};
 use axum::extract::Query;
@@ -10,6 +10,9 @@ use axum::response::Response;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
+
+/// See [`Call::wanted_id`].
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// The request.
 #[derive(Debug)]
@@ -60,6 +63,22 @@ impl Call {
             return Err(Problem::invalid("the body has to be `application/json`"));
         }
         Ok(if self.body.is_empty() { b"{}" } else { &self.body })
+    }
+
+    /// Whether whoever asks may do more than look.
+    pub fn is_operator(&self) -> bool {
+        self.caller.0.as_ref().is_some_and(|token| token.role >= Role::Operator)
+    }
+
+    /// The id that whoever asks wants what is made to have, so that asking again makes nothing twice: the header
+    /// `Idempotency-Key`, a UUIDv7, for ids are in the order of time.
+    pub fn wanted_id(&self) -> Result<Option<String>, Problem> {
+        let Some(key) = self.headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+        let id = key.to_str().ok().and_then(|text| uuid::Uuid::try_parse(text).ok());
+        match id.filter(|id| id.get_version_num() == 7) {
+            Some(id) => Ok(Some(id.to_string())),
+            None => Err(Problem::invalid("the header `Idempotency-Key` has to be a UUID of version 7")),
+        }
     }
 
     /// A header, when it is text.

@@ -15,6 +15,7 @@ mod serve;
 pub mod survey;
 mod web;
 
+pub use call::IDEMPOTENCY_KEY;
 pub use serve::Https;
 
 use crate::context::Context;

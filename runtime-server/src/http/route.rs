@@ -6,6 +6,7 @@ use super::call::Call;
 use super::problem::Problem;
 use super::{Site, api, page, probes, web};
 use crate::dispatch::workflow::Workflow;
+use crate::telemetry::span;
 use axum::RequestExt;
 use axum::Router;
 use axum::body::{Body, BodyDataStream};
@@ -20,6 +21,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tonic::codegen::tokio_stream::StreamExt;
+use tracing::Instrument;
 
 /// What a request may take when a route does not say.
 const SMALL: Limits = Limits { body: 64 << 10, time: Duration::from_secs(30) };
@@ -27,6 +29,8 @@ const SMALL: Limits = Limits { body: 64 << 10, time: Duration::from_secs(30) };
 const POLICY: Limits = Limits { body: 96 << 20, time: Duration::from_secs(300) };
 /// What a request may take that compiles a policy of the store.
 const LONG: Limits = Limits { time: POLICY.time, ..SMALL };
+/// What a request that names many envoys may take.
+const LISTED: Limits = Limits { body: 8 << 20, ..SMALL };
 /// What a request with a secret in it may take.
 const SECRET: Limits = Limits { body: api::secrets::MAX_BODY, ..SMALL };
 
@@ -177,7 +181,7 @@ pub const ROUTES: &[Route] = routes! {
 
     Get "/api/v1/tasks", VIEWER, api::tasks::list, "listTasks", "Tasks, the latest first",
         query page::Latest, 200 [json page::Page<api::tasks::Task>];
-    Post "/api/v1/tasks", OPERATOR, api::tasks::create, "createTask",
+    Post "/api/v1/tasks", OPERATOR, api::tasks::create as LISTED, "createTask",
         "Run a command on envoys, or ask them for traits; each envoy is answered at once as online, promotable or offline",
         body api::tasks::Create, 201 [json api::tasks::Created];
     Get "/api/v1/tasks/{task}", VIEWER, api::tasks::show, "showTask", "One task, and what came of it on each envoy",
@@ -185,12 +189,12 @@ pub const ROUTES: &[Route] = routes! {
     Post "/api/v1/tasks/{task}/cancel", OPERATOR, api::tasks::cancel, "cancelTask",
         "Take a task back: envoys that have not begun it never will, and those that have kill it with its process group",
         202 [json api::tasks::Cancelled];
-    Get "/api/v1/tasks/{task}/output/{envoy}", VIEWER, api::tasks::output, "taskOutput",
+    Get "/api/v1/tasks/{task}/output/{envoy}", OPERATOR, api::tasks::output, "taskOutput",
         "What a task wrote on one envoy, as far as it came; the envoy by its id",
         query api::tasks::OutputFilter, 200 [json api::tasks::Output];
     Get "/api/v1/workflows", VIEWER, api::workflows::list, "listWorkflows", "Workflows, the latest first",
         query page::Latest, 200 [json page::Page<api::workflows::Brief>];
-    Post "/api/v1/workflows", OPERATOR, api::workflows::create, "createWorkflow",
+    Post "/api/v1/workflows", OPERATOR, api::workflows::create as LISTED, "createWorkflow",
         "Run tasks in order, on a batch of envoys after the other", body Workflow, 201 [json api::workflows::Detail];
     Get "/api/v1/workflows/{workflow}", VIEWER, api::workflows::show, "showWorkflow", "One workflow with its tasks",
         200 [json api::workflows::Detail];
@@ -294,7 +298,9 @@ pub(super) fn router(site: Arc<Site>) -> Router {
 
 async fn dispatch(site: Arc<Site>, route: &'static Route, request: Request) -> Response {
     let started = Instant::now();
-    let answered = tokio::time::timeout(route.limits.time, answer(&site, route, request)).await;
+    let span = span!("http", route = route.path, method = route.method.name(), status);
+    let answer = answer(&site, route, request).instrument(span.clone());
+    let answered = tokio::time::timeout(route.limits.time, answer).await;
     let page = route.access == Access::Page;
     let response = match answered {
         Ok(Ok(response)) => response,
@@ -303,6 +309,7 @@ async fn dispatch(site: Arc<Site>, route: &'static Route, request: Request) -> R
         Ok(Err(problem)) => problem.into_response(),
         Err(_) => Problem::timeout().into_response(),
     };
+    span.record("status", response.status().as_u16());
     site.context.metrics.http(route.path, response.status().as_u16(), started.elapsed());
     finish(response, true)
 }

@@ -4,6 +4,10 @@
 //! change policy can so be kept from reading a secret by naming it in a module of some other host.
 
 use crate::hostname::{matches, matches_exactly};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Hosts that are named in a finding.
+const NAMED: usize = 3;
 
 /// Secrets, and who may have them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +33,46 @@ impl Rules {
                     && (rule.envoys.is_empty() || rule.envoys.iter().any(|glob| matches(glob, hostname)))
                     && (rule.roles.is_empty() || rule.roles.iter().any(|role| roles.contains(role)))
             })
+        })
+    }
+}
+
+/// Secrets that a policy gives to envoys that may not have them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Denied(BTreeMap<String, Hosts>);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Hosts {
+    count: usize,
+    /// The first of them by name.
+    first: BTreeSet<String>,
+}
+
+impl Denied {
+    /// One more envoy, with the secrets that its policy names. An envoy is counted once.
+    pub fn count(&mut self, rules: &Rules, secrets: &[String], hostname: &str, roles: &[String]) {
+        let paths: BTreeSet<&String> =
+            secrets.iter().filter(|path| !rules.allow(path, hostname, roles)).collect();
+        for path in paths {
+            let hosts = self.0.entry(path.clone()).or_default();
+            hosts.count += 1;
+            hosts.first.insert(hostname.to_owned());
+            if hosts.first.len() > NAMED {
+                hosts.first.pop_last();
+            }
+        }
+    }
+
+    /// Each secret, and who would get it: `web-1 and web-2`, `a, b, c and 9 more`.
+    pub fn secrets(&self) -> impl Iterator<Item = (&str, String)> {
+        self.0.iter().map(|(path, hosts)| {
+            let mut names: Vec<String> = hosts.first.iter().map(|name| format!("`{name}`")).collect();
+            if hosts.count > names.len() {
+                names.push(format!("{} more", hosts.count - names.len()));
+            }
+            let last = names.pop().unwrap_or_default();
+            let who = if names.is_empty() { last } else { format!("{} and {last}", names.join(", ")) };
+            (path.as_str(), who)
         })
     }
 }
@@ -71,5 +115,23 @@ mod tests {
         }
         assert!(Rules(None).allow("other", "web-1", &[]), "nobody said anything");
         assert!(!Rules(Some(vec![])).allow("other", "web-1", &[]), "nobody may have any");
+    }
+
+    #[test]
+    fn who_is_denied_is_named_with_a_bound() {
+        let rules = Rules(Some(vec![]));
+        let mut denied = Denied::default();
+        let paths = ["db".to_owned(), "db".to_owned()];
+        denied.count(&rules, &paths, "h3", &[]);
+        assert_eq!(denied.secrets().collect::<Vec<_>>(), [("db", "`h3`".to_owned())]);
+        denied.count(&rules, &paths, "h1", &[]);
+        assert_eq!(denied.secrets().next().unwrap().1, "`h1` and `h3`");
+        for name in ["h5", "h2", "h4"] {
+            denied.count(&rules, &paths, name, &[]);
+        }
+        assert_eq!(denied.secrets().next().unwrap().1, "`h1`, `h2`, `h3` and 2 more");
+        let mut nobody = Denied::default();
+        nobody.count(&Rules(None), &paths, "h1", &[]);
+        assert_eq!(nobody, Denied::default());
     }
 }

@@ -1,5 +1,7 @@
-//! Whether the secrets that a policy names are there, told with the places where it names them.
+//! Whether the secrets that a policy names are there and go to envoys that may have them, told with the places where it names
+//! them.
 
+use super::acl::Denied;
 use super::{SecretError, Secrets};
 use crate::policy::{Checked, SecretUse};
 use crate::tree::Tree;
@@ -7,23 +9,48 @@ use compiler::diagnostic::render::{Style, human};
 use compiler::diagnostic::{Diagnostic, Severity, json};
 use std::collections::BTreeMap;
 
-/// The findings about those that cannot be had; `None` when all are there. An error when whoever has them does not answer,
-/// and nothing else is wrong. Blocks for as long as the provider takes.
-pub fn missing(secrets: &Secrets, uses: &[SecretUse], tree: &Tree) -> Result<Option<Checked>, SecretError> {
+/// The findings about those that cannot be had, or not by everybody who would get them; `None` when there are none. An error
+/// when whoever has them does not answer, and nothing else is wrong. Blocks for as long as the provider takes.
+pub fn amiss(
+    secrets: &Secrets,
+    uses: &[SecretUse],
+    denied: &Denied,
+    tree: &Tree,
+) -> Result<Option<Checked>, SecretError> {
     let mut by_path: BTreeMap<&str, Vec<&SecretUse>> = BTreeMap::new();
     for named in uses {
         by_path.entry(&named.path).or_default().push(named);
     }
     let (mut found, mut silent) = (Vec::new(), None);
-    for (path, places) in by_path {
+    for (path, places) in &by_path {
         let Some((first, others)) = places.split_first() else { continue };
         match secrets.get(path) {
             Ok(_) => {}
             Err(e @ SecretError::Unavailable { .. }) => {
                 silent.get_or_insert(e);
             }
-            Err(e) => found.push(finding(path, e, first, others)),
+            Err(e) => {
+                let help = match e {
+                    SecretError::Missing { .. } => format!(
+                        "make it, with `vigosrv secrets set {path}` where the backend is `age`, or mend the path"
+                    ),
+                    _ => "mend the secret, or its path".to_owned(),
+                };
+                found.push(finding("missing-secret", e.to_string(), help, first, others));
+            }
         }
+    }
+    for (path, who) in denied.secrets() {
+        let Some((first, others)) = by_path.get(path).and_then(|places| places.split_first()) else {
+            continue;
+        };
+        found.push(finding(
+            "denied-secret",
+            format!("secret `{path}` would go to {who}, and `secrets.allow` of the server does not let it"),
+            "take it from these hosts, or let whoever runs the server allow it".to_owned(),
+            first,
+            others,
+        ));
     }
     found.sort_by(|a, b| (&a.place, &a.message).cmp(&(&b.place, &b.message)));
     match silent {
@@ -33,17 +60,17 @@ pub fn missing(secrets: &Secrets, uses: &[SecretUse], tree: &Tree) -> Result<Opt
     }
 }
 
-fn finding(path: &str, e: SecretError, first: &SecretUse, others: &[&SecretUse]) -> Diagnostic {
-    let help = match e {
-        SecretError::Missing { .. } => {
-            format!("make it, with `vigosrv secrets set {path}` where the backend is `age`, or mend the path")
-        }
-        _ => "mend the secret, or its path".to_owned(),
-    };
+fn finding(
+    code: &'static str,
+    message: String,
+    help: String,
+    first: &SecretUse,
+    others: &[&SecretUse],
+) -> Diagnostic {
     Diagnostic {
-        code: "missing-secret",
+        code,
         severity: Severity::Error,
-        message: e.to_string(),
+        message,
         place: first.place.clone(),
         label: "named here".to_owned(),
         labels: others.iter().map(|other| (other.place.clone(), "and here".to_owned())).collect(),
@@ -100,7 +127,7 @@ mod tests {
         let policy = Policy::of(tree.files().clone());
         let (db, project) = policy.queries();
         let secrets = Secrets::over(Box::new(Some1), [1; 32]);
-        missing(&secrets, &compiler::secrets::secrets(db, project), &tree)
+        amiss(&secrets, &compiler::secrets::secrets(db, project), &Denied::default(), &tree)
     }
 
     #[test]

@@ -32,6 +32,7 @@ pub use database::{Database, Postgres};
 pub use error::StoreError;
 pub use topics::Topic;
 
+use crate::telemetry::span;
 use connection::Backend;
 use std::fmt;
 use std::fs::File;
@@ -44,6 +45,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 use topics::Topics;
+use tracing::Instrument;
 
 /// Threads that read a SQLite file beside the one that writes.
 const SQLITE_READERS: usize = 2;
@@ -239,7 +241,7 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
     {
-        Self::run(&self.write, work).await
+        Self::run(&self.write, work).instrument(span!("database", operation = "write")).await
     }
 
     /// Runs `work` that only reads; on SQLite beside what writes.
@@ -248,7 +250,8 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
     {
-        Self::run(self.read.as_ref().unwrap_or(&self.write), work).await
+        let lane = self.read.as_ref().unwrap_or(&self.write);
+        Self::run(lane, work).instrument(span!("database", operation = "read")).await
     }
 
     async fn run<T, F>(lane: &Lane, work: F) -> Result<T, StoreError>

@@ -14,6 +14,7 @@ const STEPS: &[&str] = &[
     include_str!("certificates.sql"),
     include_str!("events.sql"),
     include_str!("workflow_steps.sql"),
+    include_str!("workflow_verdicts.sql"),
 ];
 
 /// The version that this program knows.

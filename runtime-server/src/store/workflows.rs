@@ -80,6 +80,24 @@ pub fn open_tasks(conn: &mut Connection, id: &str) -> Result<Vec<String>, StoreE
     conn.rows(sql, params![id], |row| row.get(0))
 }
 
+/// Keeps which envoys were not well after a batch. What was found first stays.
+pub fn judge(conn: &mut Connection, id: &str, batch: u32, unwell: &[String]) -> Result<(), StoreError> {
+    let names = serde_json::to_string(unwell).unwrap_or_default();
+    conn.execute(
+        "insert into workflow_verdicts (workflow_id, batch, unwell) values ($1, $2, $3)
+         on conflict (workflow_id, batch) do nothing",
+        params![id, batch, names],
+    )?;
+    Ok(())
+}
+
+/// What [`judge`] kept; `None` for a batch that was not judged yet.
+pub fn verdict(conn: &mut Connection, id: &str, batch: u32) -> Result<Option<Vec<String>>, StoreError> {
+    let sql = "select unwell from workflow_verdicts where workflow_id = $1 and batch = $2";
+    let names: Option<String> = conn.value(sql, params![id, batch])?;
+    names.map(|names| serde_json::from_str(&names).map_err(|_| StoreError::Column(0))).transpose()
+}
+
 /// One.
 pub fn find(conn: &mut Connection, id: &str) -> Result<Option<WorkflowRow>, StoreError> {
     conn.row(&format!("{SELECT} where id = $1"), params![id], workflow)
@@ -163,6 +181,19 @@ mod tests {
             assert_eq!(orphans(conn, 151).unwrap(), ["w"]);
             assert!(claim(conn, "w", "two", 151, 300).unwrap());
             assert!(!claim(conn, "w", "one", 200, 400).unwrap(), "whoever slept through it is told");
+        });
+    }
+
+    #[test]
+    fn a_batch_is_judged_once() {
+        on_each(|conn| {
+            create(conn, &row(), "one", 100).unwrap();
+            assert_eq!(verdict(conn, "w", 0).unwrap(), None);
+            judge(conn, "w", 0, &["a".into(), "b".into()]).unwrap();
+            judge(conn, "w", 0, &[]).unwrap();
+            judge(conn, "w", 1, &[]).unwrap();
+            assert_eq!(verdict(conn, "w", 0).unwrap(), Some(vec!["a".to_owned(), "b".to_owned()]));
+            assert_eq!(verdict(conn, "w", 1).unwrap(), Some(vec![]));
         });
     }
 }

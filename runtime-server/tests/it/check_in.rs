@@ -1,6 +1,7 @@
 use crate::harness::*;
 use protocol::pb::check_in_reply::Answer;
 use protocol::secrets::SecretContext;
+use runtime_server::publish::PublishError;
 use runtime_server::secrets::Backend;
 use runtime_server::secrets::acl::{Rule, Rules};
 use runtime_server::store::envoys;
@@ -383,7 +384,14 @@ async fn case_098_a_secret_goes_to_whom_the_server_lets_have_it_and_to_nobody_el
     let (mut db, mut web) = (cluster.agent("db-01").await, cluster.agent("web-01").await);
     db.bundle(&cluster).await;
     web.bundle(&cluster).await;
-    cluster.policy.edit(|p| p.secrets = vec!["db/password".into()]);
+    // Publishing looks where a policy names it, and at who would get it.
+    cluster.policy.edit(|p| (p.secrets, p.named) = (vec!["db/password".into()], vec!["db/password".into()]));
+    let Err(PublishError::Secrets(findings)) = cluster.server().reload().await else { panic!("published") };
+    let said = findings.plain();
+    assert!(said.contains("denied-secret") && said.contains("`web-01`") && !said.contains("db-01"), "{said}");
+    no_change(web.check_in(&cluster).await.unwrap());
+    // Whoever publishes all the same gives it to nobody else.
+    cluster.policy.edit(|p| p.named = vec![]);
     cluster.server().reload().await.unwrap();
     assert_eq!(db.bundle(&cluster).await.secrets.len(), 1);
     let denied = web.check_in(&cluster).await.unwrap();

@@ -128,7 +128,7 @@ pub async fn ordered(cluster: &Cluster, agent: &Agent, job: &Job) -> String {
     };
     let job = job.check().unwrap();
     let context = cluster.server().context();
-    task::create(context, &job, vec![target], "test".into(), None).await.unwrap().id
+    task::create(context, &job, vec![target], "test".into(), None, None).await.unwrap().id
 }
 
 pub async fn target(cluster: &Cluster, id: &str) -> TargetRow {

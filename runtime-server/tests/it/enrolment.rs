@@ -59,7 +59,9 @@ async fn case_042_one_token_and_a_hundred_hosts() {
     for _ in 0..50 {
         channels.push(cluster.channel(None).await);
     }
-    for round in 0..3 {
+    // The design wants 200; the gate has time for a few.
+    let rounds = if std::env::var_os("VIGO_LONG").is_some() { 200 } else { 3 };
+    for round in 0..rounds {
         let token = cluster.token("*").await;
         let mut tries = tokio::task::JoinSet::new();
         for i in 0..100 {
@@ -74,7 +76,7 @@ async fn case_042_one_token_and_a_hundred_hosts() {
             assert_eq!(reason(status), (Code::PermissionDenied, "token-used"));
         }
     }
-    assert_eq!(cluster.db(store::envoys::list).unwrap().len(), 3);
+    assert_eq!(cluster.db(store::envoys::list).unwrap().len(), rounds);
     cluster.stop().await;
 }
 

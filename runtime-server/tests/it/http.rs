@@ -75,7 +75,7 @@ impl Client {
         Client { agent: config.into(), server: format!("https://localhost:{port}"), headers: Vec::new() }
     }
 
-    fn with(&self, name: &str, value: &str) -> Self {
+    pub fn with(&self, name: &str, value: &str) -> Self {
         let mut client = self.clone();
         client.headers.push((name.to_owned(), value.to_owned()));
         client
@@ -129,7 +129,7 @@ pub fn api_token(cluster: &Cluster, name: &str, role: Role) -> (String, String) 
     })
 }
 
-fn result(module: &str, resource: &str, outcome: Outcome, error: &str) -> ResourceResult {
+pub fn result(module: &str, resource: &str, outcome: Outcome, error: &str) -> ResourceResult {
     ResourceResult {
         module: module.into(),
         resource: resource.into(),
@@ -142,7 +142,7 @@ fn result(module: &str, resource: &str, outcome: Outcome, error: &str) -> Resour
 }
 
 /// A run of that number with these results.
-fn run(cluster: &Cluster, seq: u64, results: Vec<ResourceResult>) -> RunReport {
+pub fn run(cluster: &Cluster, seq: u64, results: Vec<ResourceResult>) -> RunReport {
     let count = |outcome: Outcome| results.iter().filter(|r| r.outcome() == outcome).count() as u32;
     RunReport {
         run_id: uuid::Uuid::now_v7().to_string(),
@@ -175,7 +175,7 @@ fn fine() -> Vec<ResourceResult> {
 }
 
 /// What batches store is there: the envoy of that name was seen.
-async fn seen(client: &Client, hostname: &str) {
+pub async fn seen(client: &Client, hostname: &str) {
     for _ in 0..200 {
         let said = client.get(&format!("/api/v1/envoys/{hostname}")).await.json();
         if said["last_seen"].is_u64() {
@@ -730,6 +730,26 @@ async fn metrics_pass_promtool_and_name_no_envoy() {
     cluster.stop().await;
 }
 
+#[tokio::test]
+async fn case_058_a_run_that_is_told_twice_with_different_content_shows_in_the_metrics() {
+    let cluster = Cluster::start().await;
+    let mut agent = cluster.agent("web-01").await;
+    agent.bundle(&cluster).await;
+    let first = run(&cluster, 1, fine());
+    agent.report(&cluster, &first).await.unwrap();
+    agent.report(&cluster, &first).await.unwrap();
+    let client = Client::new(&cluster).token(&api_token(&cluster, "prometheus", Role::Viewer).1);
+    let line = "vigo_reports_suspect_total{reason=\"contradiction\"}";
+    assert!(
+        client.get("/metrics").await.body_has(&format!("{line} 0")),
+        "the same again is no contradiction"
+    );
+    let other = RunReport { duration_ms: 7, ..first.clone() };
+    agent.report(&cluster, &other).await.unwrap();
+    assert!(client.get("/metrics").await.body_has(&format!("{line} 1")));
+    cluster.stop().await;
+}
+
 /// A task with output, and a workflow, by somebody with a name that is not kind; their ids.
 async fn hostile_work(cluster: &Cluster, agent: &Agent) -> (String, String) {
     use protocol::pb::{TaskEnded, TaskOutcome};
@@ -744,7 +764,7 @@ async fn hostile_work(cluster: &Cluster, agent: &Agent) -> (String, String) {
     };
     let job = Job { command: vec![HOSTILE.replace(['\0', '/'], "")], ..Job::default() };
     let checked = job.check().unwrap();
-    let made = task::create(context, &checked, vec![target.clone()], HOSTILE.into(), None);
+    let made = task::create(context, &checked, vec![target.clone()], HOSTILE.into(), None, None);
     let id = made.await.unwrap().id;
     let text = format!("first line\n{HOSTILE}");
     let (task, envoy) = (id.clone(), agent.reply.envoy_id.clone());
@@ -761,7 +781,7 @@ async fn hostile_work(cluster: &Cluster, agent: &Agent) -> (String, String) {
     });
     let workflow = Workflow { name: HOSTILE.into(), steps: vec![job], ..Workflow::default() };
     let plan = Plan::new(workflow, vec![target], vec![]).unwrap();
-    let row = workflow::create(context, plan, HOSTILE.into()).await.unwrap();
+    let row = workflow::create(context, plan, HOSTILE.into(), None).await.unwrap();
     assert!(workflow::cancel(context, &row.id, HOSTILE.into()).await.unwrap());
     (id, row.id)
 }
@@ -787,7 +807,7 @@ async fn case_079_what_agents_wrote_stays_text_on_pages() {
     agent.report(&cluster, &part).await.unwrap();
 
     let (task, workflow) = hostile_work(&cluster, &agent).await;
-    let token = api_token(&cluster, "viewer", Role::Viewer).1;
+    let token = api_token(&cluster, "operator", Role::Operator).1;
     let client = Client::new(&cluster).cookie(&token);
     let run_path = format!("/envoys/web-01/runs/{}", report.run_id);
     let (task_path, workflow_path) = (format!("/tasks/{task}"), format!("/workflows/{workflow}"));
@@ -953,4 +973,19 @@ async fn vigocli_says_the_same_to_people_and_scripts() {
     }
     cluster.stop().await;
     says(&vigocli(&viewer, &["compliance"]).await, 69, &["cannot reach"]);
+}
+
+#[tokio::test]
+async fn case_043_a_name_that_is_given_away_again_inherits_nothing() {
+    let cluster = Cluster::start().await;
+    let (first, run_id) = envoy(&cluster, "web-01", fine()).await;
+    assert!(cluster.db(|conn| runtime_server::store::envoys::revoke(conn, "web-01", 1)).unwrap());
+    let second = cluster.agent("web-01").await;
+    assert_ne!(first.reply.envoy_id, second.reply.envoy_id);
+    let client = Client::new(&cluster).token(&api_token(&cluster, "ann", Role::Viewer).1);
+    let shown = client.get("/api/v1/envoys/web-01").await.is(200).json();
+    assert_eq!(shown["id"], Value::from(second.reply.envoy_id.as_str()));
+    assert_eq!((&shown["last_run"], &shown["last_seen"]), (&Value::Null, &Value::Null), "{shown}");
+    client.get(&format!("/api/v1/envoys/web-01/runs/{run_id}")).await.problem(404, "not-found");
+    cluster.stop().await;
 }

@@ -16,3 +16,4 @@ mod replicas;
 mod report;
 mod request;
 mod streams;
+mod tasks;

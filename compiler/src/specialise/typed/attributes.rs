@@ -202,7 +202,9 @@ impl Typing<'_> {
         let missing: Vec<&str> = ty
             .attributes
             .iter()
-            .filter(|(name, a)| a.required && !written(name))
+            .filter(|(name, a)| (a.required || **name == ty.key) && !written(name))
+            // what may stand in the place of the key says as much
+            .filter(|(name, _)| !ty.instead_of(name).any(|other| written(other)))
             .map(|(name, _)| &**name)
             .collect();
         if !missing.is_empty() {

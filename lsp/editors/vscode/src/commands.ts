@@ -3,7 +3,7 @@
 import * as vscode from "vscode";
 import { SELECT, type ChosenEnvoy } from "./envoy";
 import type { GraphPanel } from "./graph";
-import { messageOf, reportOf } from "./reply";
+import { envoysOf, messageOf, reportOf } from "./reply";
 import type { Reports } from "./report";
 import type { Session } from "./session";
 
@@ -24,7 +24,7 @@ interface Asked {
 const asked: Record<string, Asked> = {
   "vigo.client.plan": { server: "vigo.plan", title: "Plan", more: { revision: "HEAD" } },
   "vigo.client.explain": { server: "vigo.explain", title: "Explain" },
-  "vigo.client.runTest": { server: "vigo.runTest", title: "Tests" },
+  "vigo.client.runTest": { server: "vigo.runTest", title: "Tests", more: { all: true } },
   "vigo.client.graph": { server: "vigo.graph", title: "Graph", needsEnvoy: true },
   "vigo.client.previewBundle": { server: "vigo.previewBundle", title: "Bundle", needsEnvoy: true },
 };
@@ -41,13 +41,21 @@ export function registerCommands(session: Session, envoy: ChosenEnvoy): vscode.D
   );
 }
 
+/** What there is to show something in. */
+export interface Views {
+  envoy: ChosenEnvoy;
+  reports: Reports;
+  graph: GraphPanel;
+}
+
 /** Shows the reply to a command of the server. */
-export async function show(command: string, reply: unknown, reports: Reports, graph: GraphPanel): Promise<void> {
-  if (command === SELECT) return;
+export async function show(command: string, reply: unknown, { envoy, reports, graph }: Views): Promise<void> {
+  // a lens may choose an envoy as well
+  if (command === SELECT) return envoy.choose(envoysOf(reply).envoy);
   const title = Object.values(asked).find(({ server }) => server === command)?.title ?? command;
   const report = reportOf(reply, title);
   if (!report) return;
-  if (command === "vigo.graph" && report.language === "mermaid") graph.show(report);
+  if (report.language === "mermaid") graph.show(report);
   else await reports.show(report);
 }
 

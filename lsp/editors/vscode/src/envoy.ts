@@ -22,6 +22,7 @@ export class ChosenEnvoy implements vscode.Disposable {
   }
 
   async choose(name: string | undefined): Promise<void> {
+    if (name === this.name) return;
     // remembered as null, so that "none" can be picked against the setting
     await this.memory.update(PICKED, name === settings.envoy() ? undefined : (name ?? null));
     this.changed.fire();

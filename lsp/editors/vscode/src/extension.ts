@@ -1,6 +1,6 @@
 import * as vscode from "vscode";
 import { registerCommands, show } from "./commands";
-import { ChosenEnvoy, SELECT } from "./envoy";
+import { ChosenEnvoy } from "./envoy";
 import { GraphPanel } from "./graph";
 import { isTemplate, thisDisk } from "./policy";
 import { Reports } from "./report";
@@ -11,21 +11,21 @@ let session: Session | undefined;
 
 export async function activate(context: vscode.ExtensionContext): Promise<void> {
   const envoy = new ChosenEnvoy(context.workspaceState);
-  const reports = new Reports();
-  const graph = new GraphPanel(context.extensionUri);
+  const views = { envoy, reports: new Reports(), graph: new GraphPanel(context.extensionUri) };
   const ours = new Session(
     () => envoy.name,
-    (command, reply) => show(command, reply, reports, graph),
+    (command, reply) => show(command, reply, views),
   );
   session = ours;
 
   context.subscriptions.push(
     envoy,
-    reports,
-    graph,
+    views.reports,
+    views.graph,
     statusBar(ours, envoy),
     registerCommands(ours, envoy),
-    envoy.onDidChange(() => tell(ours, envoy)),
+    envoy.onDidChange(() => ours.configure()),
+    ours.onDidChange(({ state }) => setContext("running", state === "running")),
     vscode.workspace.onDidChangeConfiguration(async (change) => {
       const changed = (name: string) => change.affectsConfiguration(`vigo.${name}`);
       if (changed("server") || changed("trace")) await ours.restart();
@@ -35,7 +35,7 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
     vscode.workspace.onDidOpenTextDocument(markTemplate),
   );
   for (const document of vscode.workspace.textDocuments) markTemplate(document);
-  await vscode.commands.executeCommand("setContext", "vigo.active", true);
+  await setContext("active", true);
   // colours and commands are there at once; the server may take its time
   void ours.restart();
 }
@@ -44,10 +44,9 @@ export async function deactivate(): Promise<void> {
   await session?.dispose();
 }
 
-/** Tells the server which envoy was picked. */
-async function tell(to: Session, envoy: ChosenEnvoy): Promise<void> {
-  await to.configure();
-  if (await to.offers(SELECT)) await vscode.commands.executeCommand(SELECT, { envoy: envoy.name ?? null });
+/** What `when` clauses of package.json ask for. */
+function setContext(key: string, value: boolean): Thenable<void> {
+  return vscode.commands.executeCommand("setContext", `vigo.${key}`, value);
 }
 
 /** Text below the `templates/` of a policy is a template, unless the editor knows it as something else. */

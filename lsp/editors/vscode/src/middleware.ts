@@ -1,13 +1,14 @@
-// What is done to messages on their way: settings that switch things off, replies that are shown, and arguments of
-// commands that the editor wants in its own types.
+// What is done to messages on their way: replies that are shown, and arguments of commands that the editor wants in its
+// own types.
 import * as vscode from "vscode";
 import type { LanguageClient, Location, Middleware, Position } from "vscode-languageclient/node";
-import { settings } from "./settings";
 
 interface Host {
   client(): LanguageClient | undefined;
   /** Runs a command of the server and shows what it answers. */
   execute(command: string, args: unknown[]): Promise<unknown>;
+  /** What the server is told about settings, with what was picked. */
+  options(): object;
 }
 
 export function middleware(host: Host): Middleware {
@@ -17,15 +18,21 @@ export function middleware(host: Host): Middleware {
     return lens;
   };
   return {
+    workspace: {
+      // a server that asks for settings hears the same as one that is told
+      async configuration(asked, token, next) {
+        const answers = await next(asked, token);
+        if (!Array.isArray(answers)) return answers;
+        return answers.map((answer: unknown, i) => (asked.items[i]?.section === "vigo" ? host.options() : answer));
+      },
+    },
     executeCommand: (command, args) => host.execute(command, args),
     async provideCodeLenses(document, token, next) {
-      if (!settings.codeLens()) return [];
       const lenses = (await next(document, token)) ?? [];
       await Promise.all(lenses.map(fit));
       return lenses;
     },
     resolveCodeLens: async (lens, token, next) => fit(await next(lens, token)),
-    provideInlayHints: (document, range, token, next) => (settings.inlayHints() ? next(document, range, token) : []),
   };
 }
 

@@ -1,4 +1,4 @@
-// Where a policy is, by the rule of the compiler: the nearest folder with `modules/`, `nodes.vgo` or `roles.vgo`.
+// Which files are templates of a policy.
 import { statSync } from "node:fs";
 import * as path from "node:path";
 
@@ -16,19 +16,12 @@ export const thisDisk: Disk = {
   isFolder: (folder) => kind(folder)?.isDirectory() ?? false,
 };
 
-/** The root of the policy that a file is part of. */
-export function policyRoot(file: string, disk: Disk): string | undefined {
-  for (let folder = path.dirname(file); ; folder = path.dirname(folder)) {
-    const at = (name: string) => path.join(folder, name);
-    if (disk.isFolder(at("modules")) || disk.isFile(at("nodes.vgo")) || disk.isFile(at("roles.vgo"))) return folder;
-    if (path.dirname(folder) === folder) return undefined;
-  }
-}
-
-/** Whether a file is below the `templates/` of a policy. */
+/** Whether a file is below a `templates/` that lies in a policy: beside `modules/`, `roles.vgo` or `nodes.vgo`. */
 export function isTemplate(file: string, disk: Disk): boolean {
-  // most files have no such folder above them, and then the disk is not asked
-  if (!path.dirname(file).split(path.sep).includes("templates")) return false;
-  const root = policyRoot(file, disk);
-  return root !== undefined && path.relative(root, file).startsWith(`templates${path.sep}`);
+  for (let folder = path.dirname(file); folder !== path.dirname(folder); folder = path.dirname(folder)) {
+    if (path.basename(folder) !== "templates") continue;
+    const beside = (name: string) => path.join(path.dirname(folder), name);
+    if (disk.isFolder(beside("modules")) || disk.isFile(beside("roles.vgo")) || disk.isFile(beside("nodes.vgo"))) return true;
+  }
+  return false;
 }

@@ -1,4 +1,4 @@
-// Texts that the server answers, shown in read-only documents beside the policy: one for each command.
+// Texts that the server answers, shown in read-only documents beside the policy.
 import * as vscode from "vscode";
 import type { Report } from "./reply";
 
@@ -15,14 +15,19 @@ export class Reports implements vscode.TextDocumentContentProvider, vscode.Dispo
   }
 
   /** A report of the same title takes the place of the one before. */
-  async show(report: Report): Promise<void> {
-    const uri = vscode.Uri.from({ scheme: SCHEME, path: `/${report.title.replaceAll("/", " ")}` });
-    this.texts.set(uri.path, report.text);
+  async show({ title, language, text }: Report): Promise<void> {
+    const uri = vscode.Uri.from({ scheme: SCHEME, path: `/${title.replaceAll("/", " › ")}` });
+    this.texts.set(uri.path, text);
     this.changed.fire(uri);
     const document = await vscode.workspace.openTextDocument(uri);
-    await vscode.window.showTextDocument(document, { viewColumn: vscode.ViewColumn.Beside, preserveFocus: true, preview: true });
-    const known = await vscode.languages.getLanguages();
-    if (known.includes(report.language)) await vscode.languages.setTextDocumentLanguage(document, report.language);
+    // a title may end like the name of a file, and a server may know languages that the editor does not
+    const known = (await vscode.languages.getLanguages()).includes(language);
+    await vscode.languages.setTextDocumentLanguage(document, known ? language : "plaintext");
+    if (language === "markdown") {
+      await vscode.commands.executeCommand("markdown.showPreviewToSide", uri);
+    } else {
+      await vscode.window.showTextDocument(document, { viewColumn: vscode.ViewColumn.Beside, preserveFocus: true });
+    }
   }
 
   dispose(): void {

@@ -67,7 +67,7 @@ export function findServer(setting: string, machine: Machine): Found {
   return { missing: "The language server of Vigo was not found: neither vigo-lsp nor vigoc is on the PATH." };
 }
 
-/** The compiler is a language server, too, when it is told to. */
+/** `vigoc lsp` starts the language server that lies beside it. */
 function argsOf(file: string, rules: path.PlatformPath): string[] {
   return /^vigoc(\.exe)?$/i.test(rules.basename(file)) ? ["lsp"] : [];
 }

@@ -3,8 +3,6 @@ import * as vscode from "vscode";
 import {
   DidChangeConfigurationNotification,
   ExecuteCommandRequest,
-  InlayHintRequest,
-  CodeLensRequest,
   LanguageClient,
   RevealOutputChannelOn,
   State,
@@ -62,26 +60,23 @@ export class Session implements vscode.Disposable {
     return this.current.state === "running" && (await vscode.commands.getCommands(true)).includes(command);
   }
 
-  /** Runs a command of the server, with its progress in the corner and a button to give up. */
+  /** Runs a command of the server. What may take a while gets a button to give up, the rest a word in the status bar. */
   async execute(command: string, args: unknown[], title: string): Promise<unknown> {
     const client = this.client;
     if (!client) throw new Error("The language server of Vigo does not run.");
+    const long = command === "vigo.plan" || command === "vigo.runTest";
+    const location = long ? vscode.ProgressLocation.Notification : vscode.ProgressLocation.Window;
     return vscode.window.withProgress(
-      { location: vscode.ProgressLocation.Notification, title, cancellable: true },
+      { location, title, cancellable: long },
       (_, token) => client.sendRequest(ExecuteCommandRequest.type, { command, arguments: args }, token),
     );
   }
 
-  /** Tells the server what has changed in settings, or in what was picked. */
+  /** Tells the server what has changed in settings, or in what was picked. It asks for a new look where that shows. */
   async configure(): Promise<void> {
     const client = this.client;
     if (!client || client.state !== State.Running) return;
     await client.sendNotification(DidChangeConfigurationNotification.type, { settings: { vigo: this.options() } });
-    // what the middleware leaves out has changed, too
-    for (const document of vscode.workspace.textDocuments) {
-      client.getFeature(InlayHintRequest.method).getProvider(document)?.onDidChangeInlayHints.fire();
-      client.getFeature(CodeLensRequest.method).getProvider(document)?.onDidChangeCodeLensEmitter.fire();
-    }
   }
 
   async dispose(): Promise<void> {
@@ -96,7 +91,7 @@ export class Session implements vscode.Disposable {
     const found = findServer(settings.serverPath(), thisMachine());
     if ("missing" in found) {
       this.became({ state: "failed", why: found.missing });
-      await askForServer(found.missing);
+      askForServer(found.missing);
       return;
     }
     const { command, args } = found.program;
@@ -114,6 +109,7 @@ export class Session implements vscode.Disposable {
       middleware: middleware({
         client: () => this.client,
         execute: (id, values) => this.run(id, values),
+        options: () => this.options(),
       }),
       ...tracing(settings.trace(), this.trace),
     });
@@ -130,7 +126,7 @@ export class Session implements vscode.Disposable {
       this.log.error(why);
       this.client = undefined;
       this.became({ state: "failed", why });
-      await askForServer(why);
+      askForServer(why);
     }
   }
 
@@ -145,7 +141,7 @@ export class Session implements vscode.Disposable {
   /** A command of the server, wherever it was clicked. */
   private async run(command: string, args: unknown[]): Promise<unknown> {
     try {
-      const reply = await this.execute(command, args, "Vigo");
+      const reply = await this.execute(command, args, `Vigo: waiting for ${command}`);
       await this.answered(command, reply);
       return reply;
     } catch (error) {
@@ -170,7 +166,7 @@ export class Session implements vscode.Disposable {
 }
 
 /** Says what is missing, with the ways out as buttons. Does not wait for an answer. */
-async function askForServer(why: string): Promise<void> {
+function askForServer(why: string): void {
   const choose = "Choose the Program...";
   const how = "How to Install It";
   const message = `${why} Colours and snippets work without it; checks, completion, hover and all the rest do not.`;

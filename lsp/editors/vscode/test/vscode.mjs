@@ -2,6 +2,7 @@
 // examples/acme. Exits with 0 when somebody who looks at it sees what they should. Arguments: the address, the folder
 // that is open, and a folder for screenshots.
 import assert from "node:assert/strict";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 
@@ -11,7 +12,7 @@ const { chromium } = createRequire(join(import.meta.dirname, "../../../../tests/
 
 const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox"] });
 const page = await browser.newPage({ viewport: { width: 1400, height: 900 } });
-page.setDefaultTimeout(90_000); // the first start of everything, on a busy machine
+page.setDefaultTimeout(25_000); // the first start of everything, on a busy machine
 
 const shot = (name) => page.screenshot({ path: join(shots, `${name}.png`) });
 
@@ -25,25 +26,28 @@ async function choose(keys, typed, offered) {
 }
 const command = (title) => choose("F1", title, title);
 
-async function open(path) {
+/** Opens a file, with the cursor behind the first place where a text stands. */
+async function open(path, text = "") {
   const name = path.split("/").at(-1);
   await choose("Control+p", path, name);
-  await page.locator(`.tab.active[data-resource-name="${name}"]`).waitFor();
-}
-
-/** Puts the cursor behind the first place where a text stands. */
-async function goTo(text) {
-  await page.keyboard.press("Control+f");
-  await page.locator(".find-widget.visible").waitFor();
-  await page.keyboard.press("Control+a");
-  await page.keyboard.type(text);
-  await page.locator(".find-widget .matchesCount", { hasText: /\d of \d/ }).waitFor();
+  await page.locator(`.tab.active[data-resource-name="${name}"]`).first().waitFor();
+  const lines = (readFileSync(join(root, path), "utf8").split(text)[0] + text).split("\n");
+  const [line, column] = text ? [lines.length, lines.at(-1).length + 1] : [1, 1];
+  await page.keyboard.press("Control+g");
+  await page.locator(".quick-input-widget input").waitFor({ state: "visible" });
+  await page.keyboard.type(`${line}:${column}`);
   await page.keyboard.press("Enter");
-  await page.keyboard.press("Escape");
-  await page.keyboard.press("ArrowRight");
+  await status(`Ln ${line}, Col ${column}`);
 }
 
 const status = (text) => page.locator(".statusbar-item", { hasText: text }).first().waitFor();
+
+const notification = (text) => page.locator(".notification-list-item", { hasText: text }).first();
+/** Settings of the folder, written by somebody else. */
+function set(settings) {
+  mkdirSync(join(root, ".vscode"), { recursive: true });
+  writeFileSync(join(root, ".vscode/settings.json"), JSON.stringify(settings));
+}
 
 const steps = {
   async colours() {
@@ -52,8 +56,145 @@ const steps = {
     // the braces of a template are another token than the text around them
     const token = (text) => page.locator(".view-line span[class^=mtk]", { hasText: text }).first().getAttribute("class");
     assert.notEqual(await token(/^ ?\.Vars$/), await token(/^directory$/));
-    await open("shop/config.toml.tmpl");
+    await open("templates/shop/config.toml.tmpl");
     await status("Vigo template");
+  },
+
+  async mistake() {
+    await open("templates/nginx/site.conf.tmpl", ".Vars.rate_limit");
+    await page.keyboard.press("Backspace");
+    await page.locator(".squiggly-error").first().waitFor();
+    await page.keyboard.press("F8");
+    await page.locator(".marker-widget", { hasText: "unknown-variable" }).waitFor();
+  },
+
+  async mended() {
+    await page.keyboard.press("Escape");
+    await page.keyboard.press("Control+.");
+    await page.locator(".action-widget .action-item, .action-widget .monaco-list-row", { hasText: "rate_limit" }).first().click();
+    await page.locator(".squiggly-error").first().waitFor({ state: "detached" });
+  },
+
+  async completion() {
+    await page.keyboard.press("End");
+    await page.keyboard.type("{{ .Vars.ra");
+    await page.locator(".suggest-widget .monaco-list-row", { hasText: "rate_limit" }).first().waitFor();
+  },
+
+  async classes() {
+    await page.keyboard.press("Escape");
+    for (let i = 0; i < 11; i++) await page.keyboard.press("Backspace");
+    await open("modules/nginx.vgo", "rate_limit");
+    await command("Show or Focus Hover");
+    await page.locator(".monaco-hover", { hasText: "(staging)" }).first().waitFor();
+  },
+
+  async envoy() {
+    await page.keyboard.press("Escape");
+    await command("Vigo: Pick an Envoy");
+    await page.locator(".quick-input-list .monaco-list-row", { hasText: "web-01.acme.test" }).first().click();
+    await status("web-01.acme.test");
+  },
+
+  async hover() {
+    await open("modules/nginx.vgo", "rate_limit");
+    await command("Show or Focus Hover");
+    await page.locator(".monaco-hover", { hasText: "roles.vgo" }).first().waitFor();
+  },
+
+  async outline() {
+    await page.keyboard.press("Escape");
+    await command("Explorer: Focus on Outline View");
+    await page.locator(".outline-pane .monaco-list-row", { hasText: "http_port" }).first().waitFor();
+  },
+
+  async references() {
+    await open("modules/nginx.vgo"); // lenses are fetched while the text has the focus
+    await page.locator(".codelens-decoration a", { hasText: /references?$/ }).first().click();
+    await page.locator(".reference-zone-widget, .peekview-widget").first().waitFor();
+  },
+
+  async lens() {
+    await page.keyboard.press("Escape");
+    await page.locator(".codelens-decoration a", { hasText: /envoys$/ }).first().click();
+    await status("app-01.eu.acme.test");
+  },
+
+  async rename() {
+    await open("modules/nginx.vgo", "rate_limit");
+    await page.keyboard.press("F2");
+    const box = page.locator(".rename-box input");
+    await box.fill("request_rate");
+    await box.press("Enter");
+    await box.waitFor({ state: "hidden" });
+    await open("roles.vgo");
+    await page.locator(".view-line", { hasText: "request_rate" }).first().waitFor();
+  },
+
+  async graph() {
+    await open("modules/nginx.vgo");
+    await command("Vigo: Show the Graph of an Envoy");
+    await page.frameLocator("iframe.webview").first().frameLocator("iframe").locator("svg .cluster").first().waitFor();
+  },
+
+  async plan() {
+    await open("modules/nginx.vgo", "ssl/acm");
+    await page.keyboard.press("Backspace");
+    await command("Vigo: Plan Against the Last Git Revision");
+    await page.locator(".tab", { hasText: "Plan" }).first().waitFor();
+    const shown = page.frameLocator("iframe.webview").frameLocator("iframe").locator("body", { hasText: /envoys? gets? something else/ });
+    await shown.waitFor();
+  },
+
+  async explain() {
+    await command("View: Focus First Editor Group");
+    await open("modules/nginx.vgo", "request_rate");
+    await command("Vigo: Explain Here");
+    await page.locator(".view-line", { hasText: "roles.vgo" }).first().waitFor();
+  },
+
+  async bundle() {
+    await command("Vigo: Preview the Bundle of an Envoy");
+    await page.locator(".tab", { hasText: "Bundle" }).first().waitFor();
+  },
+
+  async tests() {
+    await command("View: Focus First Editor Group");
+    await open("tests/web.vgo");
+    await page.locator(".codelens-decoration a", { hasText: "Run all tests of this file" }).first().click();
+    await page.locator(".view-line", { hasText: /passed/ }).first().waitFor();
+  },
+
+  async typing() {
+    await command("View: Close All Editors");
+    await open("modules/base.vgo");
+    await page.keyboard.press("Control+End");
+    const lines = ["  - name: extra", "type: file", "target_path: /etc/extra", "content: |", "one", "two"];
+    for (const line of lines) {
+      await page.keyboard.type(line);
+      await page.locator(".view-line", { hasText: line.trim() }).last().waitFor();
+      await page.keyboard.press("Escape"); // a list of proposals, if there is one
+      await page.keyboard.press("Enter");
+    }
+    await page.locator(".view-line", { hasText: "two" }).first().waitFor();
+    const shown = (await page.locator(".view-line").allTextContents()).map((text) => text.replaceAll("\u00a0", " "));
+    for (const line of ["  - name: extra", "    type: file", "    content: |", "      one", "      two"]) {
+      assert.ok(shown.includes(line), `${line}: ${JSON.stringify(shown)}`);
+    }
+  },
+
+  // the last ones: no server runs after them
+  async missing() {
+    await command("View: Close All Editors");
+    set({ "vigo.server.path": "/nowhere/vigo-lsp" });
+    await notification("names \"/nowhere/vigo-lsp\", which is no program").waitFor();
+    await notification("Choose the Program...").waitFor();
+  },
+
+  async walkthrough() {
+    await page.locator(".monaco-button", { hasText: "How to Install It" }).first().click();
+    await page.locator(".getting-started-step", { hasText: "Put the language server on the PATH" }).first().waitFor();
+    await page.frameLocator("iframe.webview").first().frameLocator("iframe").locator("code", { hasText: "cargo build" }).waitFor();
   },
 };
 

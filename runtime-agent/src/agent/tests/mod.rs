@@ -414,5 +414,6 @@ fn news(cycle: &Cycle) -> News {
     *cycle.check_in.as_ref().unwrap()
 }
 
+mod operation;
 mod runs;
 mod trust;

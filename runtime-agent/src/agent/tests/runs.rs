@@ -49,7 +49,7 @@ fn case_054_a_run_that_never_ended_is_reported_as_interrupted() {
 }
 
 #[test]
-fn case_090_095_a_secret_reaches_its_file_and_nothing_else() {
+fn case_090_093_095_a_secret_reaches_its_file_and_nothing_else() {
     let mut host = host();
     host.server.secrets = vec![("web/db", "canary-4711")];
     let secret = Expr::Const(Value::Secret("web/db".into()));
@@ -215,4 +215,127 @@ fn on_a_stream_only_what_changed_is_told_and_nothing_is_asked_for_nothing() {
     assert_eq!(turn(&mut host.server), News::Renewed);
     let renewal = host.server.requests.last().unwrap();
     assert!(renewal.renew && renewal.traits.is_none());
+}
+
+/// Ends the agent as soon as a run begins, as a mistake in a provider would.
+struct Crash;
+
+impl RunObserver for Crash {
+    fn begins(&mut self, _: &str, _: u64) {
+        panic!("a mistake of ours");
+    }
+    fn resource(&mut self, _: &crate::observe::ResourceReport) {}
+}
+
+#[test]
+fn case_064_a_bundle_that_keeps_ending_the_agent_is_tried_less_and_less_and_told() {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    let mut host = host();
+    host.server.publish(motd("one"));
+    host.turn().unwrap();
+    host.server.publish(motd("poison"));
+    host.server.reports.clear();
+    let (mut crashes, mut refused) = (0, 0);
+    for _ in 0..200 {
+        // It is started again, for more than eight hours.
+        host.pass(150_000);
+        let turned = catch_unwind(AssertUnwindSafe(|| {
+            let mut session = host.agent.session().unwrap();
+            session.cycle(&mut host.server, &RunOptions::default(), &mut Crash)
+        }));
+        match turned {
+            Err(_) => crashes += 1,
+            Ok(Err(AgentError::Quarantined { seq: 2, count, .. })) => {
+                refused += 1;
+                assert_eq!(count, crashes);
+            }
+            Ok(other) => panic!("{other:?}"),
+        }
+    }
+    // 3 at once, then after 10, 20, 40, 80, 160 minutes
+    assert_eq!((crashes, refused), (8, 192));
+    assert_eq!(host.motd(), "one", "the host stays as the bundle before left it");
+    let told: Vec<_> = host.server.reports.iter().map(|r| (r.interrupted, r.seq)).collect();
+    assert_eq!(told, vec![(true, 2); 8], "each of them is told to the server");
+    let status = host.agent.status().unwrap();
+    assert!(
+        status.human().contains("QUARANTINED: the agent did not survive it, 8 times"),
+        "{}",
+        status.human()
+    );
+    assert_eq!(status.health().0, crate::status::Health::Critical);
+    let dry = RunOptions { dry_run: true, ..RunOptions::default() };
+    assert!(
+        host.agent.session().unwrap().cycle(&mut host.server, &dry, &mut Silent).is_ok(),
+        "looking is allowed"
+    );
+
+    host.server.publish(motd("two"));
+    host.turn().unwrap();
+    assert_eq!(host.motd(), "two", "the next release is taken at once");
+    assert_eq!(host.store().crashes().unwrap(), crate::store::Crashes::default());
+}
+
+#[test]
+fn case_063_after_a_day_alone_everything_is_delivered_in_order() {
+    let mut host = host();
+    host.server.max_age = 0;
+    host.server.publish(motd("one"));
+    host.turn().unwrap();
+    host.server.down = true;
+    // As many runs as a day has, without the work of each: what counts is what waits.
+    let store = host.store();
+    for number in 2..=289u64 {
+        let run = Running {
+            run_id: format!("run-{number}"),
+            result_seq: 0,
+            started_at: number,
+            policy_version: "v".into(),
+            release_serial: 1,
+            seq: 1,
+            offline: true,
+            only: None,
+        };
+        let run = store.begin_run(&run).unwrap();
+        let past = Past {
+            run_id: run.run_id.clone(),
+            at: number,
+            took: 1,
+            totals: Default::default(),
+            offline: true,
+            interrupted: false,
+            only: None,
+        };
+        store.end_run(&run, &pb::RunReport::default(), &past).unwrap();
+    }
+    host.turn().unwrap();
+    assert_eq!(host.store().queue().unwrap().waiting, 289);
+    host.server.down = false;
+    host.turn().unwrap();
+    let order: Vec<u64> = host.server.reports.iter().map(|r| r.result_seq).collect();
+    assert_eq!(order, (1..=291).collect::<Vec<_>>());
+    assert_eq!(host.store().queue().unwrap().waiting, 0);
+}
+
+#[test]
+fn case_084_whatever_the_umask_nobody_else_reads_what_is_the_agents_own() {
+    use std::os::unix::fs::MetadataExt;
+    let mut host = host();
+    host.server.publish(motd("one"));
+    let before = nix::sys::stat::umask(nix::sys::stat::Mode::empty());
+    host.turn().unwrap();
+    host.agent.pause(Duration::from_secs(1), "x").unwrap();
+    let path = host.agent.state().store();
+    fs::write(&path, vec![0xA5; fs::read(&path).unwrap().len()]).unwrap();
+    host.turn().unwrap();
+    nix::sys::stat::umask(before);
+    let files = walk(host.agent.state().path());
+    assert!(files.len() > 5, "store, damaged store, marks, lock, reserve, identity: {files:?}");
+    for path in files {
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600, "{}", path.display());
+    }
+    for directory in [host.agent.state().path().to_owned(), host.agent.state().identity()] {
+        let mode = fs::metadata(&directory).unwrap().mode() & 0o777;
+        assert!(mode == 0o700 || !directory.is_dir(), "{} {mode:o}", directory.display());
+    }
 }

@@ -231,7 +231,7 @@ fn without_systemd_a_host_says_so_and_a_sandbox_shows_what_it_would_do() {
     let context = Context { root: &host, ..fake.sandbox.context() };
     let error = fake.service.probe(&context, &d).unwrap_err().to_string();
     assert!(
-        error.starts_with("this host is not run by systemd, which type `service` needs: System has"),
+        error.starts_with("this host is run by neither systemd nor OpenRC, which this needs: System has"),
         "{error}"
     );
     let missing = ServiceType { systemctl: "/no/such/systemctl".into() };
@@ -256,4 +256,98 @@ fn case_086_the_name_of_a_unit_is_no_option_and_no_pattern() {
     ] {
         assert_eq!(unit(name).unwrap(), whole);
     }
+}
+
+/// OpenRC, with the state of services in files.
+fn openrc() -> super::super::testing::Machine {
+    let mut m = super::super::testing::Machine::new();
+    m.sandbox.platform.init = Init::Openrc;
+    std::fs::create_dir(m.sandbox.path("state")).unwrap();
+    m.write("state/nginx", "stopped");
+    m.write("levels", "             sshd | default\n");
+    m.program(
+        "rc-service",
+        r#"
+[ "$1" = --exists ] && { [ -e "$here/state/$2" ]; exit; }
+[ "$2" = status ] && case $(cat "$here/state/$1") in started) exit 0 ;; crashed) exit 32 ;; *) exit 3 ;; esac
+asked "$@"
+case $2 in
+  start|restart) [ -e "$here/broken" ] && { echo 'nginx: [emerg] bad'; exit 1; }; echo started > "$here/state/$1" ;;
+  stop) echo stopped > "$here/state/$1" ;;
+  reload) [ ! -e "$here/no-reload" ] ;;
+esac
+"#,
+    );
+    m.program(
+        "rc-update",
+        r#"
+[ "$1" = show ] && { cat "$here/levels"; exit; }
+asked "$@"
+case $1 in add) echo "  $2 | default" >> "$here/levels" ;; --all) sed -i "/ $3 |/d" "$here/levels" ;; esac
+"#,
+    );
+    m
+}
+
+#[test]
+fn openrc_starts_enables_stops_and_disables() {
+    let m = openrc();
+    let d = nginx(&[("state", "running".into()), ("enabled", true.into())]);
+    let (said, asked) = m.converge(&SERVICE, &d).unwrap();
+    assert_eq!(said, "enabled, started");
+    assert_eq!(asked, ["rc-update add nginx default", "rc-service nginx start"]);
+    assert_eq!(m.converge(&SERVICE, &d).unwrap(), (String::new(), vec![]));
+    m.write("state/nginx", "crashed");
+    assert_eq!(m.settles(&SERVICE, &d), "started");
+    let d = nginx(&[("state", "stopped".into()), ("enabled", false.into()), ("masked", false.into())]);
+    assert_eq!(m.settles(&SERVICE, &d), "stopped, disabled");
+}
+
+#[test]
+fn openrc_restarts_and_reloads_every_time() {
+    let m = openrc();
+    let restarted = nginx(&[("state", "restarted".into())]);
+    for _ in 0..2 {
+        assert_eq!(m.converge(&SERVICE, &restarted).unwrap().1, ["rc-service nginx restart"]);
+    }
+    let reloaded = nginx(&[("state", "reloaded".into())]);
+    assert_eq!(m.converge(&SERVICE, &reloaded).unwrap().1, ["rc-service nginx reload"]);
+    m.write("no-reload", "");
+    assert_eq!(
+        m.converge(&SERVICE, &reloaded).unwrap().1,
+        ["rc-service nginx reload", "rc-service nginx restart"]
+    );
+    m.write("state/nginx", "stopped");
+    assert_eq!(m.converge(&SERVICE, &reloaded).unwrap().0, "");
+}
+
+#[test]
+fn openrc_says_what_it_cannot_do() {
+    let m = openrc();
+    let error = |extra: &[(&str, Value)]| m.refuses(&SERVICE, &nginx(extra));
+    assert!(error(&[("masked", true.into())]).contains("OpenRC masks no services"));
+    let timer = desired(&[("service", "fstrim.timer".into()), ("timeout", "20s".into())]);
+    assert!(m.refuses(&SERVICE, &timer).contains("is not a service of OpenRC"));
+    m.write("broken", "");
+    assert!(
+        error(&[("state", "running".into())])
+            .contains("`rc-service nginx start` ended with 1, expected 0:\nnginx: [emerg] bad")
+    );
+    let missing =
+        desired(&[("service", "nope".into()), ("state", "running".into()), ("timeout", "20s".into())]);
+    assert_eq!(m.probe(&SERVICE, &missing).unwrap(), ["started"]);
+    assert!(m.refuses(&SERVICE, &missing).contains("there is no service `nope` on this host"));
+    let gone = desired(&[("service", "nope".into()), ("state", "stopped".into()), ("timeout", "20s".into())]);
+    assert_eq!(m.converge(&SERVICE, &gone).unwrap().0, "");
+}
+
+#[test]
+fn where_nothing_runs_services_a_sandbox_shows_what_it_would_do_and_a_host_says_so() {
+    let mut m = super::super::testing::Machine::new();
+    m.sandbox.platform.init = Init::None;
+    let d = nginx(&[("state", "running".into())]);
+    assert_eq!(m.probe(&SERVICE, &d).unwrap(), ["started"]);
+    let host = crate::root::Root::open(std::path::Path::new("/")).unwrap();
+    let error = SERVICE.probe(&Context { root: &host, ..m.sandbox.context() }, &d).unwrap_err().to_string();
+    assert!(error.contains("the trait `os.init` is `none`"), "{error}");
 }

@@ -124,6 +124,7 @@ impl Stream {
             not_after: open.task.not_after,
             work: Some(work.map_err(|_| Reject::Internal)?),
             nonce: self.nonce.clone(),
+            sent_at: self.context.clock.now(),
         };
         // Before it is sent: what was sent may run.
         if !self.moved(open.task.id.clone(), State::Sent).await? {
@@ -136,6 +137,16 @@ impl Stream {
         );
         self.assign(&open, false);
         Ok(())
+    }
+
+    /// Whether a result is still missing for a task that is not expected on this stream: a result is acknowledged only when it
+    /// is stored, for the agent forgets it then.
+    pub(super) async fn is_missing(&self, task: &str) -> Result<bool, End> {
+        let (task, envoy) = (task.to_owned(), self.envoy.id.clone());
+        let found = self.context.store.read(move |conn| tasks::work_of(conn, &task, &envoy)).await;
+        Ok(found
+            .map_err(Reject::from)?
+            .is_some_and(|open| open.state.is_open() || open.state == State::Unknown))
     }
 
     pub(super) async fn moved(&self, task: String, to: State) -> Result<bool, End> {

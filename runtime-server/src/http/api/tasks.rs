@@ -2,7 +2,6 @@
 
 use crate::dispatch::target::{Candidate, Chosen, Selector, TargetError, Targets};
 use crate::dispatch::task::{self, Job, TaskError};
-use crate::http::auth::Role;
 use crate::http::call::{Call, json};
 use crate::http::page::{Latest, Page};
 use crate::http::problem::Problem;
@@ -241,12 +240,33 @@ pub(in crate::http) async fn choose(call: &Call, targets: &Targets) -> Result<Ch
 }
 
 pub(in crate::http) async fn create(call: Call) -> Result<Response, Problem> {
-    let asked: Create = call.json()?;
+    let (asked, wanted): (Create, _) = (call.json()?, call.wanted_id()?);
     let job = asked.job.check()?;
+    if let Some(id) = &wanted
+        && let Some(row) = made_before(&call, id, |row| row.work == job.encoded()).await?
+    {
+        let task = detail(&call, row).await?;
+        return json(StatusCode::OK, &Created { task, unknown: Vec::new(), undecided: Vec::new() });
+    }
     let chosen = choose(&call, &asked.targets).await?;
-    let row = task::create(&call.site.context, &job, chosen.targets, call.caller.actor(), None).await?;
+    let row =
+        task::create(&call.site.context, &job, chosen.targets, call.caller.actor(), wanted, None).await?;
     let task = detail(&call, row).await?;
     json(StatusCode::CREATED, &Created { task, unknown: chosen.unknown, undecided: chosen.undecided })
+}
+
+/// A task of this id that the same caller made of the same work; an error when it is another one.
+async fn made_before(
+    call: &Call,
+    id: &str,
+    same: impl Fn(&TaskRow) -> bool,
+) -> Result<Option<TaskRow>, Problem> {
+    let wanted = id.to_owned();
+    match call.site.context.store.read(move |conn| tasks::find(conn, &wanted)).await? {
+        Some(row) if row.author == call.caller.actor() && same(&row) => Ok(Some(row)),
+        Some(_) => Err(Problem::conflict(format!("there is another task `{id}`"))),
+        None => Ok(None),
+    }
 }
 
 /// A part of the list.
@@ -303,8 +323,7 @@ async fn detail(call: &Call, row: TaskRow) -> Result<Detail, Problem> {
     for target in &targets {
         *states.entry(target.state).or_default() += 1;
     }
-    let trusted = call.caller.0.as_ref().is_some_and(|token| token.role >= Role::Operator);
-    let job = trusted.then(|| job_of(&row)).flatten();
+    let job = call.is_operator().then(|| job_of(&row)).flatten();
     Ok(Detail {
         task: Task::of((row, states.into_iter().collect())),
         job,

@@ -2,7 +2,6 @@
 
 use super::tasks::{Task, choose};
 use crate::dispatch::workflow::{self, Plan, Workflow, WorkflowError};
-use crate::http::auth::Role;
 use crate::http::call::{Call, json};
 use crate::http::page::{Latest, Page};
 use crate::http::problem::Problem;
@@ -87,13 +86,24 @@ impl From<WorkflowError> for Problem {
 }
 
 pub(in crate::http) async fn create(call: Call) -> Result<Response, Problem> {
-    let asked: Workflow = call.json()?;
+    let (asked, wanted): (Workflow, _) = (call.json()?, call.wanted_id()?);
+    if let Some(id) = wanted.clone() {
+        let found = call.site.context.store.read(move |conn| workflows::find(conn, &id)).await?;
+        if let Some(row) = found {
+            let same = row.author == call.caller.actor()
+                && serde_json::from_str::<Plan>(&row.spec).is_ok_and(|plan| plan.workflow == asked);
+            return match same {
+                true => json(StatusCode::OK, &detail(&call, row).await?),
+                false => Err(Problem::conflict(format!("there is another workflow `{}`", row.id))),
+            };
+        }
+    }
     let chosen = choose(&call, &asked.targets).await?;
     if !chosen.unknown.is_empty() {
         return Err(Problem::not_found(format!("no envoy is called {}", chosen.unknown.join(", "))));
     }
     let plan = Plan::new(asked, chosen.targets, chosen.undecided)?;
-    let row = workflow::create(&call.site.context, plan, call.caller.actor()).await?;
+    let row = workflow::create(&call.site.context, plan, call.caller.actor(), wanted).await?;
     json(StatusCode::CREATED, &detail(&call, row).await?)
 }
 
@@ -142,13 +152,12 @@ async fn detail(call: &Call, row: WorkflowRow) -> Result<Detail, Problem> {
         })
         .collect();
     let names = |batch: &Vec<(String, String)>| batch.iter().map(|(_, name)| name.clone()).collect();
-    let trusted = call.caller.0.as_ref().is_some_and(|token| token.role >= Role::Operator);
     Ok(Detail {
         workflow: Brief::from(&row),
         batches: plan.batches.iter().map(names).collect(),
         offline: plan.offline,
         undecided: plan.undecided,
-        asked: trusted.then_some(plan.workflow),
+        asked: call.is_operator().then_some(plan.workflow),
         tasks,
     })
 }

@@ -147,7 +147,8 @@ pub(in crate::http) async fn one(call: Call) -> Result<Response, Problem> {
     let mut targets = Vec::with_capacity(detail.targets.len());
     for target in &detail.targets {
         let mut output = Vec::new();
-        if detail.targets.len() <= SHOWN {
+        // Commands write what is not for everybody.
+        if detail.targets.len() <= SHOWN && call.is_operator() {
             let pieces = tasks::pieces(&call, task.id.clone(), target.envoy.clone(), 0, PIECES).await?;
             let mut left = TEXT;
             for piece in pieces {
