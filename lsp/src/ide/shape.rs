@@ -268,6 +268,18 @@ impl Shape {
         }
     }
 
+    /// Whether a mapping of this shape makes no sense without the key, or begins with it.
+    pub fn needs(self, key: &str) -> bool {
+        match self {
+            Shape::Module | Shape::Role => key == "name",
+            Shape::Resource => matches!(key, "name" | "type"),
+            Shape::Entry => key == "match",
+            Shape::Conditional => true,
+            Shape::Test | Shape::TestsFile => matches!(key, "test" | "envoy" | "expect"),
+            _ => false,
+        }
+    }
+
     /// What follows a key of the language: a value on the line, a list, or a mapping.
     pub fn follows(self, key: &str) -> Follows {
         match (self, key) {

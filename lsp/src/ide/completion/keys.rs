@@ -19,15 +19,19 @@ pub fn keys(at: &At<'_>, there: &[(String, Option<String>)], out: &mut Vec<Item>
             (Follows::Items, _) => format!("{key}:\n  - $0"),
         };
         let snippet = behind.contains('$');
-        let detail = doc(at.shape, key).unwrap_or_default().split(['.', ':']).next().unwrap_or_default();
-        let mut item = Item::new(ItemKind::Key, *key).detail(detail).insert(behind).order(4);
+        let detail = doc(at.shape, key).unwrap_or_default();
+        let detail = detail.split(". ").next().and_then(|d| d.split(": ").next()).unwrap_or_default();
+        let order = if at.shape.needs(key) { 0 } else { 4 };
+        let mut item =
+            Item::new(ItemKind::Key, *key).detail(detail.trim_end_matches('.')).insert(behind).order(order);
         item.snippet = snippet;
         item.again = !snippet;
         out.push(item);
     }
     match at.shape {
         Shape::Resource | Shape::Branch | Shape::ExpectedResource => {
-            let ty = at.typing.text_of("type").and_then(|t| schema().types.get(t));
+            let named = at.typing.text_of("type").map(str::to_owned);
+            let ty = named.or_else(|| type_of_expected(at)).and_then(|t| schema().types.get(t.as_str()));
             if let Some(ty) = ty {
                 attributes(ty, &missing, out);
             }
@@ -73,6 +77,19 @@ pub fn keys(at: &At<'_>, there: &[(String, Option<String>)], out: &mut Vec<Item>
         }
         _ => {}
     }
+}
+
+/// The type of the resource that a test expects, which stands in the policy.
+fn type_of_expected(at: &At<'_>) -> Option<String> {
+    let name = at.key().filter(|_| at.shape == Shape::ExpectedResource)?;
+    let (module, _) = name.split_once('.')?;
+    let mut found = None;
+    super::values::resources_of(at.ide, module, &mut |full, kind| {
+        if full == name {
+            found = Some(kind.to_owned());
+        }
+    });
+    found
 }
 
 fn opened(at: &At<'_>, name: &str) -> String {

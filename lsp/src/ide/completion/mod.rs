@@ -318,6 +318,15 @@ mod tests {
     }
 
     #[test]
+    fn what_a_thing_begins_with_comes_first() {
+        let found = labels("resources:\n  - name: config", "resources:\n  - $0\n  - name: config");
+        assert_eq!(found[..2], ["name", "type"]);
+        assert_eq!(labels("nodes:\n", "nodes:\n  - $0\n")[0], "match");
+        let found = labels("nginx.config: { mode: \"0644\" }", "nginx.config: { $0 }");
+        has(&found, &["mode", "source", "absent"]);
+    }
+
+    #[test]
     fn the_same_in_the_middle_of_other_damage() {
         for text in ["    mo$0\n    content: \"{{ .Vars\n", "    mo$0\n  - name: [\n", "    mo$0\n   x y z\n"]
         {

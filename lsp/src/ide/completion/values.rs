@@ -203,7 +203,12 @@ fn fitting(at: &At<'_>, _: &ResourceType, a: &Attribute, out: &mut Vec<Item>) {
     if at.typing.quoted || at.source.kind != compiler::syntax::Kind::Module {
         return;
     }
-    for (name, ty) in known::types(at.ide).iter().filter(|(_, ty)| ty.fits(&a.ty) && **ty != Type::Any) {
+    // what is any text to the compiler need not be a mode or a path
+    let fits = |ty: &Type| match &a.ty {
+        Type::Refined(_) => *ty == a.ty,
+        other => ty.fits(other) && *ty != Type::Any,
+    };
+    for (name, ty) in known::types(at.ide).iter().filter(|(_, ty)| fits(ty)) {
         let label = format!("{{{{ .Vars.{name} }}}}");
         let insert = format!("\"{label}\"");
         out.push(Item::new(ItemKind::Variable, label).detail(ty.to_string()).insert(insert).order(7));
