@@ -386,7 +386,8 @@ async fn case_098_a_secret_goes_to_whom_the_server_lets_have_it_and_to_nobody_el
     web.bundle(&cluster).await;
     // Publishing looks where a policy names it, and at who would get it.
     cluster.policy.edit(|p| (p.secrets, p.named) = (vec!["db/password".into()], vec!["db/password".into()]));
-    let Err(PublishError::Secrets(findings)) = cluster.server().reload().await else { panic!("published") };
+    let reloaded = cluster.server().reload().await;
+    let Err(PublishError::Secrets(findings)) = reloaded else { panic!("{reloaded:?}") };
     let said = findings.plain();
     assert!(said.contains("denied-secret") && said.contains("`web-01`") && !said.contains("db-01"), "{said}");
     no_change(web.check_in(&cluster).await.unwrap());
