@@ -1,7 +1,7 @@
 use crate::harness::*;
 use protocol::pb::check_in_reply::Answer;
 use protocol::secrets::SecretContext;
-use runtime_server::publish::PublishError;
+use runtime_server::publish::Reloaded;
 use runtime_server::secrets::Backend;
 use runtime_server::secrets::acl::{Rule, Rules};
 use runtime_server::store::envoys;
@@ -387,8 +387,8 @@ async fn case_098_a_secret_goes_to_whom_the_server_lets_have_it_and_to_nobody_el
     // Publishing looks where a policy names it, and at who would get it.
     cluster.policy.edit(|p| (p.secrets, p.named) = (vec!["db/password".into()], vec!["db/password".into()]));
     let reloaded = cluster.server().reload().await;
-    let Err(PublishError::Secrets(findings)) = reloaded else { panic!("{reloaded:?}") };
-    let said = findings.plain();
+    let Ok(Reloaded::Refused { checked, .. }) = reloaded else { panic!("{reloaded:?}") };
+    let said = checked.plain();
     assert!(said.contains("denied-secret") && said.contains("`web-01`") && !said.contains("db-01"), "{said}");
     no_change(web.check_in(&cluster).await.unwrap());
     // Whoever publishes all the same gives it to nobody else.
