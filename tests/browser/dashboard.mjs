@@ -133,10 +133,10 @@ db.commit()`;
   writeFileSync(plan, `name: restart the web servers\ntargets: { hosts: [web-01.example.com] }\n${steps}`);
   const went = await vigocli("workflow", "run", plan);
   assert.equal(went.code ?? 0, 0, went.stderr);
-  return { url, token, hosts, policy: join(srv, "policy"), vigocli, web1 };
+  return { url, token, operator, hosts, policy: join(srv, "policy"), vigocli, web1 };
 }
 
-async function look({ url, token, policy: dir, vigocli, web1 }) {
+async function look({ url, token, operator, policy: dir, vigocli, web1 }) {
   const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox"] });
   after.push(() => browser.close());
   const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1280, height: 900 } });
@@ -241,9 +241,17 @@ async function look({ url, token, policy: dir, vigocli, web1 }) {
   await sees("1 offline");
   await shot("tasks");
   await page.locator("tbody tr", { hasText: "1 offline" }).getByRole("link").click();
-  await sees("from the host");
-  await sees("a <b>warning</b>");
   await sees("not seen lately; nothing was sent");
+  await sees("What commands wrote is for operators");
+  assert.ok(!(await page.locator("main").innerText()).includes("from the host"), "it is no operator");
+  const trusted = await (await browser.newContext({ ignoreHTTPSErrors: true })).newPage();
+  await trusted.goto(`${url}/login`);
+  await trusted.getByLabel("API token").fill(operator);
+  await trusted.getByRole("button", { name: "Sign in" }).click();
+  await trusted.goto(page.url());
+  const wrote = await trusted.locator("main").innerText();
+  assert.ok(wrote.includes("from the host") && wrote.includes("a <b>warning</b>"), wrote);
+  assert.ok(!wrote.includes("is for operators"));
   await shot("task");
   const waits = ["task", "run", "--on", "web-01.example.com", "--no-follow", "--format", "json", "--shell"];
   const made = JSON.parse((await vigocli(...waits, "touch begun; while test ! -e go; do sleep 0.1; done")).stdout);

@@ -127,6 +127,8 @@ struct TaskPage {
     facts: Vec<(&'static str, String)>,
     workflow: Option<String>,
     states: Vec<Badge>,
+    /// Whoever looks may not see what commands wrote.
+    hidden: bool,
     targets: Vec<TargetLine>,
 }
 
@@ -176,6 +178,7 @@ pub(in crate::http) async fn one(call: Call) -> Result<Response, Problem> {
         facts,
         workflow: task.workflow.as_ref().map(|id| format!("/workflows/{}", part(id))),
         states: task.states.iter().map(|(state, n)| counted(state, *n)).collect(),
+        hidden: !call.is_operator(),
         targets,
     };
     html(StatusCode::OK, &page)
