@@ -15,6 +15,7 @@ use crate::report::report_of;
 use crate::resource::{Context, Managed};
 use crate::root::{FsError, Root};
 use crate::server::{Grpc, NetError, Server};
+use crate::settings::Settings;
 use crate::state::{StateDir, StateError, StateLock};
 use crate::store::{Past, Running, Store, StoreError, StoreTriggers};
 use crate::text::printable;
@@ -283,6 +284,7 @@ impl Agent {
             ownership: root.is_host() || nix::unistd::geteuid().is_root(),
             managed: &Managed::unknown(),
             platform: &Platform::of(work.traits, root),
+            limit: Settings::of(root.path()).resource_limit,
         };
         let Converged { results, totals, stopped } =
             converge(work.modules, &facts, &context, options, triggers, observer, self.stop())?;
