@@ -82,7 +82,7 @@ fn run_within(limit: Duration, modules: &[Module], options: &RunOptions, trigger
     let facts = HostFacts {
         root: &root,
         hostname: "h",
-        traits: &traits,
+        traits: &traits.clone().into(),
         clock: &FixedClock::at(1),
         secrets: &NoSecrets,
         changed: Cell::new(false),
