@@ -1,7 +1,8 @@
 # The examples of the reference, applied where `run` and `systemd` have a Debian: once, again with nothing left to do, and after
 # something was changed from outside. The library says which types are tried where (`tried:` in stdlib/types); a script of
 # tests/tried has what a host needs before (`packages`, `prepare`), what somebody does to it (`drift`), and what has to go after it
-# (`cleanup`). Types with `alone=yes` are in a network of their own. Where the example cannot be taken as it is, `map` says what becomes of it.
+# (`cleanup`). Types with `alone=yes` are in a network of their own. Where the example cannot be taken as it is, `map` says
+# what becomes of it.
 #
 # Needs `inside COMMAND...`, `alone COMMAND...`, `$root`, `$bin`, `$work` and `$failed`.
 
@@ -19,9 +20,28 @@ wrong() {
     failed=1
 }
 
+# For scripts: the standard input in the place of a file below /proc. A kernel that has no such file gets a /proc of our own.
+stands='
+stand_in() {
+    cat >"srv/$1"
+    if [ -e "proc/$1" ]; then
+        mount --bind "srv/$1" "proc/$1"
+    else
+        mkdir -p srv/proc
+        mount --bind proc srv/proc
+        mount -t tmpfs tmpfs proc
+        ln -s ../srv/proc/self proc/self
+        cp "srv/$1" proc/
+    fi
+}
+stand_out() {
+    if [ -d srv/proc ]; then umount proc && umount srv/proc && rmdir srv/proc; else umount "proc/$1"; fi
+}'
+
 # One function of a script, in the root.
 script() { # TYPE FUNCTION
-    "$place" sh -ec ". /tried/$1.sh; $2"
+    "$place" sh -ec "$stands
+. /tried/$1.sh; $2"
 }
 
 applied() { # CODE BEGINNING END: how a run has to end, and what its last line has to say

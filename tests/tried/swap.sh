@@ -1,7 +1,6 @@
 # A list of what is in use in the place of the kernel's, and a `swapon` and `swapoff` that write to it. The file is a real one.
 prepare() {
-    echo 'Filename Type Size Used Priority' >srv/swaps
-    mount --bind srv/swaps proc/swaps
+    echo 'Filename Type Size Used Priority' | stand_in swaps
     cat >usr/local/sbin/swapon <<'END'
 #!/bin/sh
 for last in "$@"; do :; done
@@ -15,7 +14,7 @@ echo "$left" >/proc/swaps
 END
     chmod 0755 usr/local/sbin/swapon usr/local/sbin/swapoff
 }
-cleanup() { umount proc/swaps; }
+cleanup() { stand_out swaps; }
 drift() {
     swapoff /swapfile
     truncate -s 1M swapfile

@@ -1,5 +1,8 @@
 packages=nginx-light
-prepare() { :; }
+prepare() {
+    systemctl disable --now backup.timer || true
+    rm -f etc/systemd/system/backup.*
+}
 drift() {
     echo '# changed' >>etc/systemd/system/backup.service
     systemctl disable --now backup.timer
