@@ -64,14 +64,15 @@ pub enum Message {
         /// Of which state of it.
         revision: u64,
         /// What it found.
-        found: Option<Found>,
+        report: Option<Report>,
     },
-}
-
-/// What a check finds.
-pub struct Found {
-    report: Report,
-    variables: BTreeMap<Arc<str>, Type>,
+    /// Which variables a policy has, each with its type.
+    Known {
+        /// Of which policy.
+        root: PathBuf,
+        /// By name.
+        variables: BTreeMap<Arc<str>, Type>,
+    },
 }
 
 /// What the workspace tells the editor.
@@ -241,7 +242,12 @@ impl Workspace {
                 self.outlet.other_values();
             }
             Message::Ask(question) => question(self),
-            Message::Checked { root, revision, found } => self.checked(&root, revision, found),
+            Message::Checked { root, revision, report } => self.checked(&root, revision, report),
+            Message::Known { root, variables } => {
+                if let Some(opened) = self.policies.get_mut(&root) {
+                    opened.variables = Some(variables);
+                }
+            }
         }
     }
 
@@ -323,13 +329,16 @@ impl Workspace {
             opened.checking = Some(revision);
             let of = root.clone();
             let check = move || {
-                let checked = std::panic::catch_unwind(AssertUnwindSafe(|| {
-                    salsa::Cancelled::catch(AssertUnwindSafe(|| Found::of(&handle))).ok()
-                }));
+                let report = unless_cancelled(|| handle.check());
+                let found = report.is_some();
+                let _ = myself.send(Message::Checked { root: of.clone(), revision, report });
+                // findings wait for nothing; what completion offers may be a moment older
+                let variables = if found { unless_cancelled(|| variables(&handle)) } else { None };
                 // an edit waits for this
                 drop(handle);
-                let found = checked.ok().flatten();
-                let _ = myself.send(Message::Checked { root: of, revision, found });
+                if let Some(variables) = variables {
+                    let _ = myself.send(Message::Known { root: of, variables });
+                }
             };
             if std::thread::Builder::new().name("vigo-check".into()).stack_size(STACK).spawn(check).is_err() {
                 opened.checking = None;
@@ -339,14 +348,13 @@ impl Workspace {
         }
     }
 
-    fn checked(&mut self, root: &Path, revision: u64, found: Option<Found>) {
+    fn checked(&mut self, root: &Path, revision: u64, report: Option<Report>) {
         let Some(opened) = self.policies.get_mut(root) else { return };
         opened.checking = None;
         if opened.revision != revision {
             self.dirty.insert(root.to_owned());
         }
-        let Some(Found { report, variables }) = found else { return };
-        opened.variables = Some(variables);
+        let Some(report) = report else { return };
         if opened.report.as_ref().is_none_or(|(known, _)| *known < revision) {
             opened.report = Some((revision, Arc::new(report)));
         }
@@ -487,12 +495,16 @@ impl Workspace {
     }
 }
 
-impl Found {
-    fn of(policy: &Policy) -> Found {
-        let report = policy.check();
-        let (db, project) = policy.queries();
-        Found { report, variables: all_variables(db, project).clone() }
-    }
+/// Work on a snapshot; `None` when an edit was faster, or a bug ended it.
+fn unless_cancelled<T>(work: impl FnOnce() -> T) -> Option<T> {
+    let caught =
+        std::panic::catch_unwind(AssertUnwindSafe(|| salsa::Cancelled::catch(AssertUnwindSafe(work)).ok()));
+    caught.ok().flatten()
+}
+
+fn variables(policy: &Policy) -> BTreeMap<Arc<str>, Type> {
+    let (db, project) = policy.queries();
+    all_variables(db, project).clone()
 }
 
 impl View<'_> {

@@ -82,7 +82,7 @@ pub fn typed(source: &Source, at: u32, character: &str) -> Vec<TextChange> {
     let above = || lines_above(source, start);
     let wanted = match character {
         // only a line that holds nothing yet
-        "\n" if start > 0 && line.trim().is_empty() => above().next().map(|l| indentation_below(l)),
+        "\n" if start > 0 && line.trim().is_empty() => above().next().map(indentation_below),
         "-" if line.trim() == "-" => below_dashes(above(), indentation(line)),
         ":" if line.ends_with(':') => key_of_the_root(source, start, line).then_some(0),
         _ => None,

@@ -32,8 +32,11 @@ pub struct Speaker {
     /// What each file was found to have when the editor was told to fetch it.
     fetched: Mutex<HashMap<PathBuf, BTreeMap<String, Vec<Diagnostic>>>>,
     /// What was sent last about a document, with its version.
-    sent: Mutex<HashMap<Uri, (Vec<Diagnostic>, Option<i32>)>>,
+    sent: Mutex<HashMap<Uri, Sent>>,
 }
+
+/// Diagnostics, and of which version of a document.
+type Sent = (Vec<Diagnostic>, Option<i32>);
 
 impl Speaker {
     /// With a channel to [`speak`].

@@ -26,6 +26,9 @@ pub struct Inlining {
     pub changes: Changes,
 }
 
+/// Where a variable is read, by file.
+type Reads = BTreeMap<Arc<str>, Vec<Span>>;
+
 /// What a variable is.
 enum Literal {
     Text {
@@ -71,10 +74,10 @@ pub fn inline(ide: &Ide<'_>, source: &Source, at: u32) -> Result<Inlining, Refus
 }
 
 /// The file that declares it, and every place that reads it, by file.
-fn uses(ide: &Ide<'_>, name: &Arc<str>) -> Result<(Arc<str>, BTreeMap<Arc<str>, Vec<Span>>), Refusal> {
+fn uses(ide: &Ide<'_>, name: &Arc<str>) -> Result<(Arc<str>, Reads), Refusal> {
     let (db, project) = ide.queries();
     let mut declared: Vec<Arc<str>> = Vec::new();
-    let mut reads: BTreeMap<Arc<str>, Vec<Span>> = BTreeMap::new();
+    let mut reads = Reads::new();
     for file in project.files(db) {
         let path = file.path(db);
         let test = Kind::of(path) == Kind::Test;

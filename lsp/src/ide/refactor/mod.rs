@@ -189,11 +189,11 @@ fn touched(policy: &Policy, changes: &Changes) -> BTreeSet<Arc<str>> {
 
 /// A text as a plain or quoted scalar that is text wherever it stands; `None` when it takes escapes.
 fn as_text(text: &str, in_braces: bool) -> Option<String> {
-    let plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
-        && !text.ends_with([' ', ':'])
-        && !text.contains([',', '{', '}', '[', ']', '#', '&', '*', '!', '|', '>', '\'', '"', '%', '@', '`'])
-        && !(text.contains(": ") || in_braces && text.contains(':'))
-        && !WORDS.contains(&text.to_ascii_lowercase().as_str());
+    let special = [',', '{', '}', '[', ']', '#', '&', '*', '!', '|', '>', '\'', '"', '%', '@', '`'];
+    let is_mapping = text.contains(": ") || text.ends_with([' ', ':']) || in_braces && text.contains(':');
+    let is_word = WORDS.contains(&text.to_ascii_lowercase().as_str());
+    let begins = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/');
+    let plain = begins && !is_mapping && !is_word && !text.contains(special);
     match () {
         () if plain && !text.contains(['\n', '\t']) => Some(text.to_owned()),
         () if text.contains(['"', '\\', '\n', '\t']) => None,
@@ -204,7 +204,7 @@ fn as_text(text: &str, in_braces: bool) -> Option<String> {
 /// Words that are no text to some reader.
 const WORDS: [&str; 9] = ["null", "true", "false", "yes", "no", "on", "off", "y", "n"];
 
-/// Whether a policy is open that has a name for a variable already.
+/// Whether the policy has a variable of this name already.
 fn is_taken(ide: &Ide<'_>, name: &str) -> bool {
     let (db, project) = ide.queries();
     let named = |u: &compiler::uses::Use| u.of == Of::Variable && *u.name == *name;
