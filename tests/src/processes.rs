@@ -207,8 +207,15 @@ impl Server {
             || std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
         let (grpc, http) = (free(), free());
         let (address, url) = (grpc.to_string(), format!("https://{http}"));
-        let other =
-            Server { dir, address, url, ca_hash: self.ca_hash.clone(), process: None, log: Arc::default() };
+        let other = Server {
+            dir,
+            address,
+            url,
+            ca_hash: self.ca_hash.clone(),
+            patience: self.patience,
+            process: None,
+            log: Arc::default(),
+        };
         other.configure(&self.address, &other.address);
         other.configure(self.url.trim_start_matches("https://"), &http.to_string());
         other
