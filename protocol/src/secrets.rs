@@ -114,6 +114,7 @@ pub fn open(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
 
     const CONTEXT: SecretContext<'static> =
         SecretContext { cluster_id: "c", envoy_id: "e", path: "db/password", version: "v1" };
@@ -190,12 +191,10 @@ mod tests {
                 (0..threads).map(|_| scope.spawn(|| seals(all_seals.div_ceil(threads)))).collect();
             parts.into_iter().flat_map(|part| part.join().unwrap()).collect()
         });
-        let distinct = |part: &dyn Fn(&(Vec<u8>, Vec<u8>)) -> Vec<u8>| {
-            all.iter().map(part).collect::<std::collections::HashSet<_>>().len()
-        };
         assert!(all.len() >= all_seals);
-        assert_eq!(distinct(&|(key, _)| key.clone()), all.len());
-        assert_eq!(distinct(&|(_, text)| text.clone()), all.len());
+        let keys: HashSet<&Vec<u8>> = all.iter().map(|(key, _)| key).collect();
+        let texts: HashSet<&Vec<u8>> = all.iter().map(|(_, text)| text).collect();
+        assert_eq!((keys.len(), texts.len()), (all.len(), all.len()));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::clock::{Clock, Millis};
 use crate::identity::Identity;
 use crate::server::{NetError, Server};
 use crate::store::{Accepted, Contact, KeyRecord, Marks, Renewed, Store, StoreError};
-use crate::verify::{self, Inputs, Verified, VerifyError, effective_now, verify_bundle};
+use crate::verify::{self, Inputs, Verified, VerifyError, behind, effective_now, verify_bundle};
 use ir::Hash;
 use prost::Message;
 use protocol::key_statement::{self, KeyStatementError, TrustedKey};
@@ -248,7 +248,9 @@ impl Conversation<'_> {
         key: Option<&TrustedKey>,
         nonce: &[u8; 16],
     ) -> Result<pb::RequestHeader, StoreError> {
-        self.header_at(self.now()?, key, nonce)
+        let (wall, floor) = (self.clock.now(), self.store.marks()?.time_floor);
+        // What the server said a moment ago, at the check-in, where the clock is not to be trusted.
+        self.header_at(behind(wall, floor).map_or(wall, |_| floor), key, nonce)
     }
 
     fn header_at(
@@ -357,12 +359,15 @@ impl Conversation<'_> {
                 seen: seen.clone(),
             }
             .encode_to_vec();
-            let header = self.header_at(told_time.unwrap_or(now), key.as_ref(), &nonce)?;
+            let at = told_time.unwrap_or_else(|| self.clock.now());
+            let header = self.header_at(at, key.as_ref(), &nonce)?;
             let asked = server.check_in(request::sign(&self.identity.key, Rpc::CheckIn, &header, &payload));
             let reply = match asked {
                 // A host whose clock is behind is told the time by the server of its CA. It counts for this conversation; what
                 // is kept is the time in the lease, which is signed and answers this request.
-                Err(NetError::Skew { server_time, .. }) if told_time.is_none() && server_time > now => {
+                Err(NetError::Skew { server_time, .. })
+                    if told_time.is_none() && server_time > self.clock.now() =>
+                {
                     told_time = Some(server_time);
                     renew = true;
                     continue;
