@@ -10,11 +10,13 @@ pub struct Settings {
     pub tasks: bool,
     /// Whether policy may change, stop or remove the agent itself; see [`crate::own`].
     pub manage_agent: bool,
+    /// As whom the server is spoken to; see [`crate::speaker`]. Counts when the agent starts.
+    pub network_user: String,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { tasks: true, manage_agent: false }
+        Settings { tasks: true, manage_agent: false, network_user: crate::own::NETWORK_USER.to_owned() }
     }
 }
 
@@ -64,7 +66,8 @@ mod tests {
     #[test]
     fn only_what_is_understood_is_followed() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(Settings::load(dir.path()).unwrap(), Settings { tasks: true, manage_agent: false });
+        assert_eq!(Settings::load(dir.path()).unwrap(), Settings::default());
+        assert_eq!(Settings::default().network_user, "vigo");
         let path = Settings::path(dir.path());
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         for (text, expected) in [("{}", true), ("{\"tasks\": true}", true), ("{\"tasks\": false}", false)] {
