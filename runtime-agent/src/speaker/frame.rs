@@ -15,6 +15,9 @@ pub(super) enum FrameError {
     /// Between two frames.
     #[error("it closed the connection")]
     Ended,
+    /// Nothing came, and the socket has a limit for that.
+    #[error("it says nothing")]
+    Idle,
     /// Within one.
     #[error("a frame is cut off")]
     Cut,
@@ -135,6 +138,8 @@ pub(super) fn read<K: Kind>(from: &mut impl Read) -> Result<Frame<K>, FrameError
             Ok(n) => filled += n,
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
             Err(e) if e.kind() == ErrorKind::ConnectionReset && filled == 0 => return Err(FrameError::Ended),
+            // That is how a socket with a limit says that it was reached.
+            Err(e) if e.kind() == ErrorKind::WouldBlock && filled == 0 => return Err(FrameError::Idle),
             Err(e) => return Err(FrameError::Io(e)),
         }
     }

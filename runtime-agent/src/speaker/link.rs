@@ -26,10 +26,8 @@ const START: Duration = Duration::from_secs(10);
 const FIRST: Duration = Duration::from_secs(30);
 /// For the answer of a server, which the speaker waits for less long itself.
 const ANSWER: Duration = Duration::from_secs(60);
-/// How often one that owes an answer is asked whether it is there.
-const GLANCE: Duration = Duration::from_secs(4);
-/// How long one that is there may say nothing to that.
-const SILENCE: Duration = Duration::from_secs(10);
+/// After so long without a word, one that owes something is asked whether it is there, and has as long to say so.
+const SILENCE: Duration = Duration::from_secs(8);
 /// For a speaker to take what it is given.
 const TAKE: Duration = Duration::from_secs(10);
 
@@ -37,8 +35,6 @@ const TAKE: Duration = Duration::from_secs(10);
 pub(super) struct Live {
     socket: UnixStream,
     writer: Mutex<UnixStream>,
-    /// When it said something.
-    heard: Mutex<Instant>,
     /// Why it is over, as whoever ended it saw it.
     why: Mutex<Option<String>>,
 }
@@ -47,12 +43,7 @@ impl Live {
     fn new(socket: UnixStream) -> std::io::Result<Self> {
         let writer = socket.try_clone()?;
         writer.set_write_timeout(Some(TAKE))?;
-        Ok(Live {
-            socket,
-            writer: Mutex::new(writer),
-            heard: Mutex::new(Instant::now()),
-            why: Mutex::default(),
-        })
+        Ok(Live { socket, writer: Mutex::new(writer), why: Mutex::default() })
     }
 
     /// Whether it was given to the speaker. When not, the conversation is over.
@@ -204,17 +195,7 @@ impl Link {
         let live = Arc::new(Live::new(socket.try_clone().map_err(told)?).map_err(told)?);
         self.state().current = Some(live.clone());
         let why = match self.begin(&live, &mut socket) {
-            Ok(()) => loop {
-                match frame::read(&mut socket).map_err(|e| e.to_string()) {
-                    Ok(frame) => {
-                        *locked(&live.heard) = Instant::now();
-                        if let Err(why) = self.take(&live, frame) {
-                            break why;
-                        }
-                    }
-                    Err(why) => break why,
-                }
-            },
+            Ok(()) => self.hear(&live, &mut socket),
             Err(why) => why,
         };
         live.end(&why);
@@ -222,12 +203,40 @@ impl Link {
         Ok(locked(&live.why).take().unwrap_or_default())
     }
 
+    /// Until it makes no sense any more, or is not there: one that was stopped owes its answers for ever.
+    fn hear(&self, live: &Live, socket: &mut UnixStream) -> String {
+        let mut pinged = false;
+        loop {
+            match frame::read(socket) {
+                Ok(frame) => {
+                    pinged = false;
+                    if let Err(why) = self.take(live, frame) {
+                        return why;
+                    }
+                }
+                Err(FrameError::Idle) if !self.is_owed() => pinged = false,
+                Err(FrameError::Idle) if pinged => return "it does not answer".to_owned(),
+                Err(FrameError::Idle) => {
+                    pinged = true;
+                    live.say(Order::Ping, 0, &[]);
+                }
+                Err(error) => return error.to_string(),
+            }
+        }
+    }
+
+    /// Whether somebody waits for something.
+    fn is_owed(&self) -> bool {
+        let state = self.state();
+        !state.asked.is_empty() || !state.streams.is_empty()
+    }
+
     /// It has to say first that it has given up its privileges.
     fn begin(&self, live: &Arc<Live>, socket: &mut UnixStream) -> Result<(), String> {
         let told = |e: std::io::Error| e.to_string();
         socket.set_read_timeout(Some(START)).map_err(told)?;
         let first: Frame<Word> = frame::read(socket).map_err(|e| match e {
-            FrameError::Io(_) => "it does not begin".to_owned(),
+            FrameError::Idle => "it does not begin".to_owned(),
             other => other.to_string(),
         })?;
         let confined = match first.kind {
@@ -239,7 +248,7 @@ impl Link {
             }
             _ => return Err("it does not begin as it should".to_owned()),
         };
-        socket.set_read_timeout(None).map_err(told)?;
+        socket.set_read_timeout(Some(SILENCE)).map_err(told)?;
         // Held meanwhile: another introduction comes after this one.
         let mut state = self.state();
         if !live.say(Order::Introduce, state.number, &state.introduction.encode_to_vec()) {
@@ -386,7 +395,7 @@ impl Link {
             number
         };
         let said = live.say(kind, number, &request.encode_to_vec());
-        let answer = if said { wait(&live, &answer) } else { Err(RecvTimeoutError::Disconnected) };
+        let answer = if said { answer.recv_timeout(ANSWER) } else { Err(RecvTimeoutError::Disconnected) };
         self.state().asked.remove(&number);
         match answer {
             Ok(Ok(body)) => T::decode(body.as_slice()).map_err(|_| {
@@ -463,21 +472,6 @@ impl Link {
                 return Err("the process for it does not begin".to_owned());
             };
             state = self.0.turned.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-}
-
-/// For an answer, as long as whoever owes it is there. A process that was stopped, or that is busy with something else, is not.
-fn wait<T>(live: &Live, answer: &mpsc::Receiver<T>) -> Result<T, RecvTimeoutError> {
-    let asked = Instant::now();
-    loop {
-        match answer.recv_timeout(GLANCE) {
-            Err(RecvTimeoutError::Timeout) => {}
-            other => return other,
-        }
-        let silent = locked(&live.heard).max(asked).elapsed();
-        if asked.elapsed() >= ANSWER || silent >= SILENCE || !live.say(Order::Ping, 0, &[]) {
-            return Err(RecvTimeoutError::Timeout);
         }
     }
 }

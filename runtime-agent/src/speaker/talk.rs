@@ -97,8 +97,8 @@ impl Words {
 /// # Errors
 /// When it was not started by `vigo run`, or cannot give up its privileges.
 pub fn talk(options: Option<&TalkOptions>) -> Result<std::convert::Infallible, TalkError> {
-    let socket = inherited().ok_or(TalkError::ByHand)?;
     let options = options.ok_or(TalkError::ByHand)?;
+    let socket = inherited().ok_or(TalkError::ByHand)?;
     let words = Words(Arc::new(Mutex::new(socket.try_clone()?)));
     let account = Account { uid: options.uid, gid: options.gid };
     let confined = confine(account, options.port).map_err(|error| {
@@ -158,7 +158,21 @@ fn inherited() -> Option<UnixStream> {
     if peer.pid() != nix::unistd::getppid().as_raw() {
         return None;
     }
+    close_others();
     Some(UnixStream::from(stdin.as_fd().try_clone_to_owned().ok()?))
+}
+
+/// Nothing of ours is open yet; what is was left to whoever started this process by whoever started that.
+fn close_others() {
+    let Ok(open) = std::fs::read_dir("/proc/self/fd") else { return };
+    let others: Vec<i32> = open
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|descriptor| *descriptor > 2)
+        .collect();
+    for descriptor in others {
+        // The directory that was just read is among them, and closed already.
+        let _ = nix::unistd::close(descriptor);
+    }
 }
 
 /// What is asked of the server one after the other.
