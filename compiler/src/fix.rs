@@ -31,14 +31,23 @@ type Texts = BTreeMap<Arc<str>, Arc<str>>;
 /// Applies edits in memory, round after round, until none is left; with `guesses` also those that are only the nearest
 /// name. The policy holds the new texts afterwards; nothing is written.
 pub fn fix(policy: &mut Policy, guesses: bool) -> Fixed {
+    fix_those(policy, |d| guesses || !d.fixes.iter().any(|e| e.guess))
+}
+
+/// The same for the findings that one file can be mended of alone, without guesses.
+pub fn fix_file(policy: &mut Policy, path: &str) -> Fixed {
+    fix_those(policy, |d| d.fixes.iter().all(|e| !e.guess && *e.place.file == *path))
+}
+
+fn fix_those(policy: &mut Policy, wants: impl Fn(&Diagnostic) -> bool) -> Fixed {
     let mut out = Fixed::default();
     let mut refused: HashSet<Vec<Edit>> = HashSet::new();
     for round in 0.. {
         let report = policy.check();
-        let wanted = report.diagnostics.iter().filter(|d| {
-            let offered = !d.fixes.is_empty() && (guesses || !d.fixes.iter().any(|e| e.guess));
-            offered && !refused.contains(&d.fixes)
-        });
+        let wanted = report
+            .diagnostics
+            .iter()
+            .filter(|d| !d.fixes.is_empty() && wants(d) && !refused.contains(&d.fixes));
         let chosen = apart(wanted);
         if chosen.is_empty() {
             break;

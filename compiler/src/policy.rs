@@ -36,10 +36,11 @@ pub struct Policy {
     db: RootDb,
     project: Project,
     root: PathBuf,
-    snapshot: Snapshot,
-    files: BTreeMap<Arc<str>, SourceFile>,
+    // shared with handles, of which there is one for every check of an editor
+    snapshot: Arc<Snapshot>,
+    files: Arc<BTreeMap<Arc<str>, SourceFile>>,
     /// Files that [`Policy::set_text`] was given text for.
-    edited: BTreeSet<Arc<str>>,
+    edited: Arc<BTreeSet<Arc<str>>>,
     /// Whether everything was computed once; from then on a check has little to do.
     warm: Cell<bool>,
 }
@@ -110,9 +111,9 @@ impl Policy {
             db,
             project,
             root: root.to_owned(),
-            snapshot,
-            files,
-            edited: BTreeSet::new(),
+            snapshot: Arc::new(snapshot),
+            files: Arc::new(files),
+            edited: Arc::default(),
             warm: Cell::new(false),
         }
     }
@@ -145,7 +146,7 @@ impl Policy {
                 }
                 None => {
                     let file = durable(&self.db, path, content);
-                    self.files.insert(path.clone(), file);
+                    Arc::make_mut(&mut self.files).insert(path.clone(), file);
                     changed.push(path.to_string());
                     others = true;
                 }
@@ -154,7 +155,7 @@ impl Policy {
         let gone: Vec<Arc<str>> =
             self.files.keys().filter(|p| !snapshot.files.contains_key(*p)).cloned().collect();
         for path in gone {
-            self.files.remove(&path);
+            Arc::make_mut(&mut self.files).remove(&path);
             changed.push(path.to_string());
             others = true;
         }
@@ -162,7 +163,7 @@ impl Policy {
             let all = self.files.values().copied().collect();
             self.project.set_files(&mut self.db).to(all);
         }
-        self.snapshot = snapshot;
+        self.snapshot = Arc::new(snapshot);
         changed
     }
 
@@ -170,7 +171,7 @@ impl Policy {
     pub fn switch_to(&mut self, root: &Path) -> Result<Vec<String>, OpenError> {
         self.root = root.to_owned();
         // a stamp says nothing about a file elsewhere
-        self.snapshot.forget_all();
+        Arc::make_mut(&mut self.snapshot).forget_all();
         self.refresh()
     }
 
@@ -193,7 +194,10 @@ impl Policy {
         match self.files.get(path) {
             Some(file) => {
                 // also when the text is the same: from now on it is a file that changes
-                let first = self.edited.insert(path.into());
+                let first = !self.edited.contains(path);
+                if first {
+                    Arc::make_mut(&mut self.edited).insert(path.into());
+                }
                 if first || *file.content(&self.db) != content {
                     file.set_content(&mut self.db).with_durability(Durability::LOW).to(content.clone());
                 }
@@ -201,17 +205,17 @@ impl Policy {
             None => {
                 let path: Arc<str> = path.into();
                 let file = SourceFile::new(&self.db, path.clone(), content.clone());
-                self.files.insert(path, file);
+                Arc::make_mut(&mut self.files).insert(path, file);
                 let all = self.files.values().copied().collect();
                 self.project.set_files(&mut self.db).to(all);
             }
         }
-        self.snapshot.files.insert(path.into(), content);
+        Arc::make_mut(&mut self.snapshot).files.insert(path.into(), content);
     }
 
     /// Forgets the text that [`Policy::set_text`] gave a file: what is on disk counts again.
     pub fn discard_text(&mut self, path: &str) {
-        self.snapshot.forget(path);
+        Arc::make_mut(&mut self.snapshot).forget(path);
         // a directory that cannot be read now is read at the next refresh
         let _ = self.refresh();
     }

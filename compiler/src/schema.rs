@@ -143,6 +143,8 @@ pub struct Function {
     pub in_template: bool,
     /// For people.
     pub doc: String,
+    /// One call as it is written; of a function for both, one of a condition.
+    pub example: String,
 }
 
 /// What an argument has to be.
@@ -357,6 +359,7 @@ fn read_function(name: &str, node: &Node) -> Option<Function> {
         in_when: uses.iter().any(|u| &**u == "when"),
         in_template: uses.iter().any(|u| &**u == "template"),
         doc: text(node, "doc")?,
+        example: text(node, "example").unwrap_or_default(),
     })
 }
 
@@ -435,6 +438,7 @@ mod tests {
         assert_eq!(schema.problems, Vec::<String>::new());
         for b in Builtin::ALL {
             assert!(schema.functions.contains_key(b.name()), "stdlib lacks {}", b.name());
+            assert!(schema.functions[b.name()].example.contains(b.name()), "{} has no example", b.name());
         }
         for (name, ty) in &schema.types {
             assert!(ty.attributes.contains_key(&ty.key), "{name}");

@@ -108,12 +108,28 @@ pub fn read(root: &Path, earlier: Option<&Snapshot>) -> Result<Snapshot, OpenErr
     Ok(out)
 }
 
-/// The nearest directory at or above `start` that holds a policy.
+/// The root of the policy that a directory belongs to.
+///
+/// The nearest at or above with `modules/` or `roles.vgo` is the root: node entries may lie in directories below it that
+/// hold a `nodes.vgo` too. Without one it is the outermost that holds node entries.
 pub fn find_root(start: &Path) -> Option<PathBuf> {
-    let holds = |dir: &Path| {
-        dir.join("modules").is_dir() || dir.join("nodes.vgo").is_file() || dir.join("roles.vgo").is_file()
+    let above: Vec<&Path> = start.ancestors().collect();
+    let holds = |dir: &&&Path| dir.join("modules").is_dir() || dir.join("roles.vgo").is_file();
+    let mut root = match above.iter().find(holds) {
+        Some(root) => *root,
+        None => above.iter().rev().find(|dir| dir.join("nodes.vgo").is_file())?,
     };
-    start.ancestors().find(|dir| holds(dir)).map(Path::to_owned)
+    // `templates/modules/` is no policy: the directory that `templates/` lies in is
+    let found = root;
+    for outer in above.iter().filter(|dir| found.starts_with(dir) && **dir != found).filter(|dir| holds(dir))
+    {
+        let first = found.strip_prefix(outer).ok().and_then(|p| p.components().next());
+        let first = first.and_then(|c| c.as_os_str().to_str());
+        if matches!(first, Some("modules" | "templates" | "tests")) {
+            root = outer;
+        }
+    }
+    Some(root.to_owned())
 }
 
 /// Tells one state of a policy from another: over all paths and contents.

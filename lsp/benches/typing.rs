@@ -1,6 +1,7 @@
 //! Plays an editing session with the real program: opens the module that most classes have, types a resource of two
-//! hundred characters at its end, and after each asks for diagnostics, completion and hover. Prints the 50th and 95th
-//! percentile of each.
+//! hundred characters at its end, and after each asks for diagnostics, completion and hover. Prints the time to the first
+//! diagnostics, the 50th and 95th percentile and the worst of each question with where the slowest were asked, and the memory
+//! of the server.
 //!
 //!     cargo bench -p lsp -- POLICY     # without one, examples/acme
 #![allow(
@@ -40,14 +41,14 @@ fn main() {
     editor.diagnostics(&path);
     println!("open to first diagnostics  {:>8.1} ms", milliseconds(started.elapsed()));
 
-    let mut times: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
+    let mut times: BTreeMap<&str, Vec<(Duration, usize)>> = BTreeMap::new();
     let end_of = |text: &str| editor::position(text, text.len());
     let mut whole = text.clone();
-    for c in TYPED.chars() {
+    for (number, c) in TYPED.chars().enumerate() {
         let from = end_of(&whole);
         whole.push(c);
         let at = end_of(&whole);
-        let mut time = |what, since: Instant| times.entry(what).or_default().push(since.elapsed());
+        let mut time = |what, since: Instant| times.entry(what).or_default().push((since.elapsed(), number));
 
         // as an editor does: the edit and at once what it wants to show
         let edit = Instant::now();
@@ -63,7 +64,7 @@ fn main() {
     }
     for (what, mut all) in times {
         all.sort();
-        let percentile = |p: usize| milliseconds(all[(all.len() * p / 100).min(all.len() - 1)]);
+        let percentile = |p: usize| milliseconds(all[(all.len() * p / 100).min(all.len() - 1)].0);
         println!(
             "{what:<12} {} times   50th {:>8.2} ms   95th {:>8.2} ms   worst {:>8.2} ms",
             all.len(),
@@ -71,9 +72,22 @@ fn main() {
             percentile(95),
             percentile(100)
         );
+        for (took, number) in all.iter().rev().take(SLOWEST) {
+            println!("    {:>8.2} ms behind {:?}", milliseconds(*took), typed_before(*number));
+        }
     }
-    println!("memory of the server       {:>8} MB", editor.memory() / 1024);
+    let (now, most) = editor.memory();
+    println!("memory of the server       {:>8} MB, at most {} MB", now / 1024, most / 1024);
     assert!(editor.quit().success());
+}
+
+/// So many of the slowest are shown.
+const SLOWEST: usize = 3;
+
+/// What stood before the cursor on its line.
+fn typed_before(number: usize) -> &'static str {
+    let typed = TYPED.char_indices().nth(number + 1).map_or(TYPED, |(at, _)| &TYPED[..at]);
+    typed.rsplit('\n').next().unwrap_or_default()
 }
 
 fn milliseconds(d: Duration) -> f64 {

@@ -30,7 +30,9 @@ pub async fn serve(
 ) -> bool {
     let goodbye = Arc::new(AtomicBool::new(false));
     let said = goodbye.clone();
-    let (service, socket) = LspService::new(move |client| Backend::new(client, said));
+    let (service, socket) = LspService::build(move |client| Backend::new(client, said))
+        .custom_method("window/workDoneProgress/cancel", Backend::cancel_progress)
+        .finish();
     Server::new(input, output, socket).concurrency_level(CONCURRENCY).serve(service).await;
     goodbye.load(Ordering::Relaxed)
 }

@@ -1,34 +1,17 @@
 //! Which policy a file belongs to.
 
+use compiler::tree::find_root;
 use std::path::{Path, PathBuf};
 
-/// The root of the policy of a file, and the path of the file in it, with `/`.
-///
-/// The nearest directory above with `modules/` or `roles.vgo` is the root: node entries may lie in directories below it
-/// that hold a `nodes.vgo` too. Without one it is the outermost that holds node entries.
+/// The root of the policy of a file, as `vigoc` finds it, and the path of the file in it, with `/`.
 pub fn locate(file: &Path) -> Option<(PathBuf, String)> {
-    let above: Vec<&Path> = file.parent()?.ancestors().collect();
-    let holds = |dir: &&&Path| dir.join("modules").is_dir() || dir.join("roles.vgo").is_file();
-    let mut root = match above.iter().find(holds) {
-        Some(root) => *root,
-        None => above.iter().rev().find(|dir| dir.join("nodes.vgo").is_file())?,
-    };
-    // `templates/modules/` is no policy: the directory that `templates/` lies in is
-    let found = root;
-    for outer in above.iter().filter(|dir| found.starts_with(dir) && **dir != found).filter(|dir| holds(dir))
-    {
-        let first = found.strip_prefix(outer).ok().and_then(|p| p.components().next());
-        let first = first.and_then(|c| c.as_os_str().to_str());
-        if matches!(first, Some("modules" | "templates" | "tests")) {
-            root = outer;
-        }
-    }
-    let relative = file.strip_prefix(root).ok()?;
+    let root = find_root(file.parent()?)?;
+    let relative = file.strip_prefix(&root).ok()?;
     let parts = relative.components().map(|c| c.as_os_str().to_str()).collect::<Option<Vec<_>>>()?;
     let path = parts.join("/");
     let counts = path.ends_with(".vgo") || path.starts_with("templates/");
     let hidden = parts.iter().any(|p| p.starts_with('.'));
-    (counts && !hidden).then(|| (root.to_owned(), path))
+    (counts && !hidden).then_some((root, path))
 }
 
 #[cfg(test)]

@@ -12,13 +12,15 @@ use crate::settings::Settings;
 use compiler::commands::ask::fleet_of;
 use compiler::plan::Member;
 use compiler::policy::{Policy, Report};
+use compiler::resolve::vars::all_variables;
 use compiler::tree::OpenError;
+use compiler::types::Type;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::time::SystemTime;
-use tower_lsp_server::ls_types::{TextDocumentContentChangeEvent, Uri};
+use tower_lsp_server::ls_types::{SemanticToken, TextDocumentContentChangeEvent, Uri};
 
 /// What the editor says.
 pub enum Message {
@@ -64,6 +66,13 @@ pub enum Message {
         /// What it found.
         report: Option<Report>,
     },
+    /// Which variables a policy has, each with its type.
+    Known {
+        /// Of which policy.
+        root: PathBuf,
+        /// By name.
+        variables: BTreeMap<Arc<str>, Type>,
+    },
 }
 
 /// What the workspace tells the editor.
@@ -74,8 +83,12 @@ pub trait Outlet: Send {
     fn loading(&self, root: &Path);
     /// It was read and checked.
     fn loaded(&self, root: &Path);
+    /// A document was opened: whatever the editor was told about it before, it may have forgotten.
+    fn opened(&self, uri: &Uri);
     /// Something that the user should know.
     fn warn(&self, text: String);
+    /// Values that are shown between the words and above declarations may be others.
+    fn other_values(&self);
 }
 
 /// Every policy that a document is open of.
@@ -93,6 +106,9 @@ pub struct Workspace {
     dirty: BTreeSet<PathBuf>,
     /// Roots that the user was told about.
     unreadable: BTreeSet<PathBuf>,
+    /// The colours of open documents as they were told last, each with the name of that answer.
+    colours: HashMap<Uri, (String, Vec<SemanticToken>)>,
+    answers: u64,
 }
 
 /// A policy.
@@ -102,6 +118,8 @@ pub struct Opened {
     /// Goes up with every change.
     pub revision: u64,
     report: Option<(u64, Arc<Report>)>,
+    /// As the last check knew them.
+    variables: Option<BTreeMap<Arc<str>, Type>>,
     /// The state that is being checked.
     checking: Option<u64>,
     fresh: bool,
@@ -150,6 +168,8 @@ impl Workspace {
             open: HashMap::new(),
             dirty: BTreeSet::new(),
             unreadable: BTreeSet::new(),
+            colours: HashMap::new(),
+            answers: 0,
         }
     }
 
@@ -180,11 +200,17 @@ impl Workspace {
         match message {
             Message::Agreed { utf8, pull } => (self.utf8, self.pull) = (utf8, pull),
             Message::Configure(json) => {
+                let before = self.settings.clone();
                 self.settings.take(&json);
-                self.policies.values_mut().for_each(|o| o.fleet_stamp = None);
+                // some editors tell of every setting that changes, whosever it is
+                if self.settings != before {
+                    self.policies.values_mut().for_each(|o| o.fleet_stamp = None);
+                    self.outlet.other_values();
+                }
             }
             Message::Open { uri, text, version } => {
                 let Some((root, path)) = uri.to_file_path().and_then(|file| locate(&file)) else { return };
+                self.outlet.opened(&uri);
                 self.edit(uri, Document { root, path, text: text.into(), version });
             }
             Message::Change { uri, changes, version } => {
@@ -194,6 +220,7 @@ impl Workspace {
             }
             Message::Close(uri) => {
                 let Some(document) = self.open.remove(&uri) else { return };
+                self.colours.remove(&uri);
                 if let Some(opened) = self.policies.get_mut(&document.root) {
                     opened.policy.discard_text(&document.path);
                     opened.revision += 1;
@@ -212,9 +239,15 @@ impl Workspace {
                     self.lay_over(&root);
                     self.dirty.insert(root);
                 }
+                self.outlet.other_values();
             }
             Message::Ask(question) => question(self),
             Message::Checked { root, revision, report } => self.checked(&root, revision, report),
+            Message::Known { root, variables } => {
+                if let Some(opened) = self.policies.get_mut(&root) {
+                    opened.variables = Some(variables);
+                }
+            }
         }
     }
 
@@ -254,6 +287,7 @@ impl Workspace {
             policy,
             revision: 0,
             report: None,
+            variables: None,
             checking: None,
             fresh: true,
             shown: BTreeSet::new(),
@@ -295,13 +329,16 @@ impl Workspace {
             opened.checking = Some(revision);
             let of = root.clone();
             let check = move || {
-                let checked = std::panic::catch_unwind(AssertUnwindSafe(|| {
-                    salsa::Cancelled::catch(AssertUnwindSafe(|| handle.check())).ok()
-                }));
+                let report = unless_cancelled(|| handle.check());
+                let found = report.is_some();
+                let _ = myself.send(Message::Checked { root: of.clone(), revision, report });
+                // findings wait for nothing; what completion offers may be a moment older
+                let variables = if found { unless_cancelled(|| variables(&handle)) } else { None };
                 // an edit waits for this
                 drop(handle);
-                let report = checked.ok().flatten();
-                let _ = myself.send(Message::Checked { root: of, revision, report });
+                if let Some(variables) = variables {
+                    let _ = myself.send(Message::Known { root: of, variables });
+                }
             };
             if std::thread::Builder::new().name("vigo-check".into()).stack_size(STACK).spawn(check).is_err() {
                 opened.checking = None;
@@ -350,6 +387,32 @@ impl Workspace {
         let report = Arc::new(opened.policy.check());
         opened.report = Some((opened.revision, report.clone()));
         Some(report)
+    }
+
+    /// Does something with a policy that may change it for a moment, and has to leave it as it was.
+    pub fn try_on<T>(&mut self, root: &Path, work: impl FnOnce(&mut Policy) -> T) -> Option<T> {
+        let opened = self.policies.get_mut(root)?;
+        let out = work(&mut opened.policy);
+        // a check that was under way is lost
+        opened.revision += 1;
+        self.dirty.insert(root.to_owned());
+        Some(out)
+    }
+
+    /// Keeps the colours of a document that were told; the name of the answer.
+    pub fn coloured(&mut self, uri: &Uri, tokens: Vec<SemanticToken>) -> Option<String> {
+        // what is not open is asked about once
+        self.open.get(uri)?;
+        self.answers += 1;
+        let name = self.answers.to_string();
+        self.colours.insert(uri.clone(), (name.clone(), tokens));
+        Some(name)
+    }
+
+    /// The colours of a document as an answer had them, if it was the last.
+    pub fn colours(&mut self, uri: &Uri, answer: &str) -> Option<Vec<SemanticToken>> {
+        let (name, tokens) = self.colours.remove(uri)?;
+        (name == answer).then_some(tokens)
     }
 
     /// What was found last, without looking again.
@@ -404,7 +467,9 @@ impl Workspace {
     /// Reads the fleet file again when it is another one.
     fn read_fleet(&mut self, root: &Path) {
         let Some(opened) = self.policies.get_mut(root) else { return };
-        if opened.fleet_stamp.is_some() {
+        let written = |path: &Path| std::fs::metadata(path).and_then(|m| m.modified()).ok();
+        // it may lie where nobody watches
+        if opened.fleet_stamp.as_ref().is_some_and(|(path, stamp)| written(path) == *stamp) {
             return;
         }
         let path = match &self.settings.fleet {
@@ -418,7 +483,7 @@ impl Workspace {
             opened.fleet = Vec::new();
             return;
         };
-        let stamp = std::fs::metadata(&path).and_then(|m| m.modified()).ok();
+        let stamp = written(&path);
         match fleet_of(&path) {
             Ok(fleet) => opened.fleet = fleet,
             Err(error) => {
@@ -430,10 +495,27 @@ impl Workspace {
     }
 }
 
+/// Work on a snapshot; `None` when an edit was faster, or a bug ended it.
+fn unless_cancelled<T>(work: impl FnOnce() -> T) -> Option<T> {
+    let caught =
+        std::panic::catch_unwind(AssertUnwindSafe(|| salsa::Cancelled::catch(AssertUnwindSafe(work)).ok()));
+    caught.ok().flatten()
+}
+
+fn variables(policy: &Policy) -> BTreeMap<Arc<str>, Type> {
+    let (db, project) = policy.queries();
+    all_variables(db, project).clone()
+}
+
 impl View<'_> {
     /// What the editor may ask.
     pub fn ide(&self) -> Ide<'_> {
-        Ide { policy: &self.opened.policy, envoy: self.settings.envoy.as_deref(), fleet: &self.opened.fleet }
+        Ide {
+            policy: &self.opened.policy,
+            envoy: self.settings.envoy.as_deref(),
+            fleet: &self.opened.fleet,
+            variables: self.opened.variables.as_ref(),
+        }
     }
 
     /// The address of a file of the policy.

@@ -34,10 +34,41 @@ fn ask(ide: &Ide<'_>, source: &Source, at: u32) {
     }
     ide::hover::hover(ide, source, at).into_iter().for_each(|h| inside(h.span));
     ide::signature::signature(source, at);
-    ide::definition::definition(ide, source, at);
     ide::highlight::highlight(ide, source, at).into_iter().for_each(|(s, _)| inside(s));
     ide::selection::selections(source, at).into_iter().for_each(inside);
-    ide::format::typed(source, at, "\n").into_iter().for_each(|c| inside(c.span));
+    for typed in ["\n", "-", ":"] {
+        ide::format::typed(source, at, typed).into_iter().for_each(|c| inside(c.span));
+    }
+    for target in [
+        ide::definition::definition(ide, source, at),
+        ide::implementation::type_definition(ide, source, at),
+        ide::implementation::implementations(ide, source, at),
+    ]
+    .concat()
+    {
+        let text = ide.policy.text(&target.file).unwrap_or_default();
+        assert!(text.get(target.span.range()).is_some(), "{}: {target:?} at {at}", source.path);
+    }
+    for part in [Span::new(at, at), Span::new(at.saturating_sub(3), at)] {
+        if source.text.get(part.range()).is_none() {
+            continue;
+        }
+        for every in [false, true] {
+            if let Ok(done) = ide::refactor::extract::extract(ide, source, part, every) {
+                assert!(
+                    ide::refactor::applied(&source.text, &done.changes).is_some(),
+                    "{} at {at}",
+                    source.path
+                );
+            }
+        }
+    }
+    if let Ok(done) = ide::refactor::inline::inline(ide, source, at) {
+        for (path, changes) in &done.changes {
+            let text = ide.policy.text(path).unwrap();
+            assert!(ide::refactor::applied(&text, changes).is_some(), "{path} at {at}");
+        }
+    }
     if let Ok((span, _)) = ide::rename::prepare(ide, source, at) {
         inside(span);
         let _ = ide::rename::rename(ide, source, at, "renamed_to_this");
@@ -60,17 +91,21 @@ fn ask_file(ide: &Ide<'_>, source: &Source) {
         last = token.span.end;
     }
     ide::inlay::hints(ide, source, all).into_iter().for_each(|h| inside(Span::new(h.at, h.at)));
-    ide::lenses::lenses(ide, source).into_iter().for_each(|l| inside(l.span));
+    for lens in ide::lenses::lenses(ide, source) {
+        inside(lens.span);
+        ide::lenses::resolve(ide, &lens.what);
+    }
     ide::links::links(ide, source).into_iter().for_each(|(s, _)| inside(s));
     ide::symbols::outline(ide, source).into_iter().for_each(|s| inside(s.span));
     ide::folding::folds(source).into_iter().for_each(|f| assert!(f.first < f.last));
     ide::format::format(source).into_iter().for_each(|c| inside(c.span));
     ide::symbols::search(ide, "n", 10);
+    ide::secrets::paths(ide);
 }
 
 fn with(policy: &mut Policy, path: &str, text: &str, positions: &[usize]) {
     policy.set_text(path, text);
-    let ide = Ide { policy, envoy: Some("web-07.acme.test"), fleet: &[] };
+    let ide = Ide { policy, envoy: Some("web-07.acme.test"), fleet: &[], variables: None };
     let source = ide.source(path).unwrap();
     ask_file(&ide, &source);
     for at in positions {
@@ -136,7 +171,7 @@ fn damage_stays_where_it_is() {
         let damaged = marked.replacen("  - name: style ", &format!("{damage}  - name: style "), 1);
         assert_ne!(damaged, marked);
         policy.set_text(path, &damaged);
-        let ide = Ide { policy: &policy, envoy: None, fleet: &[] };
+        let ide = Ide { policy: &policy, envoy: None, fleet: &[], variables: None };
         let source = ide.source(path).unwrap();
         let found = ide::completion::complete(&ide, &source, at as u32);
         let labels: Vec<&str> = found.items.iter().map(|i| i.label.as_str()).collect();

@@ -108,6 +108,13 @@ fn a_new_author_finds_what_the_tour_promises() {
     assert!(found[0]["children"].as_array().unwrap().iter().any(|s| s["name"] == "reload"));
     let found = editor.ask("workspace/symbol", json!({ "query": "nginx.reload" }));
     assert_eq!(found[0]["name"], "nginx.reload");
+    assert_eq!(
+        found[0]["location"],
+        json!({ "uri": uri(&nginx) }),
+        "its place is asked for when it is chosen"
+    );
+    let symbol = editor.ask("workspaceSymbol/resolve", found[0].clone());
+    assert_eq!(symbol["location"]["range"]["start"], editor.at(&nginx, "- name: $0reload")["position"]);
     assert!(editor.ask("textDocument/foldingRange", document.clone()).as_array().unwrap().len() > 10);
     let at = editor.at(&nginx, "os_fam$0ily('debian')");
     let mut positions = document.clone();
@@ -129,11 +136,31 @@ fn a_new_author_finds_what_the_tour_promises() {
     let found = editor.ask("textDocument/inlayHint", part);
     let shown: Vec<&str> = found.as_array().unwrap().iter().map(|h| h["label"].as_str().unwrap()).collect();
     assert!(shown.contains(&" = www.acme.test") && shown.contains(&": bool"), "{shown:?}");
+    let hint = found.as_array().unwrap().iter().find(|h| h["label"] == " = www.acme.test").unwrap().clone();
+    assert_eq!(hint.get("tooltip"), None);
+    let hint = editor.ask("inlayHint/resolve", hint);
+    assert!(hint["tooltip"]["value"].as_str().unwrap().contains("nodes.vgo"), "{hint:#}");
     let found = editor.ask("textDocument/codeLens", document.clone());
+    assert!(found.as_array().unwrap().iter().any(|l| l.get("command").is_none()), "{found:#}");
+    let found = Value::from(editor.resolved("codeLens/resolve", &found));
     let titles: Vec<&str> =
         found.as_array().unwrap().iter().map(|l| l["command"]["title"].as_str().unwrap()).collect();
     assert!(titles.iter().any(|t| t.ends_with(" references")) && titles.contains(&"Plan"), "{titles:?}");
     assert!(titles.iter().any(|t| t.ends_with(" envoys")), "the example has a fleet: {titles:?}");
+
+    // a lens counts what a list of references has
+    let mut at = editor.at(&nginx, "name: $0nginx\n");
+    at["context"] = json!({ "includeDeclaration": false });
+    let listed = editor.ask("textDocument/references", at).as_array().unwrap().len();
+    assert!(titles.contains(&&*format!("{listed} references")), "{listed}: {titles:?}");
+
+    // what a name is of, and what makes it
+    let at = editor.at(&nginx, "{{ .Vars.server_na$0me }}");
+    let found = editor.ask("textDocument/typeDefinition", at.clone());
+    let ty = editor.at(&nginx, "server_name: { type: $0string");
+    assert_eq!((&found[0]["uri"], &found[0]["range"]["start"]), (&json!(uri(&nginx)), &ty["position"]));
+    let found = editor.ask("textDocument/implementation", at);
+    assert!(found.as_array().unwrap().iter().any(|l| l["uri"] == uri(&nodes)), "{found:#}");
 
     // from a resource up to the entries
     let at = editor.at(&nginx, "- name: ind$0ex");
@@ -241,7 +268,8 @@ fn what_is_wrong_can_be_mended_and_laid_out() {
     let edits = &actions[0]["edit"]["documentChanges"][0]["edits"];
     assert!(apply(&text, edits).contains("mode: \"0644\"\n"));
     let all = editor.ask("textDocument/codeAction", asked(json!(["source.fixAll"])));
-    assert_eq!(all[0]["kind"], "source.fixAll.vigo");
+    assert_eq!((&all[0]["kind"], all[0].get("edit")), (&json!("source.fixAll.vigo"), None));
+    let all = editor.resolved("codeAction/resolve", &all);
     assert!(apply(&text, &all[0]["edit"]["documentChanges"][0]["edits"]).contains("mode: \"0644\"\n"));
 
     editor.replace(&module, "    mode: 0644\n", "    mode:    \"0644\"\n");
@@ -451,4 +479,202 @@ fn a_question_that_is_withdrawn_is_answered_so() {
         let answer = editor.answer(id);
         assert!(answer["result"].is_object() || answer["error"]["code"] == -32800, "{answer:#}");
     }
+}
+
+/// The text of a file after an edit of the workspace.
+fn after(editor: &Editor, path: &Path, edit: &Value) -> String {
+    let changes = edit["documentChanges"].as_array().unwrap();
+    let of = changes.iter().find(|c| c["textDocument"]["uri"] == uri(path)).unwrap();
+    apply(&editor.text(path), &of["edits"])
+}
+
+#[test]
+fn a_value_becomes_a_variable_and_a_value_again() {
+    let (_dir, root) = small();
+    let module = root.join("modules/motd.vgo");
+    let mut editor = Editor::start(modern(), Value::Null);
+    editor.open(&module, MODULE);
+    editor.diagnostics(&module);
+    let asked = |editor: &Editor, from: &str, to: &str, only: Value| {
+        let range = json!({ "start": editor.at(&module, from)["position"], "end": editor.at(&module, to)["position"] });
+        json!({ "textDocument": { "uri": uri(&module) }, "range": range,
+                "context": { "diagnostics": [], "only": only, "triggerKind": if only.is_null() { 2 } else { 1 } } })
+    };
+    let selected = |only| ("target_path: $0/etc/motd", "target_path: /etc$0/motd", only);
+    let (from, to, only) = selected(json!(["refactor"]));
+    let found = editor.ask("textDocument/codeAction", asked(&editor, from, to, only));
+    assert_eq!(found[0]["title"], "Extract to the variable `motd_target_path`");
+    assert_eq!((&found[0]["kind"], found[0].get("edit")), (&json!("refactor.extract"), None));
+    let extracted = editor.ask("codeAction/resolve", found[0].clone());
+    let text = after(&editor, &module, &extracted["edit"]);
+    assert!(text.contains("vars: { greeting: hello, motd_target_path: /etc }\n"), "{text}");
+    assert!(text.contains("target_path: \"{{ .Vars.motd_target_path }}/motd\"\n"), "{text}");
+    assert_eq!(editor.text(&module), MODULE, "trying it out changes nothing");
+
+    // the cursor alone brings no light bulb, and what cannot be done says why when it is asked for
+    let cursor = "target_path: /e$0tc/motd";
+    assert_eq!(editor.ask("textDocument/codeAction", asked(&editor, cursor, cursor, Value::Null)), json!([]));
+    editor.replace(&module, MODULE, &text);
+    assert_eq!(editor.diagnostics(&module), Vec::<Value>::new());
+    let cursor = ".Vars.motd_targ$0et_path";
+    let found =
+        editor.ask("textDocument/codeAction", asked(&editor, cursor, cursor, json!(["refactor.inline"])));
+    assert_eq!(found[0]["title"], "Inline `motd_target_path` where it is read (1 place)");
+    let inlined = editor.ask("codeAction/resolve", found[0].clone());
+    let again = after(&editor, &module, &inlined["edit"]);
+    assert_eq!(again, MODULE.replace("target_path: /etc/motd", "target_path: \"/etc/motd\""));
+    let nodes = root.join("nodes.vgo");
+    editor.open(
+        &nodes,
+        "nodes:\n  - match: \"*\"\n    modules: [motd]\n    vars: { motd_target_path: /srv }\n",
+    );
+    let found =
+        editor.ask("textDocument/codeAction", asked(&editor, cursor, cursor, json!(["refactor.inline"])));
+    let reason = found[0]["disabled"]["reason"].as_str().unwrap();
+    assert!(reason.contains("is set in nodes.vgo too"), "{found:#}");
+    // what was offered before that is refused now
+    assert!(
+        editor
+            .refused("codeAction/resolve", json!({ "title": "x", "data": inlined["data"] }))
+            .contains("nodes.vgo")
+    );
+    assert!(
+        editor
+            .refused("codeAction/resolve", json!({ "title": "x", "data": { "work": "nonsense" } }))
+            .contains("not one of")
+    );
+    // an editor that asks for nothing later has it at once
+    let mut old = modern();
+    old["textDocument"]["codeAction"] = json!({});
+    let mut other = Editor::start(old, Value::Null);
+    other.open(&module, MODULE);
+    let (from, to, only) = selected(json!(["refactor.extract"]));
+    let found = other.ask("textDocument/codeAction", asked(&other, from, to, only));
+    assert_eq!(after(&other, &module, &found[0]["edit"]), text);
+}
+
+#[test]
+fn colours_are_told_as_what_changed() {
+    let (_dir, root) = acme();
+    let nginx = root.join("modules/nginx.vgo");
+    let mut editor = Editor::start(modern(), Value::Null);
+    assert_eq!(editor.capabilities["semanticTokensProvider"]["full"]["delta"], true);
+    editor.open(&nginx, &std::fs::read_to_string(&nginx).unwrap());
+    let document = json!({ "uri": uri(&nginx) });
+    let numbers = |v: &Value| v["data"].as_array().unwrap().clone();
+    let first = editor.ask("textDocument/semanticTokens/full", json!({ "textDocument": document }));
+    let mut known = numbers(&first);
+    let mut since = first["resultId"].clone();
+    for (old, new) in [
+        ("{{ .Vars.server_name }}/index", "{{ .Vars.server_name | upper }}/index"),
+        ("when: os_family('debian')\n", "when: \"!is_container\"\n"),
+        ("doc: nginx", "doc: an nginx"),
+    ] {
+        editor.replace(&nginx, old, new);
+        let asked = json!({ "textDocument": document, "previousResultId": since });
+        let delta = editor.ask("textDocument/semanticTokens/full/delta", asked);
+        let edits = delta["edits"].as_array().unwrap();
+        assert!(edits.len() < 2, "{edits:#?}");
+        for e in edits {
+            let start = e["start"].as_u64().unwrap() as usize;
+            let end = start + e["deleteCount"].as_u64().unwrap() as usize;
+            assert!(end - start < known.len() / 2, "most stays as it was");
+            known.splice(start..end, e["data"].as_array().unwrap().iter().cloned());
+        }
+        since = delta["resultId"].clone();
+        let full = editor.ask(
+            "textDocument/semanticTokens/range",
+            json!({ "textDocument": document,
+            "range": { "start": { "line": 0, "character": 0 }, "end": { "line": 999, "character": 0 } } }),
+        );
+        assert_eq!(known, numbers(&full), "{new}");
+    }
+    // an answer that is not known any more brings all of them
+    let asked = json!({ "textDocument": document, "previousResultId": "of yore" });
+    assert_eq!(numbers(&editor.ask("textDocument/semanticTokens/full/delta", asked)), known);
+}
+
+#[test]
+fn a_command_shows_that_it_runs_and_can_be_given_up() {
+    let (_dir, root) = acme();
+    let test = root.join("tests/web.vgo");
+    let mut editor = Editor::start(modern(), Value::Null);
+    editor.open(&test, &std::fs::read_to_string(&test).unwrap());
+    editor.diagnostics(&test);
+    let run = |token: &str| json!({ "command": "vigo.runTest", "arguments": [{ "uri": uri(&test), "all": true }], "workDoneToken": token });
+    let reply = editor.ask("workspace/executeCommand", run("first"));
+    assert_eq!(reply["passed"], true);
+    for kind in ["begin", "end"] {
+        let said = editor.wait(kind, |m| {
+            m["method"] == "$/progress"
+                && m["params"]["token"] == "first"
+                && m["params"]["value"]["kind"] == kind
+        });
+        assert!(kind == "end" || said["params"]["value"]["cancellable"] == true, "{said:#}");
+    }
+    // given up, it is answered so, or it was faster
+    let id = editor.request("workspace/executeCommand", run("second"));
+    editor.notify("window/workDoneProgress/cancel", json!({ "token": "second" }));
+    editor.notify("window/workDoneProgress/cancel", json!({ "token": "nobody knows it" }));
+    let answer = editor.answer(id);
+    assert!(answer["error"]["code"] == -32800 || answer["result"]["passed"] == true, "{answer:#}");
+}
+
+#[test]
+fn a_file_that_moves_takes_its_module_along() {
+    let (_dir, root) = acme();
+    let nginx = root.join("modules/nginx.vgo");
+    let mut editor = Editor::start(modern(), Value::Null);
+    let filters = &editor.capabilities["workspace"]["fileOperations"]["willRename"]["filters"];
+    assert!(filters.to_string().contains("**/modules/**"), "{filters:#}");
+    editor.open(&nginx, &std::fs::read_to_string(&nginx).unwrap());
+    let files = json!([{ "oldUri": uri(&nginx), "newUri": uri(&root.join("modules/frontend.vgo")) }]);
+    let edit = editor.ask("workspace/willRenameFiles", json!({ "files": files }));
+    assert!(after(&editor, &nginx, &edit).starts_with("name: frontend\n"), "{edit:#}");
+    let changes = edit["documentChanges"].as_array().unwrap();
+    assert!(changes.iter().any(|c| c["textDocument"]["uri"] == uri(&root.join("roles.vgo"))), "{edit:#}");
+    assert!(changes.iter().all(|c| c.get("kind").is_none()), "the editor renames the file itself");
+}
+
+/// A directory with node entries below a policy is a part of it, whichever of its files is opened first.
+#[test]
+fn entries_in_a_directory_belong_to_the_policy_above_them() {
+    let (_dir, root) = acme();
+    let office = root.join("office/nodes.vgo");
+    let mut editor = Editor::start(modern(), Value::Null);
+    let text = std::fs::read_to_string(&office).unwrap();
+    editor.open(&office, &text);
+    assert_eq!(editor.diagnostics(&office), Vec::<Value>::new());
+    let at = editor.at(&office, "match: \"ws-*.acme$0.test\"");
+    let found = editor.ask("textDocument/implementation", at);
+    let modules = uri(&root.join("modules/"));
+    assert!(
+        found.as_array().unwrap().iter().any(|l| l["uri"].as_str().unwrap().starts_with(&modules)),
+        "{found:#}"
+    );
+}
+
+#[test]
+fn settings_are_asked_for_and_those_of_others_change_nothing() {
+    let (_dir, root) = acme();
+    let nginx = root.join("modules/nginx.vgo");
+    let mut editor = Editor::start(modern(), json!({ "vigo": { "envoy": "web-07.acme.test" } }));
+    let registered = |method: &'static str| {
+        move |m: &Value| {
+            m["method"] == "client/registerCapability" && m["params"]["registrations"][0]["method"] == method
+        }
+    };
+    editor.wait("files are watched", registered("workspace/didChangeWatchedFiles"));
+    editor.wait("settings are told", registered("workspace/didChangeConfiguration"));
+    editor.open(&nginx, &std::fs::read_to_string(&nginx).unwrap());
+    editor.diagnostics(&nginx);
+    // the editor is asked what it is now
+    editor.notify("workspace/didChangeConfiguration", json!({ "settings": null }));
+    editor.wait("a question", |m| m["method"] == "workspace/configuration");
+    let set = |envoy: &str| json!({ "settings": { "vigo": { "envoy": envoy } } });
+    editor.notify("workspace/didChangeConfiguration", set("web-01.acme.test"));
+    editor.wait("hints are fetched again", |m| m["method"] == "workspace/inlayHint/refresh");
+    let at = editor.at(&nginx, "{{ .Vars.server_na$0me }}");
+    let hover = editor.ask("textDocument/hover", at)["contents"]["value"].as_str().unwrap().to_owned();
+    assert!(hover.contains("For `web-01.acme.test`"), "{hover}");
 }

@@ -19,7 +19,7 @@ use crate::speaker::Network;
 use crate::state::{StateDir, StateError, StateLock};
 use crate::store::{Past, Running, Store, StoreError, StoreTriggers};
 use crate::text::printable;
-use crate::traits::{self, Collected, Collectors};
+use crate::traits::{self, Collected, Collectors, Traits};
 use crate::verify::{Verified, VerifyError};
 use ir::{Module, Value};
 use protocol::secrets::SecretContext;
@@ -196,7 +196,7 @@ impl Agent {
         exists(options, &bundle.modules)?;
         let root = Root::open(&self.options.root)?;
         let now = self.clock().now();
-        let traits = traits::merge(&traits::collect(&self.options.root, now, Vec::new()));
+        let traits = Traits::collect(&self.options.root, now);
         let work = Work {
             modules: &bundle.modules,
             hostname: &bundle.envoy,
@@ -297,7 +297,7 @@ impl Agent {
             // In a sandbox of an ordinary user all files are that user's.
             ownership: root.is_host() || nix::unistd::geteuid().is_root(),
             managed: &Managed::unknown(),
-            platform: &Platform::of(work.traits, root),
+            platform: &Platform::of(work.traits.known(), root),
         };
         let Converged { results, totals, stopped } =
             converge(work.modules, &facts, &context, options, triggers, observer, self.stop())?;
@@ -317,7 +317,7 @@ impl Agent {
 pub(crate) struct Work<'a> {
     pub(crate) modules: &'a [Module],
     pub(crate) hostname: &'a str,
-    pub(crate) traits: &'a Value,
+    pub(crate) traits: &'a Traits,
     pub(crate) secrets: &'a dyn Secrets,
     pub(crate) offline: bool,
 }
@@ -496,7 +496,7 @@ impl Session<'_> {
             Some(collected) => collected,
             None => self.collect()?,
         };
-        let traits = traits::merge(&collected);
+        let traits = Traits::from(traits::merge(&collected));
         let secrets = Sealed { identity: &self.identity, sealed: self.store.sealed()?, verified: &verified };
         let work = Work {
             modules: &verified.modules,

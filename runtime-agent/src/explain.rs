@@ -63,7 +63,7 @@ impl Agent {
             self.clock().now(),
             store.traits()?,
         );
-        let traits = crate::traits::merge(&collected);
+        let traits = crate::traits::Traits::from(crate::traits::merge(&collected));
         let secrets =
             crate::agent::Sealed { identity: &identity, sealed: store.sealed()?, verified: &verified };
         let work = crate::agent::Work {

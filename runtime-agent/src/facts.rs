@@ -3,6 +3,7 @@
 use crate::clock::Clock;
 use crate::command::{self, Command};
 use crate::root::{Kind, ManagedPath, Root};
+use crate::traits::Traits;
 use ir::{Builtin, Fact, Facts, Value};
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -34,8 +35,8 @@ pub struct HostFacts<'a> {
     pub root: &'a Root,
     /// The envoy's name.
     pub hostname: &'a str,
-    /// A map.
-    pub traits: &'a Value,
+    /// What `.Traits` stands for.
+    pub traits: &'a Traits,
     /// For `hour_range` and the like.
     pub clock: &'a dyn Clock,
     /// Texts of secrets.
@@ -233,7 +234,7 @@ mod tests {
         let facts = HostFacts {
             root: &root,
             hostname: "web-1",
-            traits: &traits,
+            traits: &traits.into(),
             clock: &FixedClock::at(1_700_000_000_000),
             secrets: &NoSecrets,
             changed: Cell::new(true),

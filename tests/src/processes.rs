@@ -47,6 +47,8 @@ pub struct Server {
     pub url: String,
     /// What `init` printed.
     pub ca_hash: String,
+    /// How long a line of the log is waited for; half a minute unless somebody says so.
+    pub patience: Duration,
     process: Option<Child>,
     log: Arc<Mutex<Vec<String>>>,
 }
@@ -83,6 +85,7 @@ impl Server {
             ca_hash: text(&init.stdout).trim().to_owned(),
             process: None,
             log: Arc::default(),
+            patience: Duration::from_secs(30),
         };
         server.configure("0.0.0.0:1530", &server.address);
         server.configure("0.0.0.0:8443", &http.to_string());
@@ -116,7 +119,7 @@ impl Server {
     /// Starts `vigosrv run` and waits until it serves a release.
     ///
     /// # Panics
-    /// When it does not within half a minute.
+    /// When it does not within [`patience`](Self::patience).
     pub fn start(&mut self) {
         self.start_until("release served");
     }
@@ -124,7 +127,7 @@ impl Server {
     /// Starts `vigosrv run` and waits for a line of its log that has this text.
     ///
     /// # Panics
-    /// When there is none within half a minute.
+    /// When there is none within [`patience`](Self::patience).
     pub fn start_until(&mut self, text: &str) {
         let mut process = Command::new(binary("vigosrv"))
             .args(["run", "--config"])
@@ -157,9 +160,9 @@ impl Server {
     /// The first line from `from` on that has this text.
     ///
     /// # Panics
-    /// When there is none within half a minute.
+    /// When there is none within [`patience`](Self::patience).
     pub fn wait_for_log(&self, from: usize, text: &str) -> String {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + self.patience;
         loop {
             if let Some(line) = self.log()[from..].iter().find(|l| l.contains(text)) {
                 return line.clone();
@@ -204,8 +207,15 @@ impl Server {
             || std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
         let (grpc, http) = (free(), free());
         let (address, url) = (grpc.to_string(), format!("https://{http}"));
-        let other =
-            Server { dir, address, url, ca_hash: self.ca_hash.clone(), process: None, log: Arc::default() };
+        let other = Server {
+            dir,
+            address,
+            url,
+            ca_hash: self.ca_hash.clone(),
+            patience: self.patience,
+            process: None,
+            log: Arc::default(),
+        };
         other.configure(&self.address, &other.address);
         other.configure(self.url.trim_start_matches("https://"), &http.to_string());
         other
@@ -457,7 +467,7 @@ impl Daemon {
     /// Waits until a line of its log has this text.
     ///
     /// # Panics
-    /// When there is none within half a minute.
+    /// When there is none within [`patience`](Self::patience).
     pub fn wait_for_log(&self, text: &str) {
         let deadline = Instant::now() + Duration::from_secs(30);
         while !self.log().iter().any(|l| l.contains(text)) {

@@ -68,9 +68,16 @@ pub fn tested(
     Ok(test::text(policy, root, wanted)?)
 }
 
-/// What the files of a policy change for a fleet, against a git revision of `root`, in Markdown.
-pub fn planned(root: &Path, revision: &str, now: Files, members: Vec<Member>) -> Result<String, NoAnswer> {
-    Ok(plan::text(root, revision, now, members)?)
+/// What the files of a policy change for a fleet, against a git revision of `root`: as the terminal shows it, or else in
+/// Markdown for a comment.
+pub fn planned(
+    root: &Path,
+    revision: &str,
+    now: Files,
+    members: Vec<Member>,
+    markdown: bool,
+) -> Result<String, NoAnswer> {
+    Ok(plan::text(root, revision, now, members, markdown)?)
 }
 
 /// The hosts of a fleet file, sorted by name.

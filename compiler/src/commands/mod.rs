@@ -45,7 +45,7 @@ use std::process::ExitCode;
 struct Cli {
     #[command(flatten)]
     color: colorchoice_clap::Color,
-    /// The root of the policy [default: the nearest directory at or above this one with nodes or modules].
+    /// The root of the policy [default: the policy that this directory is in].
     #[arg(short = 'C', value_name = "DIR", global = true)]
     directory: Option<PathBuf>,
     #[command(subcommand)]

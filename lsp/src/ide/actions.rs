@@ -1,8 +1,8 @@
 //! What an editor may do about a finding: the edits that the compiler offers, the same as `vigoc fix` makes.
 
-use super::{Ide, Source, TextChange};
+use super::{Source, TextChange};
 use compiler::diagnostic::{Diagnostic, Severity};
-use compiler::fix::fix;
+use compiler::fix::fix_file;
 use compiler::policy::{Policy, Report};
 use compiler::syntax::Kind;
 use grammar::Span;
@@ -82,13 +82,21 @@ fn allow(d: &Diagnostic, source: &Source) -> Action {
     }
 }
 
-/// What `vigoc fix` makes of one file, edits that are right whatever the author had in mind.
-pub fn fix_all(ide: &Ide<'_>, source: &Source) -> Option<Vec<TextChange>> {
-    // rounds of edits and checks, which must not touch what is open
-    let mut copy = Policy::of(ide.policy.files());
-    fix(&mut copy, false);
-    let after = copy.text(&source.path)?;
-    let changes = super::format::difference(&source.text, &after);
+/// Whether [`fix_all`] has anything to do, as far as one check tells.
+pub fn can_fix(report: &Report, path: &str) -> bool {
+    let mends =
+        |d: &Diagnostic| !d.fixes.is_empty() && d.fixes.iter().all(|e| !e.guess && *e.place.file == *path);
+    report.diagnostics.iter().any(mends)
+}
+
+/// What `vigoc fix` makes of one file, edits that are right whatever the author had in mind. The policy is as it was
+/// afterwards.
+pub fn fix_all(policy: &mut Policy, path: &str) -> Option<Vec<TextChange>> {
+    let before = policy.text(path)?;
+    fix_file(policy, path);
+    let after = policy.text(path)?;
+    policy.set_text(path, &before);
+    let changes = super::format::difference(&before, &after);
     (!changes.is_empty()).then_some(changes)
 }
 
@@ -109,7 +117,7 @@ mod tests {
 
     #[test]
     fn the_edits_of_the_compiler_are_offered() {
-        let fixture =
+        let mut fixture =
             Fixture::new(&ACME.replacen("mode: \"0644\"\n    notify", "mode: 06$044\n    notify", 1));
         let source = fixture.ide().source(&fixture.file).unwrap();
         let report = fixture.policy.check();
@@ -117,10 +125,11 @@ mod tests {
         assert_eq!(found.len(), 1, "{found:#?}");
         assert_eq!((found[0].title.as_str(), found[0].preferred), ("Replace with `\"0644\"`", true));
         assert!(apply(&source.text, &found[0].changes["modules/nginx.vgo"]).contains("mode: \"0644\"\n"));
-        let all = fix_all(&fixture.ide(), &source).unwrap();
+        assert!(can_fix(&report, "modules/nginx.vgo") && !can_fix(&report, "nodes.vgo"));
+        let all = fix_all(&mut fixture.policy, "modules/nginx.vgo").unwrap();
         assert!(apply(&source.text, &all).contains("mode: \"0644\"\n"));
-        let fine = fixture.ide().source("nodes.vgo").unwrap();
-        assert_eq!(fix_all(&fixture.ide(), &fine), None);
+        assert_eq!(fixture.policy.text("modules/nginx.vgo").unwrap(), source.text, "it is as it was");
+        assert_eq!(fix_all(&mut fixture.policy, "nodes.vgo"), None);
     }
 
     #[test]

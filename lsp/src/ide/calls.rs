@@ -75,11 +75,17 @@ fn link(kind: LinkKind, n: &Named) -> Link {
     Link { kind, name: n.name.to_string(), target: n.target() }
 }
 
+/// The number in its file of the node entry that has a pattern at a position.
+pub fn entry_number_at(ide: &Ide<'_>, source: &Source, at: u32) -> Option<usize> {
+    let (db, _) = ide.queries();
+    let Body::Nodes(entries) = &ast(db, source.file).body else { return None };
+    entries.iter().position(|e| e.patterns.iter().any(|(n, _)| n.span.start <= at && at <= n.span.end))
+}
+
 fn entry_at(ide: &Ide<'_>, source: &Source, at: u32) -> Option<Link> {
     let (db, _) = ide.queries();
     let Body::Nodes(entries) = &ast(db, source.file).body else { return None };
-    let entry =
-        entries.iter().find(|e| e.patterns.iter().any(|(n, _)| n.span.start <= at && at <= n.span.end))?;
+    let entry = entries.get(entry_number_at(ide, source, at)?)?;
     let (first, _) = entry.patterns.first()?;
     let patterns: Vec<&str> = entry.patterns.iter().map(|(n, _)| &*n.text).collect();
     let target = Target { file: source.path.clone(), span: first.span };

@@ -27,8 +27,13 @@ pub fn references(ide: &Ide<'_>, source: &Source, at: u32, declaration: bool) ->
     let Some(named) = names::at(ide, source, at) else { return Vec::new() };
     // of a reference to a resource, what counts is the resource
     let declared = names::declarations(ide, &named);
-    let name = declared.first().map_or(&named.name, |d| &d.name).clone();
-    let all = names::places(ide, named.of, &name);
+    let name = declared.first().map_or(&named.name, |d| &d.name);
+    references_of(ide, named.of, name, declaration)
+}
+
+/// [`references`] of what has a name.
+pub fn references_of(ide: &Ide<'_>, of: Of, name: &str, declaration: bool) -> Vec<Target> {
+    let all = names::places(ide, of, name);
     let mut out: Vec<Target> =
         all.iter().filter(|n| declaration || !n.declares()).map(Named::target).collect();
     out.sort();

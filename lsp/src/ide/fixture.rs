@@ -57,7 +57,7 @@ impl Fixture {
 
     /// What is asked.
     pub fn ide(&self) -> Ide<'_> {
-        Ide { policy: &self.policy, envoy: self.envoy.as_deref(), fleet: &self.fleet }
+        Ide { policy: &self.policy, envoy: self.envoy.as_deref(), fleet: &self.fleet, variables: None }
     }
 }
 

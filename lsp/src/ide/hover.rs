@@ -173,7 +173,13 @@ pub fn attribute(ty: &ResourceType, name: &str, a: &Attribute) -> String {
 pub fn function(name: &str, language: Language) -> Option<String> {
     let f = schema().functions.get(name)?;
     let when = language == Language::When;
-    Some(format!("```\n{} -> {}\n```\n\n{}\n\n{}", call(name, f, when), f.returns, f.doc, known(f)))
+    let called = call(name, f, when);
+    let mut out = format!("```\n{called} -> {}\n```\n\n{}\n\n{}", f.returns, f.doc, known(f));
+    // of a function for both there is one example, in the language that it is used in most
+    if f.example.contains("{{") != when {
+        _ = write!(out, "\n\nFor example `{}`", f.example);
+    }
+    Some(out)
 }
 
 fn known(f: &Function) -> &'static str {
@@ -239,7 +245,7 @@ fn envoy(ide: &Ide<'_>, path: &str) -> Option<String> {
 
 /// A variable: its type, what it is for, and its values with where they come from.
 pub fn variable(ide: &Ide<'_>, name: &str) -> Option<String> {
-    let ty = values::types(ide).get(name)?;
+    let ty = values::any_type(ide, name)?;
     let mut out = format!("**{name}**: `{ty}` — variable\n");
     if let Some(doc) = doc_of(ide, name) {
         _ = write!(out, "\n{}\n", doc.trim());

@@ -13,12 +13,15 @@ pub mod folding;
 pub mod format;
 pub mod highlight;
 pub mod hover;
+pub mod implementation;
 pub mod inlay;
 pub mod lenses;
 pub mod links;
 pub mod names;
 pub mod place;
+pub mod refactor;
 pub mod rename;
+pub mod secrets;
 pub mod selection;
 pub mod shape;
 pub mod signature;
@@ -34,8 +37,10 @@ use compiler::db::{Project, RootDb, SourceFile};
 use compiler::plan::Member;
 use compiler::policy::{ClassKey, Policy};
 use compiler::syntax::Kind;
+use compiler::types::Type;
 use grammar::Span;
 use grammar::document::{Parsed, parse};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A policy, and whose values are shown of it.
@@ -47,6 +52,9 @@ pub struct Ide<'a> {
     pub envoy: Option<&'a str>,
     /// The hosts of the fleet, sorted by name; none without a fleet file.
     pub fleet: &'a [Member],
+    /// The variables that the last check knew, with their types; `None`: they are looked up. Which variables there are in
+    /// all takes a look at every class, which is too long after every key that is pressed.
+    pub variables: Option<&'a BTreeMap<Arc<str>, Type>>,
 }
 
 /// A place in a file of the policy.

@@ -124,16 +124,6 @@ pub fn select(ide: &Ide<'_>, wanted: impl Fn(&Use) -> bool) -> Vec<Named> {
     out
 }
 
-/// How often a thing is named, without looking at where.
-pub fn count(ide: &Ide<'_>, of: Of, name: &str) -> usize {
-    let (db, project) = ide.queries();
-    let files = project.files(db).iter().filter(|f| Kind::of(f.path(db)) != Kind::Test);
-    files
-        .flat_map(|f| uses_of(db, project, *f))
-        .filter(|u| u.of == of && u.how != "declared" && means(u, name))
-        .count()
-}
-
 /// Every place at which a thing is named, references by pattern too.
 pub fn places(ide: &Ide<'_>, of: Of, name: &str) -> Vec<Named> {
     select(ide, |u| u.of == of && means(u, name))

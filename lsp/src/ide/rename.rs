@@ -186,7 +186,7 @@ fn rename_template(ide: &Ide<'_>, old: &str, new: &str) -> Result<Renaming, Refu
     if ide.policy.file(&template_path(new)).is_some() {
         return Err(Refusal::Taken("a template", new.to_owned()));
     }
-    let mut out = moved_template(ide, old, new)?;
+    let mut out = moved_template(ide, old, new);
     if ide.policy.file(&template_path(old)).is_some() {
         out.moved = Some((template_path(old), template_path(new)));
     }
@@ -194,17 +194,18 @@ fn rename_template(ide: &Ide<'_>, old: &str, new: &str) -> Result<Renaming, Refu
 }
 
 /// What has to change when the file of a template gets another name.
-fn moved_template(ide: &Ide<'_>, old: &str, new: &str) -> Result<Renaming, Refusal> {
+fn moved_template(ide: &Ide<'_>, old: &str, new: &str) -> Renaming {
     let mut out = Renaming::default();
     let found = names::select(ide, |u| u.of == Of::Template && u.how == "shipped" && *u.name == *old);
     for n in found {
         out.changes.entry(n.file).or_default().push(TextChange { span: n.span, new: new.to_owned() });
     }
-    Ok(out)
+    out
 }
 
 /// What has to change in the policy when files are called otherwise: paths relative to the root, old and new. A folder
-/// stands for what is in it.
+/// stands for what is in it. A template is named by its path; a module that has the name of its file goes on having it,
+/// unless the new name cannot be one or is taken.
 pub fn moved(ide: &Ide<'_>, files: &[(String, String)]) -> Renaming {
     let mut out = Renaming::default();
     let (db, project) = ide.queries();
@@ -214,16 +215,35 @@ pub fn moved(ide: &Ide<'_>, files: &[(String, String)]) -> Renaming {
                 Some(rest) if rest.is_empty() || rest.starts_with('/') => rest,
                 _ => continue,
             };
-            let names = (path.strip_prefix("templates/"), format!("{new}{rest}"));
-            let (Some(old), Some(new)) = (names.0, names.1.strip_prefix("templates/")) else { continue };
-            if let Ok(more) = moved_template(ide, old, new) {
-                for (file, changes) in more.changes {
-                    out.changes.entry(file).or_default().extend(changes);
-                }
+            let new = format!("{new}{rest}");
+            let done = match (path.strip_prefix("templates/"), new.strip_prefix("templates/")) {
+                (Some(old), Some(new)) => moved_template(ide, old, new),
+                _ => moved_module(ide, path, &new).unwrap_or_default(),
+            };
+            for (file, changes) in done.changes {
+                let of_file = out.changes.entry(file).or_default();
+                of_file.extend(changes.into_iter().filter(|c| !of_file.contains(c)).collect::<Vec<_>>());
             }
         }
     }
     out
+}
+
+/// What has to change when the file of a module gets another name.
+fn moved_module(ide: &Ide<'_>, old: &str, new: &str) -> Option<Renaming> {
+    let stem = |path: &str| {
+        let name = path.strip_prefix("modules/")?.rsplit('/').next()?.strip_suffix(".vgo")?;
+        Some(name.to_owned())
+    };
+    let (old_name, new_name) = (stem(old)?, stem(new)?);
+    let source = ide.source(old)?;
+    let (db, _) = ide.queries();
+    let declared = compiler::resolve::interface::module(db, source.file)?.name.clone();
+    if *declared.text != *old_name || old_name == new_name {
+        return None;
+    }
+    // refused: the module keeps its name, which need not be that of its file
+    rename(ide, &source, declared.span.start, &new_name).ok()
 }
 
 #[cfg(test)]
@@ -343,5 +363,20 @@ mod tests {
             moved(&fixture.ide(), &[("templates/ngin".into(), "templates/x".into())]),
             Renaming::default()
         );
+    }
+
+    #[test]
+    fn a_module_that_has_the_name_of_its_file_keeps_having_it() {
+        let fixture = Fixture::new(ACME);
+        let moving = |old: &str, new: &str| moved(&fixture.ide(), &[(old.into(), new.into())]);
+        let done = moving("modules/nginx.vgo", "modules/web/server.vgo");
+        let files: Vec<&str> = done.changes.keys().map(|p| &**p).collect();
+        assert_eq!(files, ["modules/motd.vgo", "modules/nginx.vgo", "roles.vgo", "tests/web.vgo"]);
+        assert!(done.changes.values().flatten().all(|c| c.new == "server"));
+        // into a folder it keeps its name; a name that is taken or cannot be one is not given
+        for new in ["modules/web/nginx.vgo", "modules/motd2.txt", "modules/motd.vgo", "modules/a b.vgo"] {
+            assert_eq!(moving("modules/nginx.vgo", new), Renaming::default(), "{new}");
+        }
+        assert_eq!(moving("modules", "modules2"), Renaming::default());
     }
 }

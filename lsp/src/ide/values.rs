@@ -1,10 +1,11 @@
 //! What values variables have: for the chosen envoy with the layers they came through, or else for all classes.
 
-use super::Ide;
+use super::{Ide, Source};
 use compiler::commands::ask::value_text;
 use compiler::facts::shared_traits;
 use compiler::resolve::TraitFacts;
 use compiler::resolve::class::{Class, classes, resolved_class};
+use compiler::resolve::interface::interface;
 use compiler::resolve::layers::StepState;
 use compiler::resolve::vars::{VarValue, Variable, Variables, all_variables, class_vars};
 use compiler::types::Type;
@@ -75,10 +76,34 @@ pub fn layers(variable: &Variable) -> Vec<Layer> {
     variable.steps.iter().map(layer).collect()
 }
 
-/// The types of all variables of the policy.
+/// The types of all variables of the policy, as far as the last check knew them.
 pub fn types<'a>(ide: &Ide<'a>) -> &'a BTreeMap<Arc<str>, Type> {
+    ide.variables.unwrap_or_else(|| {
+        let (db, project) = ide.queries();
+        all_variables(db, project)
+    })
+}
+
+/// The type of a variable, which may be newer than the last check.
+pub fn any_type<'a>(ide: &Ide<'a>, name: &str) -> Option<&'a Type> {
     let (db, project) = ide.queries();
-    all_variables(db, project)
+    types(ide).get(name).or_else(|| all_variables(db, project).get(name))
+}
+
+/// The type of a variable; one that the file itself declares has the type that it has there now.
+pub fn type_of<'a>(ide: &Ide<'a>, source: &Source, name: &str) -> Option<&'a Type> {
+    let (db, _) = ide.queries();
+    let own = interface(db, source.file).and_then(|i| i.variables.iter().find(|v| *v.name == *name));
+    own.map(|v| &v.ty).or_else(|| types(ide).get(name))
+}
+
+/// Every variable with its type: those that the file itself declares as they are now, the others as the last check knew
+/// them.
+pub fn visible<'a>(ide: &Ide<'a>, source: &Source) -> impl Iterator<Item = (&'a Arc<str>, &'a Type)> {
+    let (db, _) = ide.queries();
+    let own = interface(db, source.file).map(|i| i.variables.as_slice()).unwrap_or_default();
+    let others = types(ide).iter().filter(move |(name, _)| !own.iter().any(|v| v.name == **name));
+    own.iter().map(|v| (&v.name, &v.ty)).chain(others)
 }
 
 /// The classes of the policy.

@@ -90,6 +90,32 @@ impl Can {
         self.flag("/workspace/inlayHint/refreshSupport")
     }
 
+    /// It fetches what an action changes when the action is chosen.
+    pub fn resolves_actions(&self) -> bool {
+        self.flag("/textDocument/codeAction/dataSupport")
+            && self.lists("/textDocument/codeAction/resolveSupport/properties", "edit")
+    }
+
+    /// It shows actions that cannot be done, with the reason.
+    pub fn shows_disabled(&self) -> bool {
+        self.flag("/textDocument/codeAction/disabledSupport")
+    }
+
+    /// It fetches what a hint says when the mouse rests on it.
+    pub fn resolves_hints(&self) -> bool {
+        self.lists("/textDocument/inlayHint/resolveSupport/properties", "tooltip")
+    }
+
+    /// It fetches the place of a symbol when it is chosen.
+    pub fn resolves_symbols(&self) -> bool {
+        self.lists("/workspace/symbol/resolveSupport/properties", "location.range")
+    }
+
+    /// It tells of settings that change when it is asked to.
+    pub fn tells_settings(&self) -> bool {
+        self.flag("/workspace/didChangeConfiguration/dynamicRegistration")
+    }
+
     /// It is an editor of the family of VS Code, which has commands of its own.
     pub fn is_vscode(&self) -> bool {
         let name = self.client.to_lowercase();
@@ -111,12 +137,12 @@ pub fn offered(can: &Can) -> ServerCapabilities {
         token_types: TokenKind::ALL.iter().map(|k| SemanticTokenType::new(k.name())).collect(),
         token_modifiers: Vec::new(),
     };
-    let moved = FileOperationRegistrationOptions {
-        filters: vec![FileOperationFilter {
-            scheme: Some("file".into()),
-            pattern: FileOperationPattern { glob: "**/templates/**".into(), matches: None, options: None },
-        }],
+    let below = |glob: &str| FileOperationFilter {
+        scheme: Some("file".into()),
+        pattern: FileOperationPattern { glob: glob.into(), matches: None, options: None },
     };
+    let moved =
+        FileOperationRegistrationOptions { filters: vec![below("**/templates/**"), below("**/modules/**")] };
     ServerCapabilities {
         position_encoding: Some(encoding),
         text_document_sync: Some(TextDocumentSyncCapability::Options(TextDocumentSyncOptions {
@@ -137,23 +163,31 @@ pub fn offered(can: &Can) -> ServerCapabilities {
         }),
         definition_provider: Some(OneOf::Left(true)),
         declaration_provider: Some(DeclarationCapability::Simple(true)),
+        type_definition_provider: Some(TypeDefinitionProviderCapability::Simple(true)),
+        implementation_provider: Some(ImplementationProviderCapability::Simple(true)),
         references_provider: Some(OneOf::Left(true)),
         document_highlight_provider: Some(OneOf::Left(true)),
         document_symbol_provider: Some(OneOf::Left(true)),
-        workspace_symbol_provider: Some(OneOf::Left(true)),
+        workspace_symbol_provider: Some(OneOf::Right(WorkspaceSymbolOptions {
+            resolve_provider: Some(true),
+            work_done_progress_options: WorkDoneProgressOptions::default(),
+        })),
         code_action_provider: Some(CodeActionProviderCapability::Options(CodeActionOptions {
             code_action_kinds: Some(vec![
                 CodeActionKind::QUICKFIX,
+                CodeActionKind::REFACTOR_EXTRACT,
+                CodeActionKind::REFACTOR_INLINE,
                 CodeActionKind::new(super::actions::FIX_ALL),
             ]),
+            resolve_provider: Some(true),
             ..CodeActionOptions::default()
         })),
-        code_lens_provider: Some(CodeLensOptions { resolve_provider: Some(false) }),
+        code_lens_provider: Some(CodeLensOptions { resolve_provider: Some(true) }),
         document_formatting_provider: Some(OneOf::Left(true)),
         document_range_formatting_provider: Some(OneOf::Left(true)),
         document_on_type_formatting_provider: Some(DocumentOnTypeFormattingOptions {
             first_trigger_character: "\n".into(),
-            more_trigger_character: None,
+            more_trigger_character: text(&["-", ":"]),
         }),
         rename_provider: Some(OneOf::Right(RenameOptions {
             prepare_provider: Some(true),
@@ -167,18 +201,21 @@ pub fn offered(can: &Can) -> ServerCapabilities {
         selection_range_provider: Some(SelectionRangeProviderCapability::Simple(true)),
         execute_command_provider: Some(ExecuteCommandOptions {
             commands: COMMANDS.iter().map(|c| (*c).to_owned()).collect(),
-            ..ExecuteCommandOptions::default()
+            work_done_progress_options: WorkDoneProgressOptions { work_done_progress: Some(true) },
         }),
         call_hierarchy_provider: Some(CallHierarchyServerCapability::Simple(true)),
         semantic_tokens_provider: Some(SemanticTokensServerCapabilities::SemanticTokensOptions(
             SemanticTokensOptions {
                 legend,
                 range: Some(true),
-                full: Some(SemanticTokensFullOptions::Bool(true)),
+                full: Some(SemanticTokensFullOptions::Delta { delta: Some(true) }),
                 ..SemanticTokensOptions::default()
             },
         )),
-        inlay_hint_provider: Some(OneOf::Left(true)),
+        inlay_hint_provider: Some(OneOf::Right(InlayHintServerCapabilities::Options(InlayHintOptions {
+            resolve_provider: Some(true),
+            ..InlayHintOptions::default()
+        }))),
         diagnostic_provider: can.pull().then_some(DiagnosticServerCapabilities::Options(pulled)),
         workspace: Some(WorkspaceServerCapabilities {
             workspace_folders: Some(WorkspaceFoldersServerCapabilities {

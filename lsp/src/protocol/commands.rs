@@ -203,10 +203,16 @@ fn plan(view: &View<'_>, asked: &Asked) -> Result<Outcome, String> {
         return Err("a plan is about a fleet: put fleet.jsonl beside nodes.vgo, or name the file in the setting vigo.fleet".into());
     }
     let revision = asked.text("revision").unwrap_or("HEAD").to_owned();
+    let markdown = match asked.text("format") {
+        None | Some("text") => false,
+        Some("markdown") => true,
+        Some(other) => return Err(format!("a plan is `text` or `markdown`, not `{other}`")),
+    };
     let (files, root): (_, PathBuf) = (view.opened.policy.files(), view.root.to_owned());
     Ok(Outcome::Later(Box::new(move || {
-        let text = ask::planned(&root, &revision, files, fleet).map_err(|e| e.to_string())?;
-        Ok(report(format!("Plan: {revision} → the editor"), "markdown", text))
+        let text = ask::planned(&root, &revision, files, fleet, markdown).map_err(|e| e.to_string())?;
+        let language = if markdown { "markdown" } else { "plaintext" };
+        Ok(report(format!("Plan: {revision} → the editor"), language, text))
     })))
 }
 

@@ -13,6 +13,7 @@ mod hints;
 mod hover;
 mod layout;
 mod lenses;
+mod long;
 mod navigate;
 mod outlet;
 mod outline;
@@ -20,6 +21,7 @@ mod rename;
 
 use crate::workspace::{Message, STACK, View, Workspace};
 use capabilities::Can;
+use long::Long;
 use outlet::{Say, Speaker, speak};
 use serde_json::Value as Json;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,6 +41,7 @@ pub struct Backend {
     can: OnceLock<Can>,
     /// Whether the editor said goodbye.
     goodbye: Arc<AtomicBool>,
+    long: Long,
 }
 
 impl Backend {
@@ -54,7 +57,7 @@ impl Backend {
             .stack_size(STACK)
             .spawn(move || Workspace::new(speaker, myself).run(&inbox));
         let heard = std::sync::Mutex::new(Some(heard));
-        Backend { client, owner, say, heard, can: OnceLock::new(), goodbye }
+        Backend { client, owner, say, heard, can: OnceLock::new(), goodbye, long: Long::default() }
     }
 
     fn can(&self) -> Can {
@@ -102,7 +105,21 @@ impl Backend {
 
     fn configure(&self, section: Json) {
         self.send(Message::Configure(section));
-        let _ = self.say.send(Say::FetchValues);
+    }
+
+    /// Asks to be told of settings that change; then they are fetched.
+    async fn listen_to_settings(&self) {
+        let registration = Registration {
+            id: "vigo/settings".into(),
+            method: "workspace/didChangeConfiguration".into(),
+            register_options: None,
+        };
+        let _ = self.client.register_capability(vec![registration]).await;
+    }
+
+    /// The editor gives up what it waits for.
+    pub async fn cancel_progress(&self, params: WorkDoneProgressCancelParams) {
+        self.long.cancel(&params.token);
     }
 
     async fn watch(&self) {
@@ -152,6 +169,9 @@ impl LanguageServer for Backend {
             self.watch().await;
         }
         if self.can().configuration() {
+            if self.can().tells_settings() {
+                self.listen_to_settings().await;
+            }
             self.fetch_configuration().await;
         }
     }
@@ -232,6 +252,24 @@ impl LanguageServer for Backend {
         self.about(&place.text_document.uri, move |view| navigate::definition(view, place.position)).await
     }
 
+    async fn goto_type_definition(
+        &self,
+        params: GotoTypeDefinitionParams,
+    ) -> Result<Option<GotoTypeDefinitionResponse>> {
+        let place = params.text_document_position_params;
+        self.about(&place.text_document.uri, move |view| navigate::type_definition(view, place.position))
+            .await
+    }
+
+    async fn goto_implementation(
+        &self,
+        params: GotoImplementationParams,
+    ) -> Result<Option<GotoImplementationResponse>> {
+        let place = params.text_document_position_params;
+        self.about(&place.text_document.uri, move |view| navigate::implementations(view, place.position))
+            .await
+    }
+
     async fn references(&self, params: ReferenceParams) -> Result<Option<Vec<Location>>> {
         let uri = params.text_document_position.text_document.uri.clone();
         self.about(&uri, move |view| navigate::references(view, &params)).await
@@ -256,8 +294,18 @@ impl LanguageServer for Backend {
     }
 
     async fn symbol(&self, params: WorkspaceSymbolParams) -> Result<Option<WorkspaceSymbolResponse>> {
-        let found = self.ask(move |workspace| outline::symbol(workspace, &params.query)).await?;
-        Ok(Some(WorkspaceSymbolResponse::Flat(found)))
+        let can = self.can();
+        self.ask(move |workspace| Some(outline::symbol(workspace, &can, &params.query))).await
+    }
+
+    async fn symbol_resolve(&self, mut symbol: WorkspaceSymbol) -> Result<WorkspaceSymbol> {
+        if let Some(uri) = outline::uri_of(&symbol).cloned() {
+            let asked = symbol.clone();
+            if let Some(found) = self.about(&uri, move |view| outline::resolve(view, &asked)).await? {
+                symbol.location = OneOf::Left(found);
+            }
+        }
+        Ok(symbol)
     }
 
     async fn folding_range(&self, params: FoldingRangeParams) -> Result<Option<Vec<FoldingRange>>> {
@@ -309,22 +357,58 @@ impl LanguageServer for Backend {
         self.ask(move |workspace| actions::code_action(workspace, &can, &params)).await
     }
 
+    async fn code_action_resolve(&self, mut action: CodeAction) -> Result<CodeAction> {
+        // one that has its edit has nothing left to be found out
+        if action.data.is_some() && action.edit.is_none() {
+            let (can, asked) = (self.can(), action.clone());
+            let made = self.ask(move |workspace| actions::resolve(workspace, &can, &asked)).await?;
+            action.edit = Some(made.map_err(failed)?);
+        }
+        Ok(action)
+    }
+
     async fn code_lens(&self, params: CodeLensParams) -> Result<Option<Vec<CodeLens>>> {
-        let (uri, can) = (params.text_document.uri, self.can());
+        let uri = params.text_document.uri;
         let of = uri.clone();
-        self.about(&uri, move |view| lenses::code_lens(view, &can, &of)).await
+        self.about(&uri, move |view| lenses::code_lens(view, &of)).await
+    }
+
+    async fn code_lens_resolve(&self, mut lens: CodeLens) -> Result<CodeLens> {
+        if let (None, Some(uri)) = (&lens.command, lenses::uri_of(&lens)) {
+            let (can, asked) = (self.can(), lens.clone());
+            lens.command = self.about(&uri, move |view| lenses::resolved(view, &can, &asked)).await?;
+        }
+        Ok(lens)
     }
 
     async fn inlay_hint(&self, params: InlayHintParams) -> Result<Option<Vec<InlayHint>>> {
-        self.about(&params.text_document.uri, move |view| hints::inlay_hint(view, params.range)).await
+        let (uri, can) = (params.text_document.uri, self.can());
+        let of = uri.clone();
+        self.about(&uri, move |view| hints::inlay_hint(view, &can, &of, params.range)).await
+    }
+
+    async fn inlay_hint_resolve(&self, mut hint: InlayHint) -> Result<InlayHint> {
+        if let Some(uri) = hints::uri_of(&hint) {
+            let asked = hint.clone();
+            hint.tooltip = self.about(&uri, move |view| hints::resolve(view, &asked)).await?;
+        }
+        Ok(hint)
     }
 
     async fn semantic_tokens_full(
         &self,
         params: SemanticTokensParams,
     ) -> Result<Option<SemanticTokensResult>> {
-        let found = self.about(&params.text_document.uri, |view| hints::semantic_tokens(view, None)).await?;
+        let found = self.ask(move |workspace| hints::full(workspace, &params.text_document.uri)).await?;
         Ok(found.map(SemanticTokensResult::Tokens))
+    }
+
+    async fn semantic_tokens_full_delta(
+        &self,
+        params: SemanticTokensDeltaParams,
+    ) -> Result<Option<SemanticTokensFullDeltaResult>> {
+        let (uri, since) = (params.text_document.uri, params.previous_result_id);
+        self.ask(move |workspace| hints::delta(workspace, &uri, &since)).await
     }
 
     async fn semantic_tokens_range(
@@ -334,7 +418,8 @@ impl LanguageServer for Backend {
         let part = Some(params.range);
         let found =
             self.about(&params.text_document.uri, move |view| hints::semantic_tokens(view, part)).await?;
-        Ok(found.map(SemanticTokensRangeResult::Tokens))
+        let tokens = |data| SemanticTokensRangeResult::Tokens(SemanticTokens { result_id: None, data });
+        Ok(found.map(tokens))
     }
 
     async fn prepare_call_hierarchy(
@@ -374,6 +459,8 @@ impl LanguageServer for Backend {
 
     async fn execute_command(&self, params: ExecuteCommandParams) -> Result<Option<LSPAny>> {
         let select = params.command == "vigo.selectEnvoy";
+        let token = params.work_done_progress_params.work_done_token;
+        let title = format!("Vigo: {}", params.command.trim_start_matches("vigo."));
         let outcome = self
             .ask(move |workspace| commands::execute(workspace, &params.command, &params.arguments))
             .await?
@@ -391,7 +478,11 @@ impl LanguageServer for Backend {
                 if let Err(e) = started {
                     return Err(failed(format!("cannot start a thread: {e}")));
                 }
-                wait.await.map_err(|_| Error::internal_error())?.map(Some).map_err(failed)
+                let done = match token {
+                    Some(token) => self.long.run(&self.client, token, title, wait).await?,
+                    None => wait.await,
+                };
+                done.map_err(|_| Error::internal_error())?.map(Some).map_err(failed)
             }
         }
     }

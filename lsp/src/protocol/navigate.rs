@@ -1,7 +1,8 @@
-//! `textDocument/definition`, `declaration`, `references`, `documentHighlight` and `documentLink`.
+//! `textDocument/definition`, `declaration`, `typeDefinition`, `implementation`, `references`, `documentHighlight` and
+//! `documentLink`.
 
 use super::convert::{Page, locations, range};
-use crate::ide::{definition as go, highlight, links};
+use crate::ide::{definition as go, highlight, implementation, links};
 use crate::workspace::View;
 use tower_lsp_server::ls_types::*;
 
@@ -10,6 +11,20 @@ pub fn definition(view: &View<'_>, position: Position) -> Option<GotoDefinitionR
     let page = Page::of(view)?;
     let at = page.lines().offset(position);
     let found = go::definition(&view.ide(), &page.source, at);
+    (!found.is_empty()).then(|| GotoDefinitionResponse::Array(locations(view, &found)))
+}
+
+/// Where the type of a name comes from.
+pub fn type_definition(view: &View<'_>, position: Position) -> Option<GotoDefinitionResponse> {
+    let page = Page::of(view)?;
+    let found = implementation::type_definition(&view.ide(), &page.source, page.lines().offset(position));
+    (!found.is_empty()).then(|| GotoDefinitionResponse::Array(locations(view, &found)))
+}
+
+/// What makes a name what it is.
+pub fn implementations(view: &View<'_>, position: Position) -> Option<GotoDefinitionResponse> {
+    let page = Page::of(view)?;
+    let found = implementation::implementations(&view.ide(), &page.source, page.lines().offset(position));
     (!found.is_empty()).then(|| GotoDefinitionResponse::Array(locations(view, &found)))
 }
 

@@ -31,12 +31,17 @@ pub struct Speaker {
     say: mpsc::UnboundedSender<Say>,
     /// What each file was found to have when the editor was told to fetch it.
     fetched: Mutex<HashMap<PathBuf, BTreeMap<String, Vec<Diagnostic>>>>,
+    /// What was sent last about a document, with its version.
+    sent: Mutex<HashMap<Uri, Sent>>,
 }
+
+/// Diagnostics, and of which version of a document.
+type Sent = (Vec<Diagnostic>, Option<i32>);
 
 impl Speaker {
     /// With a channel to [`speak`].
     pub fn new(say: mpsc::UnboundedSender<Say>) -> Speaker {
-        Speaker { say, fetched: Mutex::default() }
+        Speaker { say, fetched: Mutex::default(), sent: Mutex::default() }
     }
 
     fn say(&self, what: Say) {
@@ -59,6 +64,7 @@ impl Outlet for Speaker {
             }
             return;
         }
+        let mut sent = self.sent.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for path in files {
             let (uri, version) = match workspace.document(root, path) {
                 Some((uri, version)) => (uri.clone(), Some(version)),
@@ -67,7 +73,20 @@ impl Outlet for Speaker {
                     None => continue,
                 },
             };
-            self.say(Say::Publish(uri, found.remove(path).unwrap_or_default(), version));
+            let now = (found.remove(path).unwrap_or_default(), version);
+            // most files are as they were, after most keys
+            if sent.get(&uri) == Some(&now)
+                || now.0.is_empty() && version.is_none() && !sent.contains_key(&uri)
+            {
+                continue;
+            }
+            let (diagnostics, version) = now.clone();
+            if diagnostics.is_empty() && version.is_none() {
+                sent.remove(&uri);
+            } else {
+                sent.insert(uri.clone(), now);
+            }
+            self.say(Say::Publish(uri, diagnostics, version));
         }
     }
 
@@ -79,8 +98,16 @@ impl Outlet for Speaker {
         self.say(Say::Loaded(root.to_owned()));
     }
 
+    fn opened(&self, uri: &Uri) {
+        self.sent.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(uri);
+    }
+
     fn warn(&self, text: String) {
         self.say(Say::Warn(text));
+    }
+
+    fn other_values(&self) {
+        self.say(Say::FetchValues);
     }
 }
 

@@ -1,13 +1,14 @@
-//! `textDocument/documentSymbol`, `workspace/symbol`, `textDocument/foldingRange` and `textDocument/selectionRange`.
+//! `textDocument/documentSymbol`, `workspace/symbol`, `workspaceSymbol/resolve`, `textDocument/foldingRange` and `textDocument/selectionRange`.
 
 use super::capabilities::Can;
 use super::convert::{Page, locations, range};
-use crate::ide::names::Named;
+use crate::ide::names::{Named, of_file};
 use crate::ide::symbols::{Symbol, SymbolKind as Kind, outline, search};
 use crate::ide::{folding, selection};
 use crate::position::Lines;
 use crate::workspace::{View, Workspace};
 use compiler::uses::Of;
+use serde_json::json;
 use tower_lsp_server::ls_types::*;
 
 fn icon(kind: Kind) -> SymbolKind {
@@ -84,8 +85,49 @@ fn information(
 /// More names than this are not looked at by anybody.
 const MOST: usize = 500;
 
-/// Names anywhere in the policies that are open.
-pub fn symbol(workspace: &Workspace, query: &str) -> Vec<SymbolInformation> {
+/// Names anywhere in the policies that are open. Where in its file each stands is found out by [`resolve`], for editors that
+/// ask: it takes a look at every line of the file.
+pub fn symbol(workspace: &Workspace, can: &Can, query: &str) -> WorkspaceSymbolResponse {
+    if !can.resolves_symbols() {
+        return WorkspaceSymbolResponse::Flat(flat_symbols(workspace, query));
+    }
+    let mut out = Vec::new();
+    let roots: Vec<_> = workspace.policies().map(|(root, _)| root.clone()).collect();
+    for view in roots.iter().filter_map(|root| workspace.view_of(root)) {
+        for n in search(&view.ide(), query, MOST) {
+            let Some(uri) = view.uri(&n.file) else { continue };
+            let data = json!({ "name": &*n.name, "kind": n.of.name() });
+            out.push(WorkspaceSymbol {
+                name: n.name.to_string(),
+                kind: icon_of(n.of),
+                tags: None,
+                container_name: Some(n.file.to_string()),
+                location: OneOf::Right(WorkspaceLocation { uri }),
+                data: Some(data),
+            });
+        }
+    }
+    WorkspaceSymbolResponse::Nested(out)
+}
+
+/// The address of a symbol whose place is not known yet.
+pub fn uri_of(symbol: &WorkspaceSymbol) -> Option<&Uri> {
+    match &symbol.location {
+        OneOf::Right(there) => Some(&there.uri),
+        OneOf::Left(_) => None,
+    }
+}
+
+/// Where a symbol stands.
+pub fn resolve(view: &View<'_>, symbol: &WorkspaceSymbol) -> Option<Location> {
+    let page = Page::of(view)?;
+    let kind = symbol.data.as_ref()?.get("kind")?.as_str()?;
+    let here = of_file(&view.ide(), &page.source);
+    let mut declared = here.iter().filter(|n| n.declares() && n.of.name() == kind && *n.name == *symbol.name);
+    locations(view, &[declared.next()?.target()]).into_iter().next()
+}
+
+fn flat_symbols(workspace: &Workspace, query: &str) -> Vec<SymbolInformation> {
     let mut out = Vec::new();
     let roots: Vec<_> = workspace.policies().map(|(root, _)| root.clone()).collect();
     for view in roots.iter().filter_map(|root| workspace.view_of(root)) {

@@ -2,6 +2,7 @@
 (package-initialize)
 (require 'eglot)
 (require 'flymake)
+(require 'cl-lib)
 
 (define-derived-mode vgo-mode prog-mode "Vigo"
   (setq-local comment-start "# "))
@@ -54,5 +55,27 @@
 (goto-char (point-min))
 (unless (search-forward "depends_on: [base]" nil t) (fail "formatting"))
 (message "ok   formatting")
-(set-buffer-modified-p nil)
+
+(goto-char (point-min))
+(search-forward "  rate_li")
+(eglot--signal-textDocument/didChange)
+;; it asks before it edits other files
+(cl-letf (((symbol-function 'y-or-n-p) (lambda (_) t)))
+  (eglot-rename "requests_per_second"))
+(goto-char (point-min))
+(unless (search-forward "  requests_per_second: {" nil t) (fail "rename"))
+(unless (seq-some (lambda (b) (with-current-buffer b
+                                (and (string-suffix-p "site.conf.tmpl" (or (buffer-file-name) ""))
+                                     (goto-char (point-min))
+                                     (search-forward ".Vars.requests_per_second" nil t))))
+                  (buffer-list))
+  (fail "rename in the template"))
+(message "ok   rename, in the template too")
+
+(let ((found (jsonrpc-request (eglot-current-server) :textDocument/implementation
+                              (progn (goto-char (point-min)) (search-forward "{{ .Vars.serv")
+                                     (eglot--TextDocumentPositionParams)))))
+  (unless (> (length found) 1) (fail "implementation"))
+  (message "ok   implementations"))
+(dolist (b (buffer-list)) (with-current-buffer b (set-buffer-modified-p nil)))
 (kill-emacs 0)

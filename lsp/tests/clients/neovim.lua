@@ -104,4 +104,30 @@ local reply = ask("workspace/executeCommand", {
 if not reply.text:find("^server_name = www.acme.test") then fail("explain: " .. vim.inspect(reply)) end
 io.write("ok   explain" .. "\n")
 
+-- where a type comes from, and what makes a name what it is
+local found = ask("textDocument/typeDefinition", go("{{ .Vars.server"))
+if found[1].range.start.line ~= 3 then fail("type: " .. vim.inspect(found)) end
+found = ask("textDocument/implementation", go("{{ .Vars.server"))
+if #found < 2 then fail("implementation: " .. vim.inspect(found)) end
+io.write("ok   types and implementations" .. "\n")
+
+-- lines above declarations get their texts when they are seen
+vim.lsp.codelens.refresh({ bufnr = buffer })
+wait("a lens counts references", function()
+  return vim.iter(vim.lsp.codelens.get(buffer)):any(function(l) return l.command ~= nil and l.command.title:find("%d+ references") ~= nil end)
+end)
+
+-- a refactoring whose edit comes when it is chosen
+go("target_path: /srv/ww")
+vim.lsp.buf.code_action({
+  context = { only = { "refactor.extract" }, diagnostics = {} },
+  filter = function(action) return action.title:find("^Extract to the variable") ~= nil end,
+  apply = true,
+})
+wait("a value becomes a variable", function()
+  local text = table.concat(vim.api.nvim_buf_get_lines(buffer, 0, -1, false), "\n")
+  return text:find("nginx_target_path: /srv/www", 1, true) ~= nil and text:find('target_path: "{{ .Vars.nginx_target_path }}"', 1, true) ~= nil
+end)
+wait("nothing is wrong with it", function() return #vim.diagnostic.get() == 0 end)
+
 vim.cmd("qall!")

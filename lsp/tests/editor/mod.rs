@@ -30,11 +30,17 @@ pub fn modern() -> Value {
         "textDocument": {
             "completion": { "completionItem": { "snippetSupport": true } },
             "documentSymbol": { "hierarchicalDocumentSymbolSupport": true },
+            "codeAction": {
+                "dataSupport": true, "disabledSupport": true, "resolveSupport": { "properties": ["edit"] },
+            },
+            "inlayHint": { "resolveSupport": { "properties": ["tooltip"] } },
         },
         "workspace": {
             "workspaceEdit": { "documentChanges": true, "resourceOperations": ["rename", "create", "delete"] },
             "configuration": true,
             "didChangeWatchedFiles": { "dynamicRegistration": true },
+            "didChangeConfiguration": { "dynamicRegistration": true },
+            "symbol": { "resolveSupport": { "properties": ["location.range"] } },
             "inlayHint": { "refreshSupport": true },
             "codeLens": { "refreshSupport": true },
         },
@@ -112,6 +118,11 @@ impl Editor {
         let answer = self.answer(id);
         assert!(answer.get("error").is_none(), "{method}: {answer:#}");
         answer["result"].clone()
+    }
+
+    /// What a request is answered without its details, with them.
+    pub fn resolved(&mut self, method: &str, found: &Value) -> Vec<Value> {
+        found.as_array().unwrap().iter().map(|item| self.ask(method, item.clone())).collect()
     }
 
     /// The message of the error of a request, which must fail.
@@ -203,11 +214,14 @@ impl Editor {
         self.notify("textDocument/didChange", json!({ "textDocument": document, "contentChanges": change }));
     }
 
-    /// The memory of the server in KiB.
-    pub fn memory(&self) -> u64 {
+    /// The memory of the server in KiB, now and at most so far.
+    pub fn memory(&self) -> (u64, u64) {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
-        let line = status.lines().find(|l| l.starts_with("VmRSS:")).unwrap_or_default();
-        line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0)
+        let of = |name: &str| {
+            let line = status.lines().find(|l| l.starts_with(name)).unwrap_or_default();
+            line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0)
+        };
+        (of("VmRSS:"), of("VmHWM:"))
     }
 
     /// What a request about a position has: the place of `$0` in `mark`, which is found without it.

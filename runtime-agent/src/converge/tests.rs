@@ -78,7 +78,7 @@ fn run_with(modules: &[Module], options: &RunOptions, triggers: &mut dyn Trigger
     let facts = HostFacts {
         root: &root,
         hostname: "h",
-        traits: &traits,
+        traits: &traits.clone().into(),
         clock: &FixedClock::at(1),
         secrets: &NoSecrets,
         changed: Cell::new(false),

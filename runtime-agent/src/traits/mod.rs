@@ -9,6 +9,7 @@ mod container;
 mod custom;
 mod hardware;
 mod host;
+mod known;
 mod memory;
 mod mounts;
 mod network;
@@ -21,6 +22,7 @@ mod services;
 mod told;
 mod users;
 
+pub use known::Traits;
 pub use told::{Told, told};
 
 pub use os::{init, package_manager};
@@ -181,9 +183,24 @@ impl Collectors {
     /// Collects, keeping what is still good of `cached`. Slow ones are begun and not waited for: what they say comes with a
     /// later call, and until then what they said before counts, however old.
     pub fn collect(&mut self, root: &Path, now: Millis, cached: Vec<Collected>) -> Vec<Collected> {
+        self.collect_from(COLLECTORS.iter(), root, now, cached)
+    }
+
+    /// Asks those that a run waits for, and no other.
+    fn collect_quick(&mut self, root: &Path, now: Millis) -> Vec<Collected> {
+        self.collect_from(COLLECTORS.iter().filter(|collector| !collector.slow), root, now, Vec::new())
+    }
+
+    fn collect_from(
+        &mut self,
+        collectors: impl Iterator<Item = &'static Collector>,
+        root: &Path,
+        now: Millis,
+        cached: Vec<Collected>,
+    ) -> Vec<Collected> {
         let started = Instant::now();
         let (mut all, mut waiting, mut failed) = (Vec::new(), Vec::new(), BTreeSet::new());
-        for collector in COLLECTORS {
+        for collector in collectors {
             let known = cached.iter().find(|c| c.name == collector.name);
             if let Some(good) = known.filter(|known| known.is_fresh(now)) {
                 all.push(good.clone());

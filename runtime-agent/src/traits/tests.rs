@@ -113,6 +113,24 @@ fn nobody_waits_for_a_slow_one_and_what_it_said_before_counts_meanwhile() {
 }
 
 #[test]
+fn a_slow_one_is_asked_when_an_expression_needs_it() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(dir.path().join("var/lib/dpkg")).unwrap();
+    std::fs::write(
+        dir.path().join("var/lib/dpkg/status"),
+        "Package: vim\nStatus: install ok installed\nVersion: 1\n\n",
+    )
+    .unwrap();
+    let traits = Traits::collect(dir.path(), 1);
+    let count = ["packages".into(), "count".into()];
+    assert_eq!(traits.known().at(&count), None);
+    assert!(!traits.asked_the_slow());
+    assert!(traits.at(&["agent".into(), "version".into()]).is_some());
+    assert!(!traits.asked_the_slow(), "nobody asked for one of them");
+    assert_eq!(traits.at(&count), Some(&Value::Int(1)));
+}
+
+#[test]
 fn maps_of_several_collectors_are_one() {
     let part = |name: &str, key: &str| {
         let custom = Value::Map([(key.into(), true.into())].into());

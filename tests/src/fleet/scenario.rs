@@ -265,6 +265,7 @@ fn registered(size: Size, dir: &Path, findings: &mut Findings) -> Result<(), Pro
     let start = |envoys: usize, dir: &Path| -> Result<(Duration, Usage), Problem> {
         std::fs::create_dir_all(dir)?;
         let (mut server, _) = set_up(Size { envoys, ..size }, dir, true)?;
+        server.patience = Duration::from_secs(600);
         let begin = Instant::now();
         server.start();
         Ok((begin.elapsed(), usage(server.pid().ok_or("the server does not run")?)?))

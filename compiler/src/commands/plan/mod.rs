@@ -102,12 +102,13 @@ pub(super) fn run(args: &Args, directory: Option<PathBuf>) -> Result<Exit, Failu
     Ok(planned.exit(args.detailed_exitcode))
 }
 
-/// What the command prints in Markdown when the files of a policy are compared with those of a revision.
+/// What the command prints when the files of a policy are compared with those of a revision.
 pub(super) fn text(
     root: &std::path::Path,
     revision: &str,
     now: crate::tree::Files,
     members: Vec<crate::plan::Member>,
+    markdown: bool,
 ) -> Result<String, Failure> {
     let (old, _) = Source::both(revision, &root.display().to_string(), None)?;
     let fleet = Fleet::new(members);
@@ -123,7 +124,7 @@ pub(super) fn text(
         gates: Vec::new(),
         verbose: false,
     };
-    Ok(markdown::text(&planned))
+    Ok(if markdown { markdown::text(&planned) } else { human::text(&planned, false) })
 }
 
 impl Planned<'_> {

@@ -60,10 +60,14 @@ export class Session implements vscode.Disposable {
     return this.current.state === "running" && (await vscode.commands.getCommands(true)).includes(command);
   }
 
-  /** Runs a command of the server. What may take a while gets a button to give up, the rest a word in the status bar. */
+  /** Runs a command of the server; a plan only in a workspace that is trusted. What may take a while gets a button to give up, the rest a word in the status bar. */
   async execute(command: string, args: unknown[], title: string): Promise<unknown> {
     const client = this.client;
     if (!client) throw new Error("The language server of Vigo does not run.");
+    if (command === "vigo.plan" && !vscode.workspace.isTrusted) {
+      askForTrust();
+      throw new vscode.CancellationError();
+    }
     const long = command === "vigo.plan" || command === "vigo.runTest";
     const location = long ? vscode.ProgressLocation.Notification : vscode.ProgressLocation.Window;
     return vscode.window.withProgress(
@@ -182,5 +186,14 @@ function askForServer(why: string): void {
       const vigo = vscode.workspace.getConfiguration("vigo");
       await vigo.update("server.path", file.fsPath, vscode.ConfigurationTarget.Global);
     }
+  });
+}
+
+/** A plan asks git about the repository, whose own configuration may name programs. */
+function askForTrust(): void {
+  const button = "Manage Workspace Trust";
+  const message = "Vigo: a plan asks git about the repository, so it needs a workspace that is trusted.";
+  void vscode.window.showWarningMessage(message, button).then((answer) => {
+    if (answer === button) void vscode.commands.executeCommand("workbench.trust.manage");
   });
 }

@@ -243,10 +243,24 @@ const steps = {
     for (const name of ["http_port", "site", "reload"]) assert.ok(outline.includes(name), `${name}: ${outline}`);
     assert.ok((await nginx.ask("foldingRange")).length > 5);
     assert.ok((await nginx.ask("semanticTokens/full")).data.length > 0);
-    const titles = (await nginx.ask("codeLens")).map(({ command }) => command?.title);
+    const shown = (lens) => (lens.command ? lens : server.sendRequest("codeLens/resolve", lens));
+    const titles = (await Promise.all((await nginx.ask("codeLens")).map(shown))).map(({ command }) => command?.title);
     assert.ok(titles.some((title) => /^\d+ envoys?$/.test(title)), titles.join());
+    const listed = await nginx.ask("references", "name: |nginx", { context: { includeDeclaration: false } });
+    assert.ok(titles.includes(`${listed.length} references`), `${listed.length}: ${titles}`);
     const range = { start: { line: 0, character: 0 }, end: nginx.at(nginx.text) };
     assert.ok((await nginx.ask("inlayHint", undefined, { range })).length > 0);
+    nginx.close();
+  },
+
+  "a value becomes a variable, and the policy says the same": async () => {
+    const nginx = new Document("modules/nginx.vgo");
+    await nginx.diagnostics((all) => all.length === 0);
+    const range = { start: nginx.at("target_path: |/srv/www\n"), end: nginx.at("target_path: /srv/www|\n") };
+    const [action] = await nginx.ask("codeAction", undefined, { range, context: { diagnostics: [], only: ["refactor.extract"] } });
+    nginx.edit(nginx.text, edited(nginx.text, action.edit.documentChanges[0].edits));
+    assert.match(nginx.text, /nginx_target_path: \/srv\/www\n/);
+    await nginx.diagnostics((all) => all.length === 0);
     nginx.close();
   },
 
@@ -268,7 +282,11 @@ const steps = {
     assert.match((await run("vigo.graph", here)).text, /^flowchart/);
     assert.match((await run("vigo.previewBundle", here)).text, /\/etc\/nginx\/sites-available/);
     nginx.edit("default: 20", "default: 21");
-    assert.match((await run("vigo.plan", { ...here, revision: "HEAD" })).text, /envoys/);
+    const plan = await run("vigo.plan", { ...here, revision: "HEAD" });
+    assert.match(plan.text, /envoys/);
+    assert.equal(plan.language, "plaintext");
+    const comment = await run("vigo.plan", { ...here, revision: "HEAD", format: "markdown" });
+    assert.equal(comment.language, "markdown");
     nginx.close();
     const tests = new Document("tests/web.vgo");
     assert.equal((await run("vigo.runTest", { uri: tests.uri, all: true })).passed, true);

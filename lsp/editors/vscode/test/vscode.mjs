@@ -142,8 +142,7 @@ const steps = {
     await page.keyboard.press("Backspace");
     await command("Vigo: Plan Against the Last Git Revision");
     await page.locator(".tab", { hasText: "Plan" }).first().waitFor();
-    const shown = page.frameLocator("iframe.webview").frameLocator("iframe").locator("body", { hasText: /envoys? gets? something else/ });
-    await shown.waitFor();
+    await page.locator(".view-line", { hasText: /envoys? gets? something else/ }).first().waitFor();
   },
 
   async explain() {

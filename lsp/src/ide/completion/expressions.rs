@@ -105,7 +105,7 @@ impl Work<'_> {
             "Vars" | "vars" => match steps.next() {
                 None => self.variables(out),
                 Some(name) => {
-                    let ty = known::types(self.ide).get(name);
+                    let ty = known::type_of(self.ide, self.source, name);
                     let ty = steps.fold(ty, |ty, step| known::part(ty?, step));
                     fields(ty, out);
                 }
@@ -121,7 +121,7 @@ impl Work<'_> {
             "Item" | "Each" | "item" => {
                 let list = (self.beside)("foreach").unwrap_or_default();
                 let mut way = list.split('.');
-                let ty = way.next().and_then(|name| known::types(self.ide).get(name));
+                let ty = way.next().and_then(|name| known::type_of(self.ide, self.source, name));
                 let ty = way.fold(ty, |ty, step| known::part(ty?, step)).and_then(known::element);
                 fields(steps.fold(ty, |ty, step| known::part(ty?, step)), out);
             }
@@ -134,7 +134,7 @@ impl Work<'_> {
         let of_envoy = known::of_envoy(self.ide);
         let (db, _) = self.ide.queries();
         let own = compiler::resolve::interface::interface(db, self.source.file);
-        for (name, ty) in known::types(self.ide) {
+        for (name, ty) in known::visible(self.ide, self.source) {
             let declared = own.and_then(|i| i.variables.iter().find(|v| v.name == *name));
             let value = match of_envoy {
                 Some(vars) => vars.by_name.get(name).and_then(|v| known::value_of(v)),
@@ -209,7 +209,7 @@ impl Work<'_> {
                 }
                 "Vars" | "vars" => {
                     if let Some(Type::Refined(compiler::types::Refinement::Enum(values))) =
-                        known::types(self.ide).get(rest)
+                        known::type_of(self.ide, self.source, rest)
                     {
                         values.iter().for_each(|v| push(v, rest));
                     }

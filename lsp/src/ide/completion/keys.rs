@@ -139,7 +139,7 @@ fn attributes(ty: &ResourceType, missing: &dyn Fn(&str) -> bool, out: &mut Vec<I
 /// Every variable, those that have to be set first.
 fn variables(at: &At<'_>, missing: &dyn Fn(&str) -> bool, out: &mut Vec<Item>) {
     let module = matches!(at.source.kind, compiler::syntax::Kind::Module);
-    for (name, ty) in known::types(at.ide).iter().filter(|(n, _)| missing(n)) {
+    for (name, ty) in known::visible(at.ide, at.source).filter(|(n, _)| missing(n)) {
         // a module gives defaults to its own variables only
         let order = if module { 6 } else { 3 };
         out.push(

@@ -3,6 +3,7 @@
 use super::{At, Completions, Item, ItemKind};
 use crate::ide::Ide;
 use crate::ide::names;
+use crate::ide::secrets::paths;
 use crate::ide::shape::Shape;
 use crate::ide::values as known;
 use compiler::resolve::class::{known_environments, roles};
@@ -11,9 +12,6 @@ use compiler::resolve::interface::module;
 use compiler::schema::{Attribute, ResourceType, schema};
 use compiler::syntax::ast;
 use compiler::types::{Refinement, Type};
-use ir::Value;
-use std::collections::BTreeSet;
-use std::sync::Arc;
 
 /// Offers values.
 pub fn values(at: &At<'_>, all: &mut Completions) {
@@ -42,7 +40,7 @@ pub fn values(at: &At<'_>, all: &mut Completions) {
         }
         Shape::ListVariable => {
             let lists =
-                known::types(at.ide).iter().filter(|(_, ty)| matches!(ty, Type::List(_) | Type::Mixed));
+                known::visible(at.ide, at.source).filter(|(_, ty)| matches!(ty, Type::List(_) | Type::Mixed));
             out.extend(lists.map(|(name, ty)| Item::new(ItemKind::Variable, &**name).detail(ty.to_string())));
         }
         Shape::Case => {
@@ -67,7 +65,7 @@ pub fn values(at: &At<'_>, all: &mut Completions) {
             }
         }
         Shape::VariableValue => {
-            if let Some(ty) = at.key().and_then(|name| known::types(at.ide).get(name)) {
+            if let Some(ty) = at.key().and_then(|name| known::type_of(at.ide, at.source, name)) {
                 of_type(ty, out);
             }
             secrets(at, out);
@@ -208,7 +206,9 @@ fn fitting(at: &At<'_>, _: &ResourceType, a: &Attribute, out: &mut Vec<Item>) {
         Type::Refined(_) => *ty == a.ty,
         other => ty.fits(other) && *ty != Type::Any,
     };
-    for (name, ty) in known::types(at.ide).iter().filter(|(_, ty)| fits(ty)) {
+    // of what is typed already, nothing else can come of it
+    let could = |name: &str| has_letters(&format!("\"{{{{ .Vars.{name} }}}}\""), &at.typing.typed);
+    for (name, ty) in known::visible(at.ide, at.source).filter(|(name, ty)| could(name) && fits(ty)) {
         let label = format!("{{{{ .Vars.{name} }}}}");
         let insert = format!("\"{label}\"");
         out.push(Item::new(ItemKind::Variable, label).detail(ty.to_string()).insert(insert).order(7));
@@ -217,15 +217,11 @@ fn fitting(at: &At<'_>, _: &ResourceType, a: &Attribute, out: &mut Vec<Item>) {
 
 /// The paths of secrets that the policy has already.
 fn secrets(at: &At<'_>, out: &mut Vec<Item>) {
-    let mut paths: BTreeSet<Arc<str>> = BTreeSet::new();
-    for class in known::all_classes(at.ide) {
-        let (db, project) = at.ide.queries();
-        let none = compiler::resolve::TraitFacts::new(db, Vec::new());
-        let vars = compiler::resolve::vars::class_vars(db, project, class, none);
-        vars.known().for_each(|(_, value)| secrets_in(value, &mut paths));
-    }
-    for path in paths {
+    for path in paths(at.ide) {
         let text = format!("secret:{path}");
+        if !has_letters(&format!("\"{text}\""), &at.typing.typed) {
+            continue;
+        }
         let insert = if at.typing.quoted { text.clone() } else { format!("\"{text}\"") };
         out.push(
             Item::new(ItemKind::Value, text).detail("a secret that is used already").insert(insert).order(6),
@@ -233,13 +229,10 @@ fn secrets(at: &At<'_>, out: &mut Vec<Item>) {
     }
 }
 
-fn secrets_in(value: &Value, out: &mut BTreeSet<Arc<str>>) {
-    match value {
-        Value::Secret(path) => drop(out.insert(path.clone())),
-        Value::List(items) => items.iter().for_each(|v| secrets_in(v, out)),
-        Value::Map(map) => map.values().for_each(|v| secrets_in(v, out)),
-        _ => {}
-    }
+/// Whether a text has all letters of another, in order: editors show nothing else.
+fn has_letters(text: &str, typed: &str) -> bool {
+    let mut letters = text.chars();
+    typed.chars().all(|t| letters.any(|c| c.eq_ignore_ascii_case(&t)))
 }
 
 /// Resources of the module by their names, of others behind the name of their module.

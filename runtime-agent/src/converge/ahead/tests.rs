@@ -75,7 +75,7 @@ fn told(modules: &[Module], before: &[u8], dry_run: bool, ahead: usize) -> Strin
     let facts = HostFacts {
         root: &root,
         hostname: "h",
-        traits: &traits,
+        traits: &traits.clone().into(),
         clock: &FixedClock::at(1),
         secrets: &NoSecrets,
         changed: Cell::new(false),
