@@ -14,8 +14,9 @@ use crate::renew::RenewError;
 use crate::report::report_of;
 use crate::resource::{Context, Managed};
 use crate::root::{FsError, Root};
-use crate::server::{Grpc, NetError, Server};
+use crate::server::{NetError, Server};
 use crate::settings::Settings;
+use crate::speaker::Network;
 use crate::state::{StateDir, StateError, StateLock};
 use crate::store::{Past, Running, Store, StoreError, StoreTriggers};
 use crate::text::printable;
@@ -40,11 +41,19 @@ pub struct AgentOptions {
     pub clock: Arc<dyn Clock>,
     /// Set from outside: stop after the resource at hand.
     pub stop: Arc<AtomicBool>,
+    /// Whether the server is spoken to by a process of its own where that can be. It is this program, started as
+    /// `vigo talk`, so only `vigo` itself may have it.
+    pub split: bool,
 }
 
 impl Default for AgentOptions {
     fn default() -> Self {
-        AgentOptions { root: PathBuf::from("/"), clock: Arc::new(SystemClock), stop: Arc::default() }
+        AgentOptions {
+            root: PathBuf::from("/"),
+            clock: Arc::new(SystemClock),
+            stop: Arc::default(),
+            split: false,
+        }
     }
 }
 
@@ -157,6 +166,11 @@ impl Agent {
         &self.options.root
     }
 
+    /// Whether the server is spoken to by a process of its own.
+    pub(crate) fn is_split(&self) -> bool {
+        self.options.split
+    }
+
     fn stop(&self) -> &AtomicBool {
         &self.options.stop
     }
@@ -208,7 +222,8 @@ impl Agent {
         observer: &mut dyn RunObserver,
     ) -> Result<RunSummary, AgentError> {
         let mut session = self.session()?;
-        let mut server = Grpc::new(&session.identity)?;
+        let (mut server, separation) = Network::open(self, &session.identity)?;
+        tracing::debug!("{}", separation.describe().unwrap_or_else(|why| why));
         let cycle = session.cycle(&mut server, options, observer);
         // Nobody else will be there when they answer.
         session.finish_collectors()?;
@@ -218,7 +233,7 @@ impl Agent {
     /// Renews the certificate now, be it time or not; when the new one ends.
     pub fn renew(&self) -> Result<Option<Millis>, RenewError> {
         let mut session = self.session()?;
-        let mut server = Grpc::new(&session.identity)?;
+        let (mut server, _) = Network::open(self, &session.identity)?;
         session.renew(&mut server)?;
         Ok(session.identity.certificate().map(|certificate| certificate.not_after))
     }

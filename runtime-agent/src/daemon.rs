@@ -6,7 +6,8 @@ use crate::converge::RunOptions;
 use crate::identity::Identity;
 use crate::observe::{Outcome, ResourceReport, RunObserver};
 use crate::report::result_of;
-use crate::server::{Grpc, NetError, Server};
+use crate::server::{NetError, Server};
+use crate::speaker::Network;
 use crate::stream::{Line, StreamHandle, StreamParts};
 use crate::task::Tasks;
 use protocol::pb::agent_frame::What as Said;
@@ -69,13 +70,18 @@ pub fn stop_on_signals(stop: Arc<AtomicBool>) -> std::io::Result<Alarm> {
 /// Runs until `alarm` says to stop. Only what no later turn could mend ends it otherwise.
 pub fn run(agent: &Agent, alarm: &Alarm, observer: &mut dyn RunObserver) -> Result<(), AgentError> {
     let mut session = agent.session()?;
-    let mut grpc = Grpc::new(&session.identity)?;
+    let (mut network, separation) = Network::open(agent, &session.identity)?;
+    session.store.keep_separation(&separation)?;
     tracing::info!(
         "agent {} of {} started, server {}",
         env!("CARGO_PKG_VERSION"),
         session.identity.hostname,
         session.identity.server
     );
+    match separation.describe() {
+        Ok(how) => tracing::info!("{how}"),
+        Err(why) => tracing::warn!("{why}"),
+    }
     tell_systemd(&[NotifyState::Ready]);
     let tasks =
         Tasks::open(session.store.clone(), agent.root_path(), agent.shared_clock(), agent.shared_stop())?;
@@ -87,7 +93,7 @@ pub fn run(agent: &Agent, alarm: &Alarm, observer: &mut dyn RunObserver) -> Resu
     let mut next = Instant::now();
     loop {
         let began = session.clock().now();
-        let mut way = Way { grpc: &mut grpc, line: &line, asked };
+        let mut way = Way { network: &mut network, line: &line, asked };
         let reached = turn(&mut session, &mut way, &mut due, asked, observer);
         // A refusal is an answer too: there may be work although there is no policy.
         let wanted = session.store.contact().is_ok_and(|c| c.stream_requested && c.at >= began)
@@ -96,6 +102,7 @@ pub fn run(agent: &Agent, alarm: &Alarm, observer: &mut dyn RunObserver) -> Resu
             match Identity::load(agent.state()) {
                 Ok(identity) => stream.open(StreamParts {
                     identity,
+                    carrier: network.carrier(),
                     store: session.store.clone(),
                     clock: agent.shared_clock(),
                     tasks: tasks.clone(),
@@ -160,7 +167,7 @@ fn interval(session: &Session<'_>) -> (Duration, u32) {
 
 /// The way to the server: on the stream while one is open, as a request of its own otherwise.
 struct Way<'a> {
-    grpc: &'a mut Grpc,
+    network: &'a mut Network,
     line: &'a Line,
     /// The server wants to be asked.
     asked: bool,
@@ -174,7 +181,7 @@ impl Server for Way<'_> {
             return Ok(reply);
         }
         // If the stream ended after the server had taken it, this is refused as a replay, and the next turn is in order.
-        self.grpc.check_in(request)
+        self.network.check_in(request)
     }
 
     fn report(&mut self, request: SignedRequest) -> Result<ReportReply, NetError> {
@@ -183,16 +190,16 @@ impl Server for Way<'_> {
         {
             return Ok(reply);
         }
-        self.grpc.report(request)
+        self.network.report(request)
     }
 
     fn renew(&mut self, request: SignedRequest) -> Result<RenewReply, NetError> {
-        self.grpc.renew(request)
+        self.network.renew(request)
     }
 
     fn adopt(&mut self, identity: &Identity) -> Result<(), NetError> {
         // A stream that is open speaks with the certificate before; the server ends it.
-        self.grpc.adopt(identity)
+        self.network.adopt(identity)
     }
 
     fn is_stream(&self) -> bool {

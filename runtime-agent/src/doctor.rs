@@ -85,6 +85,9 @@ impl Agent {
             Ok(status) => status,
             Err(error) => return checks.add("runs", Err::<String, AgentError>(error)),
         };
+        if let Some(privileges) = status.privileges() {
+            checks.add("privileges", privileges);
+        }
         if let Some(pause) = status.paused() {
             checks.add("pause", Err::<String, _>(format!("paused for {pause}; `vigo resume` ends it")));
         }

@@ -32,6 +32,8 @@ const SERVICE: &str = "vigo";
 const PACKAGE: &str = "vigo";
 /// Whom it runs as.
 const ACCOUNT: &str = "root";
+/// Whom it speaks with its server as, and that account's group.
+pub const NETWORK_USER: &str = "vigo";
 
 /// Where something of the agent's is below a root.
 pub fn below(root: &Path, path: &str) -> PathBuf {
@@ -81,7 +83,7 @@ impl Own {
         let removes = matches!(state, "absent" | "purged" | "removed" | "unmounted");
         let what = match kind {
             "package" if removes && named(PACKAGE) => "package",
-            "user" | "group" if removes && named(ACCOUNT) => "account",
+            "user" | "group" if removes && (named(ACCOUNT) || named(NETWORK_USER)) => "account",
             "systemd_unit" if service() => "unit",
             "process" if service() => "process",
             "service" if service() && stops(state, desired) => "service",
@@ -249,6 +251,7 @@ mod tests {
             refused(&s, "user", "username", &[("username", name.into()), ("state", state.into())])
         };
         assert!(user("root", "absent") && !user("root", "present") && !user("deploy", "absent"));
+        assert!(user("vigo", "absent") && !user("vigo", "present"));
     }
 
     #[test]

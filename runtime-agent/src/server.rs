@@ -1,10 +1,12 @@
 //! The way to the server: gRPC over mutual TLS, behind a trait so that the rules of a check-in can be tested without it.
 
 use crate::identity::Identity;
+use crate::tls::Connector;
 use protocol::pb::fleet_client::FleetClient;
 use protocol::pb::{CheckInReply, RenewReply, ReportReply, SignedRequest};
 use std::time::Duration;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use zeroize::Zeroizing;
 
 /// From the first byte of a connection to the end of its handshake.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -79,12 +81,42 @@ pub trait Server {
     fn adopt(&mut self, identity: &Identity) -> Result<(), NetError>;
 }
 
-/// The real one. Connects at the first request.
+/// What a connection needs of an identity.
+#[derive(Clone)]
+pub struct Credential {
+    /// `HOST:PORT`.
+    pub server: String,
+    /// The cluster's CA.
+    pub ca_pem: String,
+    /// This envoy's certificate.
+    pub certificate_pem: String,
+    /// Its key, or what stands for one that is elsewhere.
+    pub key_pem: Zeroizing<String>,
+}
+
+impl From<&Identity> for Credential {
+    fn from(identity: &Identity) -> Self {
+        Credential {
+            server: identity.server.clone(),
+            ca_pem: identity.ca_pem.clone(),
+            certificate_pem: identity.certificate_pem.clone(),
+            key_pem: identity.key_pem(),
+        }
+    }
+}
+
+/// Speaks gRPC with one server. Connects at the first request, and again after one that failed.
+pub struct Client {
+    endpoint: Endpoint,
+    connector: Connector,
+    server: String,
+    fleet: Option<FleetClient<Channel>>,
+}
+
+/// A [`Client`] for those that wait.
 pub struct Grpc {
     runtime: tokio::runtime::Runtime,
-    endpoint: Endpoint,
-    server: String,
-    client: Option<FleetClient<Channel>>,
+    client: Client,
 }
 
 /// Host and port; the port is 1530 where none is given.
@@ -104,18 +136,26 @@ pub fn address(server: &str) -> Result<(String, u16), NetError> {
     Ok((bare.to_owned(), port))
 }
 
-/// An endpoint that trusts this CA alone.
+/// An endpoint that trusts this CA alone, by the clock.
 pub fn endpoint(server: &str, tls: ClientTlsConfig) -> Result<Endpoint, NetError> {
+    let (endpoint, host) = at(server, "https")?;
+    endpoint.tls_config(tls.domain_name(host).timeout(CONNECT_LIMIT)).map_err(|e| wrong(server, &e))
+}
+
+fn wrong(server: &str, why: &dyn std::fmt::Display) -> NetError {
+    NetError::Address(format!("{server} ({why})"))
+}
+
+/// An address with our limits, and its host.
+fn at(server: &str, scheme: &str) -> Result<(Endpoint, String), NetError> {
     let (host, port) = address(server)?;
     let url_host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-    let wrong = |e: tonic::transport::Error| NetError::Address(format!("{server} ({e})"));
-    Ok(Endpoint::from_shared(format!("https://{url_host}:{port}"))
-        .map_err(wrong)?
-        .tls_config(tls.domain_name(host).timeout(CONNECT_LIMIT))
-        .map_err(wrong)?
+    let endpoint = Endpoint::from_shared(format!("{scheme}://{url_host}:{port}"))
+        .map_err(|e| wrong(server, &e))?
         .connect_timeout(CONNECT_LIMIT)
         .timeout(REQUEST_LIMIT)
-        .tcp_nodelay(true))
+        .tcp_nodelay(true);
+    Ok((endpoint, host))
 }
 
 /// One thread: the agent does one thing at a time.
@@ -126,72 +166,92 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, NetError> {
         .map_err(|e| NetError::Unreachable { server: "the network".to_owned(), why: e.to_string() })
 }
 
-/// The TLS of an enrolled agent.
-pub fn tls(identity: &Identity) -> ClientTlsConfig {
-    ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&identity.ca_pem)).identity(
-        tonic::transport::Identity::from_pem(&identity.certificate_pem, identity.key_pem().as_bytes()),
-    )
+impl Client {
+    /// Nothing is sent yet.
+    pub fn new(credential: &Credential) -> Result<Self, NetError> {
+        let server = credential.server.clone();
+        // TLS is ours; what is said inside it is said as over https.
+        let (endpoint, host) = at(&server, "http")?;
+        let origin = endpoint.uri().to_string().replacen("http:", "https:", 1);
+        let endpoint = endpoint.origin(origin.parse().map_err(|e| wrong(&server, &e))?);
+        let connector = Connector::new(credential, host, CONNECT_LIMIT)?;
+        Ok(Client { endpoint, connector, server, fleet: None })
+    }
+
+    /// `HOST:PORT`.
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// Shakes hands if that is not done yet.
+    pub async fn connect(&mut self) -> Result<FleetClient<Channel>, NetError> {
+        if let Some(fleet) = &self.fleet {
+            return Ok(fleet.clone());
+        }
+        let connecting = self.endpoint.connect_with_connector(self.connector.clone());
+        let channel = connecting.await.map_err(|e| connect_error(&self.server, &e))?;
+        let fleet = FleetClient::new(channel)
+            .max_decoding_message_size(protocol::MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(protocol::MAX_MESSAGE_BYTES);
+        self.fleet = Some(fleet.clone());
+        Ok(fleet)
+    }
+
+    fn answer<T>(&mut self, result: Result<tonic::Response<T>, tonic::Status>) -> Result<T, NetError> {
+        result.map(tonic::Response::into_inner).map_err(|status| {
+            self.fleet = None;
+            status_error(&self.server, &status)
+        })
+    }
+
+    /// Asks for news.
+    pub async fn check_in(&mut self, request: SignedRequest) -> Result<CheckInReply, NetError> {
+        let result = self.connect().await?.check_in(request).await;
+        self.answer(result)
+    }
+
+    /// Delivers a result.
+    pub async fn report(&mut self, request: SignedRequest) -> Result<ReportReply, NetError> {
+        let result = self.connect().await?.report_run(request).await;
+        self.answer(result)
+    }
+
+    /// Asks for a certificate for a new key.
+    pub async fn renew(&mut self, request: SignedRequest) -> Result<RenewReply, NetError> {
+        let result = self.connect().await?.renew(request).await;
+        self.answer(result)
+    }
 }
 
 impl Grpc {
     /// For an enrolled agent; nothing is sent yet.
     pub fn new(identity: &Identity) -> Result<Self, NetError> {
-        Ok(Grpc {
-            endpoint: endpoint(&identity.server, tls(identity))?,
-            runtime: runtime()?,
-            server: identity.server.clone(),
-            client: None,
-        })
-    }
-
-    fn client(&mut self) -> Result<FleetClient<Channel>, NetError> {
-        if let Some(client) = &self.client {
-            return Ok(client.clone());
-        }
-        let channel =
-            self.runtime.block_on(self.endpoint.connect()).map_err(|e| connect_error(&self.server, &e))?;
-        let client = FleetClient::new(channel)
-            .max_decoding_message_size(protocol::MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(protocol::MAX_MESSAGE_BYTES);
-        self.client = Some(client.clone());
-        Ok(client)
+        Ok(Grpc { client: Client::new(&identity.into())?, runtime: runtime()? })
     }
 
     /// Shakes hands and asks for nothing.
     pub fn connect(&mut self) -> Result<(), NetError> {
-        self.client().map(drop)
-    }
-
-    fn answer<T>(&mut self, result: Result<tonic::Response<T>, tonic::Status>) -> Result<T, NetError> {
-        result.map(tonic::Response::into_inner).map_err(|status| {
-            self.client = None;
-            status_error(&self.server, &status)
-        })
+        self.runtime.block_on(self.client.connect()).map(drop)
     }
 }
 
 impl Server for Grpc {
     fn check_in(&mut self, request: SignedRequest) -> Result<CheckInReply, NetError> {
-        let mut client = self.client()?;
-        let result = self.runtime.block_on(client.check_in(request));
-        self.answer(result)
+        self.runtime.block_on(self.client.check_in(request))
     }
 
     fn report(&mut self, request: SignedRequest) -> Result<ReportReply, NetError> {
-        let mut client = self.client()?;
-        let result = self.runtime.block_on(client.report_run(request));
-        self.answer(result)
+        self.runtime.block_on(self.client.report(request))
     }
 
     fn renew(&mut self, request: SignedRequest) -> Result<RenewReply, NetError> {
-        let mut client = self.client()?;
-        let result = self.runtime.block_on(client.renew(request));
-        self.answer(result)
+        self.runtime.block_on(self.client.renew(request))
     }
 
     fn adopt(&mut self, identity: &Identity) -> Result<(), NetError> {
-        self.endpoint = endpoint(&self.server, tls(identity))?;
-        self.client = None;
+        // Where the server is does not change with the certificate.
+        let server = self.client.server().to_owned();
+        self.client = Client::new(&Credential { server, ..identity.into() })?;
         Ok(())
     }
 }

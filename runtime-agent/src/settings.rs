@@ -11,6 +11,8 @@ pub struct Settings {
     pub tasks: bool,
     /// Whether policy may change, stop or remove the agent itself; see [`crate::own`].
     pub manage_agent: bool,
+    /// As whom the server is spoken to; see [`crate::speaker`]. Counts when the agent starts.
+    pub network_user: String,
     /// What a resource may take in all, beside its own `timeout`; see [`crate::limit`].
     #[serde(deserialize_with = "duration")]
     pub resource_limit: Duration,
@@ -24,7 +26,12 @@ fn duration<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Er
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { tasks: true, manage_agent: false, resource_limit: crate::limit::DEFAULT }
+        Settings {
+            tasks: true,
+            manage_agent: false,
+            network_user: crate::own::NETWORK_USER.to_owned(),
+            resource_limit: crate::limit::DEFAULT,
+        }
     }
 }
 
@@ -82,7 +89,9 @@ mod tests {
     #[test]
     fn only_what_is_understood_is_followed() {
         let dir = tempfile::tempdir().unwrap();
-        let safe = Settings { tasks: true, manage_agent: false, resource_limit: Duration::from_secs(3600) };
+        let safe = Settings::default();
+        assert_eq!((safe.tasks, safe.manage_agent, safe.network_user.as_str()), (true, false, "vigo"));
+        assert_eq!(safe.resource_limit, Duration::from_secs(3600));
         assert_eq!(Settings::load(dir.path()).unwrap(), safe);
         let path = Settings::path(dir.path());
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

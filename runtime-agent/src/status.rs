@@ -5,6 +5,7 @@ use crate::checkin::Conversation;
 use crate::clock::Millis;
 use crate::identity::{Identity, IdentityError};
 use crate::pause::Pause;
+use crate::speaker::Separation;
 use crate::store::{Crashes, Past, Store};
 use crate::text::{printable, span, took};
 use crate::verify::{VerifyError, behind, effective_now};
@@ -24,6 +25,7 @@ pub struct Status {
     interval: Millis,
     refusal: Option<String>,
     pause: Option<Pause>,
+    separation: Option<Separation>,
     crashes: Crashes,
     bundle: Option<Bundle>,
     problem: Option<VerifyError>,
@@ -71,6 +73,7 @@ impl Agent {
             interval: 300_000,
             refusal: None,
             pause: None,
+            separation: None,
             crashes: Crashes::default(),
             bundle: None,
             problem: None,
@@ -98,6 +101,7 @@ impl Agent {
         }
         status.refusal = contact.refusal;
         status.pause = store.pause(now)?;
+        status.separation = store.separation()?;
         status.crashes = store.crashes()?;
         status.past = store.past()?;
         let queue = store.queue()?;
@@ -151,6 +155,11 @@ impl Status {
         Some(format!(
             "the agent did not survive it, {count} times in a row; it is tried again in {wait}, the next release at once"
         ))
+    }
+
+    /// Who speaks with the server, if an agent stayed here yet; what is wrong with that.
+    pub fn privileges(&self) -> Option<Result<String, String>> {
+        self.separation.as_ref().map(Separation::describe)
     }
 
     /// What the last run that looked at everything came to; what was wrong with it.
@@ -224,6 +233,11 @@ impl Status {
             .map_or_else(|| "no answer yet".to_owned(), |at| format!("last answer {}", ago(at)));
         line("server", format!("{}   {answer}", identity.server));
         line("certificate", self.certificate());
+        match self.privileges() {
+            Some(Ok(how)) => line("privileges", how),
+            Some(Err(why)) => line("privileges", format!("TOO MANY: {why}")),
+            None => {}
+        }
         if let Some(refusal) = &self.refusal {
             line("", format!("it has no policy for this host: {refusal}"));
         }
@@ -354,6 +368,7 @@ impl Status {
                 && self.problem.is_none()
                 && self.pause.is_none()
                 && self.quarantine().is_none(),
+            "privileges": self.separation,
             "crashes": { "bundle": self.crashes.seq, "in_a_row": self.crashes.count, "last": self.crashes.at },
             "paused": self.pause.as_ref().map(|p| json!({ "since": p.since, "until": p.until, "reason": p.reason })),
             "problem": self.problem.as_ref().map(ToString::to_string),

@@ -6,15 +6,14 @@ use crate::checkin::{CheckInError, Conversation};
 use crate::clock::Clock;
 use crate::daemon::Wake;
 use crate::identity::Identity;
-use crate::server::{NetError, connect_error, endpoint, runtime, status_error, tls};
+use crate::server::{Credential, NetError, runtime};
 use crate::store::Store;
 use crate::task::{Cursors, Tasks};
 use prost::Message;
 use protocol::key_statement::TrustedKey;
 use protocol::pb::agent_frame::What as Said;
-use protocol::pb::fleet_client::FleetClient;
 use protocol::pb::server_frame::What;
-use protocol::pb::{AgentFrame, ServerFrame, SignedFrame, SignedRequest, StreamHello, signed_frame};
+use protocol::pb::{AgentFrame, SignedFrame, SignedRequest, StreamHello, signed_frame};
 use protocol::request::{self, Rpc};
 use protocol::stream::FrameSigner;
 use protocol::task::OrderError;
@@ -24,11 +23,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until, timeout};
-use tonic::Streaming;
-use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
 
-/// Frames under way to the server; more wait in the journal.
-const OUTGOING: usize = 32;
+mod carrier;
+
+pub use carrier::Carrier;
+pub(crate) use carrier::{Incoming, Outgoing};
+
 /// Heartbeats that may be missing.
 const PATIENCE: u32 = 3;
 /// Until the server's first frame.
@@ -67,6 +67,8 @@ enum StreamError {
 pub struct StreamParts {
     /// Who speaks.
     pub identity: Identity,
+    /// How it reaches the server.
+    pub carrier: Carrier,
     /// Keys and counters.
     pub store: Store,
     /// The time.
@@ -216,8 +218,8 @@ fn run(parts: &StreamParts) {
 
 /// A stream that the server has taken.
 struct Opened<'a> {
-    outgoing: mpsc::Sender<SignedFrame>,
-    incoming: Streaming<ServerFrame>,
+    outgoing: Outgoing,
+    incoming: Incoming,
     signer: FrameSigner<'a>,
     key: TrustedKey,
     nonce: [u8; 16],
@@ -242,11 +244,7 @@ impl StreamParts {
     /// Opens a stream under the key that the last check-in pinned. A server that has another one states it; its
     /// statement is good for this stream only, and its orders sign our nonce, so it is a live key.
     async fn open(&self) -> Result<Opened<'_>, StreamError> {
-        let server = &self.identity.server;
-        let channel = endpoint(server, tls(&self.identity))?.connect().await;
-        let channel = channel.map_err(|e| connect_error(server, &e))?;
-        let mut client = FleetClient::new(channel).max_decoding_message_size(protocol::MAX_MESSAGE_BYTES);
-        let status = |status: tonic::Status| status_error(server, &status);
+        let mut connected = self.carrier.connect(&Credential::from(&self.identity)).await?;
         let record = self.store.current_key().map_err(CheckInError::from)?.ok_or(StreamError::StaleKey)?;
         let mut key = self.conversation().trust(&record).map_err(CheckInError::from)?;
         for _ in 0..2 {
@@ -254,12 +252,10 @@ impl StreamParts {
             getrandom::fill(&mut nonce).map_err(CheckInError::Random)?;
             let opening = self.hello(&key, &nonce)?;
             let signer = FrameSigner::new(&self.identity.key, &opening.header);
-            let (outgoing, frames) = mpsc::channel(OUTGOING);
-            // There is room: it is the first.
-            let _ = outgoing.try_send(SignedFrame { frame: Some(signed_frame::Frame::Opening(opening)) });
-            let mut incoming = client.stream(ReceiverStream::new(frames)).await.map_err(status)?.into_inner();
+            let opening = SignedFrame { frame: Some(signed_frame::Frame::Opening(opening)) };
+            let (outgoing, mut incoming) = connected.stream(opening).await?;
             let first = timeout(OPENING, incoming.message()).await.map_err(|_| StreamError::Silent)?;
-            match first.map_err(status)?.and_then(|frame| frame.what) {
+            match first?.and_then(|frame| frame.what) {
                 Some(What::Opened(opened)) => {
                     let heartbeat = Duration::from_millis(opened.heartbeat_ms.clamp(100, 300_000).into());
                     return Ok(Opened { outgoing, incoming, signer, key, nonce, heartbeat });
@@ -299,7 +295,6 @@ async fn converse(parts: &StreamParts) -> Result<(), StreamError> {
 
 async fn carry(parts: &StreamParts, opened: Opened<'_>) -> Result<(), StreamError> {
     let Opened { outgoing, mut incoming, mut signer, key, nonce, heartbeat } = opened;
-    let status = |status: tonic::Status| status_error(&parts.identity.server, &status);
     tracing::debug!("stream open");
     let (_lifted, mut said) = Lifted::new(&parts.line);
     let mut asked: Option<Sender<What>> = None;
@@ -329,10 +324,10 @@ async fn carry(parts: &StreamParts, opened: Opened<'_>) -> Result<(), StreamErro
             let frame = SignedFrame { frame: Some(signed_frame::Frame::Later(signer.sign(&frame))) };
             // A server that does not take our frames does not get more of them made.
             match timeout(heartbeat * PATIENCE, outgoing.send(frame)).await {
-                Ok(Ok(())) => pause = Duration::ZERO,
+                Ok(true) => pause = Duration::ZERO,
                 // What the server said last says why.
-                Ok(Err(_)) => {
-                    let last = incoming.message().await.map_err(status)?;
+                Ok(false) => {
+                    let last = incoming.message().await?;
                     return Err(last.map_or(StreamError::Closed, |_| StreamError::Silent));
                 }
                 Err(_) => return Err(StreamError::Silent),
@@ -342,7 +337,7 @@ async fn carry(parts: &StreamParts, opened: Opened<'_>) -> Result<(), StreamErro
             biased;
             frame = incoming.message() => {
                 heard = Instant::now();
-                let Some(frame) = frame.map_err(status)? else { return Err(StreamError::Closed) };
+                let Some(frame) = frame? else { return Err(StreamError::Closed) };
                 match frame.what {
                     Some(What::Heartbeat(number)) => {
                         answer = Some(AgentFrame { what: Some(Said::Heartbeat(number)) });

@@ -436,6 +436,29 @@ impl Daemon {
         Daemon { process, log }
     }
 
+    /// The id of its process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// The process that speaks with the server for it, if there is one.
+    pub fn speaker(&self) -> Option<u32> {
+        let field = |pid: u32, at: usize| {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            // The name before may have anything in it.
+            stat.rsplit_once(") ")?.1.split(' ').nth(at).map(str::to_owned)
+        };
+        let all = std::fs::read_dir("/proc").expect("/proc");
+        let pids = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+        let mine = |pid: &u32| field(*pid, 1) == Some(self.pid().to_string());
+        let alive = |pid: &u32| field(*pid, 0).is_some_and(|state| state != "Z");
+        let talks = |pid: &u32| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.split(|byte| *byte == 0).nth(1) == Some(b"talk".as_slice())
+        };
+        pids.filter(mine).filter(alive).find(talks)
+    }
+
     /// What it logged.
     pub fn log(&self) -> Vec<String> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -11,6 +11,7 @@ use crate::enrol::{EnrolError, EnrolOptions};
 use crate::observe::RunSummary;
 use crate::pause;
 use crate::renew::RenewError;
+use crate::speaker::{self, TalkError, TalkOptions};
 use crate::status::Health;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use output::{Lines, say, summary_json};
@@ -116,13 +117,21 @@ Example:
     )]
     Renew,
     /// Converges at every interval, or once
-    #[command(after_help = "Examples:
+    #[command(
+        after_help = "Where there is a user `vigo`, another process speaks with the server, as that user and without rights.
+
+Examples:
   vigo run --once --dry-run --diff
-  vigo run --once --only nginx.config --detailed-exitcode")]
+  vigo run --once --only nginx.config --detailed-exitcode
+  vigo run --one-process"
+    )]
     Run {
         /// Once, instead of for ever
         #[arg(long)]
         once: bool,
+        /// Speaks with the server from the process that changes the host, as in a container
+        #[arg(long)]
+        one_process: bool,
         #[command(flatten)]
         args: RunArgs,
     },
@@ -201,6 +210,16 @@ Example:
         #[arg(long, value_enum, default_value = "human")]
         format: Format,
     },
+    /// The part of `vigo run` that speaks with the server; started by it
+    #[command(hide = true)]
+    Talk {
+        #[arg(long, requires = "gid")]
+        uid: Option<u32>,
+        #[arg(long, requires = "port")]
+        gid: Option<u32>,
+        #[arg(long, requires = "uid")]
+        port: Option<u16>,
+    },
     #[command(flatten)]
     Manual(manual::Command),
 }
@@ -217,6 +236,9 @@ pub fn main() -> ExitCode {
         }
     };
     cli.color.write_global();
+    if let Command::Talk { uid, gid, port } = cli.command {
+        return ExitCode::from(speak(uid, gid, port));
+    }
     // There are keys and secrets in memory: no core, and nobody else looks in. What is started here begins afresh.
     if let Err(errno) = nix::sys::prctl::set_dumpable(false) {
         eprintln!("vigo: a crash of this process may leave a core: {}", errno.desc());
@@ -225,7 +247,8 @@ pub fn main() -> ExitCode {
     crate::log::begin(level(cli.verbose, daemon));
     // Files of commands that are run, not of ours: those are given their modes one by one.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
-    let options = AgentOptions { root: cli.root.clone(), ..AgentOptions::default() };
+    let split = matches!(cli.command, Command::Run { one_process: false, .. } | Command::Renew);
+    let options = AgentOptions { root: cli.root.clone(), split, ..AgentOptions::default() };
     let agent = Agent::new(options.clone());
     let code = match &cli.command {
         Command::Enroll { server, token, token_file, ca_hash, hostname, force, rejoin } => {
@@ -245,10 +268,10 @@ pub fn main() -> ExitCode {
             }
         }
         Command::Renew => renew(&agent),
-        Command::Run { once: true, args } => {
+        Command::Run { once: true, args, .. } => {
             once("run", &options, args, |lines| agent.run_once(&args.options(), lines))
         }
-        Command::Run { once: false, args } => {
+        Command::Run { once: false, args, .. } => {
             if args.dry_run || args.only.is_some() || args.detailed_exitcode || args.format == Format::Json {
                 fail(64, "--dry-run, --only, --detailed-exitcode and --format json need --once")
             } else {
@@ -265,11 +288,26 @@ pub fn main() -> ExitCode {
         Command::Resume => resume(&agent),
         Command::Doctor { format } => checked("doctor", &agent.doctor(), *format),
         Command::Verify { format } => verify(&agent, *format),
+        // It was dealt with before anything of the host was looked at.
+        Command::Talk { .. } => 64,
         Command::Manual(command) => {
             command.run(Cli::command()).map_or_else(|e| fail(1, &e.to_string()), |()| 0)
         }
     };
     ExitCode::from(code)
+}
+
+/// Nothing here may look at the host: it still is root.
+fn speak(uid: Option<u32>, gid: Option<u32>, port: Option<u16>) -> u8 {
+    let options = match (uid, gid, port) {
+        (Some(uid), Some(gid), Some(port)) => Some(TalkOptions { uid, gid, port }),
+        _ => None,
+    };
+    match speaker::talk(options.as_ref()) {
+        Ok(never) => match never {},
+        Err(error @ TalkError::ByHand) => fail(64, &error.to_string()),
+        Err(error) => fail(70, &error.to_string()),
+    }
 }
 
 fn level(verbose: u8, daemon: bool) -> tracing::level_filters::LevelFilter {

@@ -83,7 +83,8 @@ impl Program<'_> {
 
     /// Runs; any exit code is an answer.
     pub fn ask(&self) -> Result<Answer, ResourceError> {
-        match self.command.ask(self.root) {
+        let elsewhere = crate::outside::of(&self.command, self.root);
+        match elsewhere.as_ref().unwrap_or(&self.command).ask(self.root) {
             Err(CommandError::Spawn { program, source }) if source.kind() == std::io::ErrorKind::NotFound => {
                 Err(ResourceError::NoProgram(program))
             }

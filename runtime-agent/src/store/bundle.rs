@@ -33,7 +33,7 @@ impl KeyRecord {
 }
 
 /// What is in the store, not yet verified.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cached {
     /// Signed envelope.
     pub manifest: Vec<u8>,

@@ -5,6 +5,7 @@ use crate::clock::Millis;
 use crate::converge::Triggers;
 use crate::observe::Totals;
 use crate::pause::Pause;
+use crate::speaker::Separation;
 use crate::traits::{Class, Collected, Told};
 use ir::{Hash, Value};
 use redb::{ReadableTable, WriteTransaction};
@@ -167,6 +168,16 @@ impl Store {
     /// Begins a pause, or ends it.
     pub fn keep_pause(&self, pause: Option<&Pause>) -> Result<(), StoreError> {
         self.write(|t| put_json(t, "pause", &pause))
+    }
+
+    /// Who speaks with the server for the agent that was started last.
+    pub fn separation(&self) -> Result<Option<Separation>, StoreError> {
+        self.get_json("separation")
+    }
+
+    /// Keeps who does.
+    pub fn keep_separation(&self, separation: &Separation) -> Result<(), StoreError> {
+        self.write(|t| put_json(t, "separation", separation))
     }
 
     /// Past runs, the latest first.

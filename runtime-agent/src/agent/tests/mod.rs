@@ -309,8 +309,11 @@ fn host() -> Host {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("etc")).unwrap();
     let clock = Arc::new(FixedClock::at(SystemClock.now()));
-    let agent =
-        Agent::new(AgentOptions { root: dir.path().to_owned(), clock: clock.clone(), stop: Arc::default() });
+    let agent = Agent::new(AgentOptions {
+        root: dir.path().to_owned(),
+        clock: clock.clone(),
+        ..AgentOptions::default()
+    });
     let ca_key = KeyPair::generate().unwrap();
     let mut ca = CertificateParams::new(vec![]).unwrap();
     ca.distinguished_name.push(rcgen::DnType::CommonName, "ca");
@@ -420,4 +423,5 @@ fn news(cycle: &Cycle) -> News {
 
 mod operation;
 mod runs;
+mod split;
 mod trust;

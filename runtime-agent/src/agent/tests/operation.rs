@@ -120,7 +120,18 @@ fn an_agent_that_opens_a_stream_to_a_black_hole_ends_when_it_is_told_to() {
     let mut stream = StreamHandle::default();
     let (line, failures) = (stream.line(), stream.failures());
     let clock = host.agent.shared_clock();
-    stream.open(StreamParts { identity, store, clock, tasks, stop: stop.clone(), wake, line, failures });
+    let carrier = crate::stream::Carrier::Own;
+    stream.open(StreamParts {
+        identity,
+        carrier,
+        store,
+        clock,
+        tasks,
+        stop: stop.clone(),
+        wake,
+        line,
+        failures,
+    });
     let (_connection, _) = silent.accept().unwrap();
     stop.store(true, Ordering::Relaxed);
     let asked = Instant::now();
