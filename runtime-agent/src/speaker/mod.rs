@@ -217,12 +217,16 @@ const MOST_TEXT: usize = 2000;
 
 impl Failure {
     fn of(error: &NetError) -> Self {
+        let time;
         let (kind, text) = match error {
             NetError::Unreachable { why, .. } => (1, why),
             NetError::NotTrusted { why, .. } => (2, why),
             NetError::Refused { message, .. } => (3, message),
             NetError::Address(address) => (4, address),
-            NetError::Skew { server_time, .. } => (5, &server_time.to_string()),
+            NetError::Skew { server_time, .. } => {
+                time = server_time.to_string();
+                (5, &time)
+            }
         };
         Failure { kind, text: crate::text::bounded(text, MOST_TEXT).to_owned() }
     }
