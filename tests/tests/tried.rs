@@ -147,17 +147,19 @@ impl Host<'_> {
 
     /// A run that ends with this code, and in which all resources are as it says.
     fn apply(&self, bundles: &Path, when: &str, code: i32, start: &str) -> Result<(), String> {
-        let ran = Command::new(binary("vigo"))
-            .arg("--root")
-            .arg(&self.root)
-            .args(["apply", "--detailed-exitcode", "--envoy", &self.name])
-            .arg(bundles)
-            .env("HTTPS_PROXY", &self.web.proxy)
+        let mut vigo = Command::new(binary("vigo"));
+        vigo.arg("--root").arg(&self.root);
+        vigo.args(["apply", "--detailed-exitcode", "--envoy", &self.name]).arg(bundles);
+        // Those of the machine go elsewhere, and would come first.
+        for proxy in
+            ["ALL_PROXY", "all_proxy", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy"]
+        {
+            vigo.env_remove(proxy);
+        }
+        vigo.env("HTTPS_PROXY", &self.web.proxy)
             .env("SSL_CERT_FILE", &self.web.ca)
-            .env_remove("NO_PROXY")
-            .env_remove("no_proxy")
-            .output()
-            .unwrap();
+            .env_remove("SSL_CERT_DIR");
+        let ran = vigo.output().unwrap();
         let said = text(&ran.stdout) + &text(&ran.stderr);
         let summary = said.lines().rev().find(|line| line.contains(" ok, ")).unwrap_or_default();
         let end =
