@@ -142,7 +142,7 @@ const steps = {
     await page.keyboard.press("Backspace");
     await command("Vigo: Plan Against the Last Git Revision");
     await page.locator(".tab", { hasText: "Plan" }).first().waitFor();
-    await page.locator(".view-line", { hasText: /envoys? gets? something else/ }).first().waitFor();
+    await page.locator(".view-line", { hasText: /envoys?\sgets?\ssomething\selse/ }).first().waitFor();
   },
 
   async explain() {
