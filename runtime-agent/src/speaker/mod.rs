@@ -82,7 +82,7 @@ impl Separation {
 /// The way to the server, through a process of its own where that can be.
 pub enum Network {
     /// Through this process.
-    One(Grpc),
+    One(Box<Grpc>),
     /// Through another one.
     Split(Split),
 }
@@ -90,7 +90,7 @@ pub enum Network {
 impl Network {
     /// Starts what has to be started; nothing is sent yet. Says so in the log where there is one process and there should be two.
     pub fn open(agent: &Agent, identity: &Identity) -> Result<(Self, Separation), NetError> {
-        let one = |separation| Ok((Network::One(Grpc::new(identity)?), separation));
+        let one = |separation| Ok((Network::One(Box::new(Grpc::new(identity)?)), separation));
         if !agent.is_split() {
             return one(Separation::Asked);
         }
@@ -122,7 +122,7 @@ impl Network {
 
     fn server(&mut self) -> &mut dyn Server {
         match self {
-            Network::One(grpc) => grpc,
+            Network::One(grpc) => grpc.as_mut(),
             Network::Split(split) => split,
         }
     }
