@@ -3,7 +3,7 @@
 use crate::policy::Policy;
 use crate::resolve::index::index;
 use crate::resolve::interface::{Declared, Interface, interface, module};
-use crate::schema::{Function, Param, ResourceType, Stage, schema};
+use crate::schema::{Function, Param, ResourceType, Stage, Tried, schema};
 use crate::syntax::ModuleAst;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -98,8 +98,20 @@ pub fn resource_type(ty: &ResourceType, level: usize) -> String {
     }
     if !ty.example.is_empty() {
         _ = write!(out, "\n```yaml\n{}\n```\n", ty.example.trim_end());
+        _ = writeln!(out, "\n{}", tried(&ty.tried));
     }
     out
+}
+
+/// What the tests do with an example.
+fn tried(tried: &Tried) -> String {
+    let on = match tried {
+        Tried::Files => "on real files".to_owned(),
+        Tried::Debian => "on a real Debian".to_owned(),
+        Tried::Systemd => "on a real Debian that systemd booted".to_owned(),
+        Tried::StandIns { because } => format!("with stand-ins ({because})"),
+    };
+    format!("The tests apply this example {on}: once, again with nothing left to do, and after drift.")
 }
 
 fn traits_and_functions(out: &mut String) {

@@ -46,8 +46,39 @@ pub struct ResourceType {
     pub triggered: Vec<(Arc<str>, Vec<Arc<str>>)>,
     /// Values that exclude each other.
     pub conflicts: Vec<Conflict>,
-    /// Resources as they stand under `resources:` of a module, with no indent. A test compiles them.
+    /// Resources as they stand under `resources:` of a module, with no indent. Tests compile and apply them.
     pub example: String,
+    /// What the tests apply the example to.
+    pub tried: Tried,
+}
+
+/// What the tests apply the example of a resource type to: once, once more without a change, and again after something was
+/// changed from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tried {
+    /// Files below a directory, in the gate (`tests/tests/tried.rs`).
+    Files,
+    /// A Debian in a root of its own (`tests/real/run`).
+    Debian,
+    /// A Debian that systemd has booted (`tests/real/systemd`).
+    Systemd,
+    /// The same root as for [`Tried::Debian`], where other programs or files take the place of what acts on the machine.
+    StandIns {
+        /// Why nothing else can be done.
+        because: String,
+    },
+}
+
+impl Tried {
+    /// As `stdlib` has it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Tried::Files => "files",
+            Tried::Debian => "debian",
+            Tried::Systemd => "systemd",
+            Tried::StandIns { .. } => "stand-ins",
+        }
+    }
 }
 
 /// A value of one attribute that excludes values of others.
@@ -300,6 +331,13 @@ fn read_type(root: &Node) -> Option<ResourceType> {
         triggered: triggered.collect::<Option<_>>()?,
         conflicts: sets("conflicts").iter().map(read_conflict).collect::<Option<_>>()?,
         example: text(root, "example").unwrap_or_default(),
+        tried: match (root.get("tried")?.as_str()?, text(root, "stand_ins")) {
+            ("files", None) => Tried::Files,
+            ("debian", None) => Tried::Debian,
+            ("systemd", None) => Tried::Systemd,
+            ("stand-ins", Some(because)) => Tried::StandIns { because },
+            _ => return None,
+        },
     })
 }
 
@@ -442,6 +480,11 @@ mod tests {
         }
         for (name, ty) in &schema.types {
             assert!(ty.attributes.contains_key(&ty.key), "{name}");
+            // What a comment cuts off (`PKCS #8`) does not end like a sentence.
+            let docs = ty.attributes.iter().map(|(attribute, a)| (attribute, &a.doc));
+            for (of, doc) in docs.chain([(name, &ty.doc)]) {
+                assert!(doc.trim_end().ends_with(['.', '`']), "{name}, {of}: `{doc}` is no sentence");
+            }
             for conflict in &ty.conflicts {
                 let (attribute, value) = &conflict.when;
                 let all = conflict.excludes.iter().flat_map(|(a, values)| values.iter().map(move |v| (a, v)));

@@ -114,12 +114,13 @@ pub fn open(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
 
     const CONTEXT: SecretContext<'static> =
         SecretContext { cluster_id: "c", envoy_id: "e", path: "db/password", version: "v1" };
 
     #[test]
-    fn what_was_sealed_opens() {
+    fn case_092_what_was_sealed_opens() {
         let (private, public) = generate();
         for plaintext in [b"".as_slice(), b"hunter2", &[7; 5000]] {
             let sealed = seal(&public, &CONTEXT, plaintext).unwrap();
@@ -129,8 +130,10 @@ mod tests {
         assert_ne!(twice[0].ciphertext, twice[1].ciphertext);
     }
 
+    /// No number of a bundle is among them: a version is made from the value, so what was sealed for an older bundle under the
+    /// same version is the same value.
     #[test]
-    fn not_with_another_key_or_context() {
+    fn case_092_sealed_for_one_envoy_it_opens_for_no_other_and_as_nothing_else() {
         let (private, public) = generate();
         let sealed = seal(&public, &CONTEXT, b"hunter2").unwrap();
         let (stranger, _) = generate();
@@ -153,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn not_after_a_change() {
+    fn case_092_what_was_changed_or_cut_does_not_open() {
         let (private, public) = generate();
         let good = seal(&public, &CONTEXT, b"hunter2").unwrap();
         for at in 0..good.ciphertext.len() {
@@ -161,10 +164,37 @@ mod tests {
             bad.ciphertext[at] ^= 1;
             assert_eq!(open(&private, &CONTEXT, &bad), Err(SecretError::Sealed));
         }
+        for length in 0..good.ciphertext.len() {
+            let cut = SealedSecret { ciphertext: good.ciphertext[..length].to_vec(), ..good.clone() };
+            assert_eq!(open(&private, &CONTEXT, &cut), Err(SecretError::Sealed), "{length} bytes");
+        }
+        let longer = SealedSecret { ciphertext: [&*good.ciphertext, &[0]].concat(), ..good.clone() };
+        assert_eq!(open(&private, &CONTEXT, &longer), Err(SecretError::Sealed));
         for key in [vec![], vec![0; 31], vec![0; 32], vec![1; 33]] {
             let bad = SealedSecret { encapsulated_key: key, ..good.clone() };
             assert_eq!(open(&private, &CONTEXT, &bad), Err(SecretError::Sealed));
         }
+    }
+
+    /// Key and nonce of the cipher come from the encapsulated key, so they repeat only if that does.
+    #[test]
+    fn case_092_no_key_or_nonce_is_used_twice() {
+        let all_seals: usize = if std::env::var_os("VIGO_LONG").is_some() { 100_000 } else { 5_000 };
+        let (_, public) = generate();
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
+        let seals = |count: usize| {
+            let one = || seal(&public, &CONTEXT, b"hunter2").unwrap();
+            (0..count).map(|_| one()).map(|s| (s.encapsulated_key, s.ciphertext)).collect::<Vec<_>>()
+        };
+        let all: Vec<(Vec<u8>, Vec<u8>)> = std::thread::scope(|scope| {
+            let parts: Vec<_> =
+                (0..threads).map(|_| scope.spawn(|| seals(all_seals.div_ceil(threads)))).collect();
+            parts.into_iter().flat_map(|part| part.join().unwrap()).collect()
+        });
+        assert!(all.len() >= all_seals);
+        let keys: HashSet<&Vec<u8>> = all.iter().map(|(key, _)| key).collect();
+        let texts: HashSet<&Vec<u8>> = all.iter().map(|(_, text)| text).collect();
+        assert_eq!((keys.len(), texts.len()), (all.len(), all.len()));
     }
 
     #[test]

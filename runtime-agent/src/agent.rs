@@ -15,12 +15,13 @@ use crate::report::report_of;
 use crate::resource::{Context, Managed};
 use crate::root::{FsError, Root};
 use crate::server::{NetError, Server};
+use crate::settings::Settings;
 use crate::speaker::Network;
 use crate::state::{StateDir, StateError, StateLock};
 use crate::store::{Past, Running, Store, StoreError, StoreTriggers};
 use crate::text::printable;
 use crate::traits::{self, Collected, Collectors, Traits};
-use crate::verify::{Verified, VerifyError};
+use crate::verify::{Verified, VerifyError, behind};
 use ir::{Module, Value};
 use protocol::secrets::SecretContext;
 use std::cell::{Cell, RefCell};
@@ -257,6 +258,7 @@ impl Agent {
             root,
             collectors: RefCell::default(),
             collected: RefCell::default(),
+            kept: Cell::default(),
             _lock: lock,
         })
     }
@@ -298,6 +300,7 @@ impl Agent {
             ownership: root.is_host() || nix::unistd::geteuid().is_root(),
             managed: &Managed::unknown(),
             platform: &Platform::of(work.traits.known(), root),
+            limit: Settings::of(root.path()).resource_limit,
         };
         let Converged { results, totals, stopped } =
             converge(work.modules, &facts, &context, options, triggers, observer, self.stop())?;
@@ -334,6 +337,8 @@ pub struct Session<'a> {
     collectors: RefCell<Collectors>,
     /// What the check-in of this turn found, for its run.
     collected: RefCell<Option<Vec<Collected>>>,
+    /// What the time floor was when it was kept last, and how long the machine had been running.
+    kept: Cell<Option<(Millis, Millis)>>,
     _lock: StateLock,
 }
 
@@ -362,6 +367,22 @@ impl Session<'_> {
         Conversation { identity: &self.identity, store: &self.store, clock: self.agent.clock() }
     }
 
+    /// Puts on record that it is now. While the clock is behind what is on record, that grows by as long as the machine has been
+    /// running since; otherwise a promise would never run out on a host that believes it to be 1970.
+    fn keep_time(&self) -> Result<(), AgentError> {
+        let clock = self.agent.clock();
+        let (floor, uptime) = (self.store.marks()?.time_floor, clock.uptime());
+        let passed = match self.kept.get() {
+            // Another floor is the server's word, which counts from here on.
+            Some((then, since)) if then == floor => uptime.saturating_sub(since),
+            _ => 0,
+        };
+        let now = clock.now().max(floor.saturating_add(passed));
+        self.store.raise_floor(now)?;
+        self.kept.set(Some((now, uptime)));
+        Ok(())
+    }
+
     /// Collects traits, keeping what is still good, and asks for news.
     pub fn check_in(&self, server: &mut dyn Server) -> Result<Result<News, CheckInError>, AgentError> {
         let collected = self.collect()?;
@@ -385,7 +406,8 @@ impl Session<'_> {
         let known = self.store.traits()?;
         let root = &self.agent.options.root;
         let mut collected = self.collectors.borrow_mut().collect(root, now, known.clone());
-        collected.push(traits::paused(now, self.store.pause(now)?.is_some()));
+        let behind = behind(now, self.store.marks()?.time_floor);
+        collected.push(traits::of_agent(now, self.store.pause(now)?.is_some(), behind.is_some()));
         self.store.keep_traits(&known, &collected)?;
         Ok(collected)
     }
@@ -422,6 +444,12 @@ impl Session<'_> {
             observer.note(&format!(
                 "the run before this one ({}) was interrupted; it is reported as such",
                 run.run_id
+            ));
+        }
+        if let Some(behind) = behind(self.clock().now(), self.store.marks()?.time_floor) {
+            observer.note(&format!(
+                "clock_untrusted: the clock of this host is {} behind what the server said before; that counts instead",
+                crate::text::span(behind)
             ));
         }
         let check_in = self.check_in(server)?;
@@ -476,20 +504,20 @@ impl Session<'_> {
     ) -> Result<RunSummary, AgentError> {
         let now = self.agent.clock().now();
         if let Some(pause) = self.store.pause(now)?.filter(|_| !options.dry_run) {
-            self.store.raise_floor(now)?;
+            self.keep_time()?;
             return Err(AgentError::Paused { pause: pause.human(now) });
         }
         let verified = match self.conversation().load()? {
             Ok(verified) => verified,
             Err(bundle) => {
-                self.store.raise_floor(now)?;
+                self.keep_time()?;
                 return Err(AgentError::NothingValid { bundle, server: None });
             }
         };
         exists(options, &verified.modules)?;
         let (seq, crashes) = (verified.manifest.seq, self.store.crashes()?);
         if let Some(until) = crashes.until(seq, now).filter(|_| !options.dry_run) {
-            self.store.raise_floor(now)?;
+            self.keep_time()?;
             return Err(AgentError::Quarantined { seq, count: crashes.count, until, now });
         }
         let collected = match self.collected.take() {
@@ -531,7 +559,7 @@ impl Session<'_> {
         summary.run_id.clone_from(&run.run_id);
         let past = past_of(&summary, options, now);
         self.store.end_run(&run, &report_of(&summary), &past)?;
-        self.store.raise_floor(self.agent.clock().now())?;
+        self.keep_time()?;
         Ok(summary)
     }
 }

@@ -4,7 +4,7 @@ use crate::clock::{Clock, Millis};
 use crate::identity::Identity;
 use crate::server::{NetError, Server};
 use crate::store::{Accepted, Contact, KeyRecord, Marks, Renewed, Store, StoreError};
-use crate::verify::{self, Inputs, Verified, VerifyError, effective_now, verify_bundle};
+use crate::verify::{self, Inputs, Verified, VerifyError, behind, effective_now, verify_bundle};
 use ir::Hash;
 use prost::Message;
 use protocol::key_statement::{self, KeyStatementError, TrustedKey};
@@ -178,10 +178,17 @@ impl Conversation<'_> {
         &self,
         statement: pb::KeyStatement,
     ) -> Result<(KeyRecord, TrustedKey), CheckInError> {
+        self.consider_at(self.now()?, statement)
+    }
+
+    fn consider_at(
+        &self,
+        floor: Millis,
+        statement: pb::KeyStatement,
+    ) -> Result<(KeyRecord, TrustedKey), CheckInError> {
         // A clock that starts in 1970 is helped by the floor; a floor that was set by a clock far ahead must not shut
         // out every key of the future. What is too old is kept out by its epoch.
         let wall = self.clock.now();
-        let floor = effective_now(wall, self.store.marks()?.time_floor);
         let by_floor = KeyRecord { statement, at: floor };
         let (record, key) = match self.trust(&by_floor) {
             Ok(key) => (by_floor, key),
@@ -193,6 +200,11 @@ impl Conversation<'_> {
         };
         self.epoch_is_due(&key, self.reset_of(&record)?)?;
         Ok((record, key))
+    }
+
+    /// What time it is at least, whatever the clock says.
+    pub fn now(&self) -> Result<Millis, StoreError> {
+        Ok(effective_now(self.clock.now(), self.store.marks()?.time_floor))
     }
 
     /// The reset that a statement brings along.
@@ -236,7 +248,17 @@ impl Conversation<'_> {
         key: Option<&TrustedKey>,
         nonce: &[u8; 16],
     ) -> Result<pb::RequestHeader, StoreError> {
-        let now = self.clock.now();
+        let (wall, floor) = (self.clock.now(), self.store.marks()?.time_floor);
+        // What the server said a moment ago, at the check-in, where the clock is not to be trusted.
+        self.header_at(behind(wall, floor).map_or(wall, |_| floor), key, nonce)
+    }
+
+    fn header_at(
+        &self,
+        now: Millis,
+        key: Option<&TrustedKey>,
+        nonce: &[u8; 16],
+    ) -> Result<pb::RequestHeader, StoreError> {
         Ok(pb::RequestHeader {
             cluster_id: self.identity.cluster_id.clone(),
             envoy_id: self.identity.envoy_id.clone(),
@@ -289,14 +311,16 @@ impl Conversation<'_> {
         let contact = self.store.contact()?;
         let mut send_traits = contact.traits_digest != digest.to_string();
         let mut record = self.store.current_key()?;
+        let now = self.now()?;
         let mut renew = false;
         let mut seen = None;
+        let mut told_time = None;
         let held = self.held()?;
         if server.will_say()
             && !send_traits
             && contact.refusal.is_none()
             && !held.untimely
-            && held.verified.as_ref().is_some_and(|v| !self.renewal_is_due(v))
+            && held.verified.as_ref().is_some_and(|v| !renewal_is_due(v, now))
         {
             self.store.keep_contact(&Contact { at: self.clock.now(), stream_requested: false, ..contact })?;
             return Ok(News::Same);
@@ -325,7 +349,7 @@ impl Conversation<'_> {
                 traits_digest: digest.0.to_vec(),
                 traits: (send_traits && traits_delta.is_none()).then(|| traits.to_vec()),
                 traits_delta,
-                renew: renew || held.untimely || verified.is_some_and(|v| self.renewal_is_due(v)),
+                renew: renew || held.untimely || verified.is_some_and(|v| renewal_is_due(v, now)),
                 epoch: marks.epoch,
                 seq: marks.seq,
                 agent_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -335,9 +359,21 @@ impl Conversation<'_> {
                 seen: seen.clone(),
             }
             .encode_to_vec();
-            let header = self.header(key.as_ref(), &nonce)?;
-            let reply =
-                server.check_in(request::sign(&self.identity.key, Rpc::CheckIn, &header, &payload))?;
+            let at = told_time.unwrap_or_else(|| self.clock.now());
+            let header = self.header_at(at, key.as_ref(), &nonce)?;
+            let asked = server.check_in(request::sign(&self.identity.key, Rpc::CheckIn, &header, &payload));
+            let reply = match asked {
+                // A host whose clock is behind is told the time by the server of its CA. It counts for this conversation; what
+                // is kept is the time in the lease, which is signed and answers this request.
+                Err(NetError::Skew { server_time, .. })
+                    if told_time.is_none() && server_time > self.clock.now() =>
+                {
+                    told_time = Some(server_time);
+                    renew = true;
+                    continue;
+                }
+                asked => asked?,
+            };
             let mut contact = Contact {
                 at: self.clock.now(),
                 interval: if reply.next_check_in == 0 { DEFAULT_INTERVAL } else { reply.next_check_in },
@@ -348,7 +384,7 @@ impl Conversation<'_> {
             };
             let news = match reply.answer.ok_or(CheckInError::Protocol("it is empty"))? {
                 Answer::StaleKey(statement) => {
-                    record = Some(self.consider(statement)?.0);
+                    record = Some(self.consider_at(told_time.unwrap_or(now), statement)?.0);
                     // The new key has to prove that it is live before it is pinned.
                     renew = true;
                     continue;
@@ -462,18 +498,6 @@ impl Conversation<'_> {
         Ok(News::Bundle)
     }
 
-    /// At a point between 50 and 75 % of the lease's life, another one for each lease.
-    fn renewal_is_due(&self, verified: &Verified) -> bool {
-        let lease = &verified.lease;
-        if lease.expires_at == 0 {
-            return false;
-        }
-        let random: u64 = lease.agent_nonce.first().copied().unwrap_or(0).into();
-        let life = lease.expires_at.saturating_sub(lease.issued_at);
-        let due: Millis = lease.issued_at.saturating_add(life / 2 + life / 4 * random / 255);
-        self.clock.now() >= due
-    }
-
     /// Delivers results in order until none waits.
     pub fn drain(&self, server: &mut dyn Server, told: &Told) -> Result<u64, CheckInError> {
         let mut delivered = 0;
@@ -526,4 +550,16 @@ impl Conversation<'_> {
         }
         Ok(delivered)
     }
+}
+
+/// At a point between 50 and 75 % of the lease's life, another one for each lease.
+fn renewal_is_due(verified: &Verified, now: Millis) -> bool {
+    let lease = &verified.lease;
+    if lease.expires_at == 0 {
+        return false;
+    }
+    let random: u64 = lease.agent_nonce.first().copied().unwrap_or(0).into();
+    let life = lease.expires_at.saturating_sub(lease.issued_at);
+    let due: Millis = lease.issued_at.saturating_add(life / 2 + life / 4 * random / 255);
+    now >= due
 }

@@ -1,6 +1,7 @@
 //! Runs a program: own process group, closed stdin, clean environment, bounded output, a time limit.
 
 use crate::accounts::{self, AccountError};
+use crate::limit;
 use crate::root::{FsError, ManagedPath, Root};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -101,10 +102,12 @@ pub enum CommandError {
         source: std::io::Error,
     },
     /// It writes and writes.
-    #[error("{program} wrote more than {} MiB", MAX_ANSWER >> 20)]
+    #[error("{program} wrote more than {} KiB", most >> 10)]
     TooMuch {
         /// First word.
         program: String,
+        /// Bytes.
+        most: usize,
     },
     /// Too slow.
     #[error("{program} was stopped after {}; raise `timeout` if it needs longer", crate::text::took(*.limit))]
@@ -115,6 +118,12 @@ pub enum CommandError {
         limit: Duration,
         /// What it wrote so far.
         output: String,
+    },
+    /// The time of the whole resource was over; see [`crate::limit`].
+    #[error("{program} was still running")]
+    OutOfTime {
+        /// First word.
+        program: String,
     },
 }
 
@@ -188,9 +197,7 @@ impl Command {
         let output = String::from_utf8_lossy(&output).into_owned();
         match how {
             Ok(HowEnded::Code(code)) => Ok(Ended { code, output }),
-            Ok(HowEnded::TimedOut | HowEnded::Stopped) => {
-                Err(CommandError::TimedOut { program, limit: self.timeout, output })
-            }
+            Ok(HowEnded::TimedOut | HowEnded::Stopped) => Err(self.too_slow(output)),
             Err(source) => Err(CommandError::Wait { program, source }),
         }
     }
@@ -219,11 +226,16 @@ impl Command {
 
     /// Runs to the end and gives back the whole of what it answers, apart from what it complains about.
     pub fn ask(&self, root: &Root) -> Result<Answer, CommandError> {
+        self.ask_for(root, MAX_ANSWER)
+    }
+
+    /// [`Command::ask`], with an answer of at most that many bytes.
+    pub fn ask_for(&self, root: &Root, most: usize) -> Result<Answer, CommandError> {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let mut much = false;
         let how = self.follow(root, &|| false, &mut |source, bytes| {
             let (kept, limit) = match source {
-                Source::Stdout => (&mut stdout, MAX_ANSWER),
+                Source::Stdout => (&mut stdout, most),
                 Source::Stderr => (&mut stderr, MAX_OUTPUT),
             };
             let room = limit.saturating_sub(kept.len()).min(bytes.len());
@@ -232,13 +244,17 @@ impl Command {
         })?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         match how {
-            HowEnded::Code(_) if much => Err(CommandError::TooMuch { program: self.program() }),
+            HowEnded::Code(_) if much => Err(CommandError::TooMuch { program: self.program(), most }),
             HowEnded::Code(code) => Ok(Answer { code, stdout: text(&stdout), stderr: text(&stderr) }),
-            HowEnded::TimedOut | HowEnded::Stopped => Err(CommandError::TimedOut {
-                program: self.program(),
-                limit: self.timeout,
-                output: text(&stderr),
-            }),
+            HowEnded::TimedOut | HowEnded::Stopped => Err(self.too_slow(text(&stderr))),
+        }
+    }
+
+    /// Whose limit it was.
+    fn too_slow(&self, output: String) -> CommandError {
+        match limit::is_over() {
+            true => CommandError::OutOfTime { program: self.program() },
+            false => CommandError::TimedOut { program: self.program(), limit: self.timeout, output },
         }
     }
 
@@ -311,6 +327,7 @@ fn wait(
     stop: &dyn Fn() -> bool,
     mut meanwhile: impl FnMut(),
 ) -> std::io::Result<HowEnded> {
+    let timeout = limit::at_most(timeout);
     let group = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
     let started = Instant::now();
     let mut pause = Duration::from_millis(1);

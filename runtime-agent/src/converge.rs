@@ -3,6 +3,7 @@
 mod ahead;
 
 use crate::facts::HostFacts;
+use crate::limit;
 use crate::observe::{BLOCKED, Outcome, ResourceReport, RunObserver, Totals, WOULD_CHANGE};
 use crate::own::Own;
 use crate::resource::{Context, Desired, Executor, Managed, Probe, ResourceError, executor};
@@ -13,7 +14,7 @@ use ir::{Budget, EvalError, Module, Resource, Target, Value};
 use std::collections::{BTreeSet, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How a run is done.
 #[derive(Clone, Debug, Default)]
@@ -206,17 +207,31 @@ enum Evaluated {
 struct Looked {
     desired: Desired,
     probe: Result<Probe, ResourceError>,
+    /// How long it took.
+    took: Duration,
 }
 
 /// Looks. A type that panics fails its resource and nothing else.
 fn look(executor: &dyn Executor, context: &Context<'_>, desired: Desired) -> Looked {
-    let probe = guarded(|| executor.probe(context, &desired));
-    Looked { desired, probe }
+    let started = Instant::now();
+    let limit = executor.limit(context, &desired);
+    let probe = guarded(limit, limit, || executor.probe(context, &desired));
+    Looked { desired, probe, took: started.elapsed() }
 }
 
-fn guarded<T>(work: impl FnOnce() -> Result<T, ResourceError>) -> Result<T, ResourceError> {
-    // Nothing of ours is left half-changed: whatever it was doing is looked at afresh in the next run.
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(ResourceError::Bug))
+/// Does something for a resource that may take `limit` in all, of which `left` is left.
+fn guarded<T>(
+    limit: Duration,
+    left: Duration,
+    work: impl FnOnce() -> Result<T, ResourceError>,
+) -> Result<T, ResourceError> {
+    limit::within(left, || {
+        // Nothing of ours is left half-changed: whatever it was doing is looked at afresh in the next run.
+        match catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(ResourceError::Bug)) {
+            Err(error) if limit::is_over() => Err(error.out_of_time(limit)),
+            other => other,
+        }
+    })
 }
 
 impl Run<'_, '_> {
@@ -345,7 +360,8 @@ impl Run<'_, '_> {
         let Place { module, resource } = place;
         let words = |action| move |e: ResourceError| (action, e.to_string());
         let executor = executor(&resource.kind).map_err(words("check"))?;
-        let Looked { desired, probe } = looked;
+        let Looked { desired, probe, took } = looked;
+        let started = Instant::now();
         *detail = about(executor.key(), &desired);
         let probe = probe.map_err(words("check"))?;
         if probe.is_clean() {
@@ -373,9 +389,13 @@ impl Run<'_, '_> {
         if !fresh.is_empty() {
             self.triggers.earn(&fresh).map_err(|e| ("record", format!("nothing was changed: {e}")))?;
         }
-        let applied = guarded(|| executor.apply(self.context, &desired, &probe)).map_err(words("apply"));
+        let limit = executor.limit(self.context, &desired);
+        let left = || limit.saturating_sub(took.saturating_add(started.elapsed()));
+        let applied =
+            guarded(limit, left(), || executor.apply(self.context, &desired, &probe)).map_err(words("apply"));
         let settled = applied.and_then(|applied| {
-            let left = guarded(|| executor.settled(self.context, &desired)).map_err(words("check again"))?;
+            let left = guarded(limit, left(), || executor.settled(self.context, &desired))
+                .map_err(words("check again"))?;
             if left.is_clean() {
                 Ok(applied)
             } else {

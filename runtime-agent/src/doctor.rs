@@ -10,13 +10,12 @@ use crate::settings::Settings;
 use crate::state::StateError;
 use crate::store::Store;
 use crate::text::{printable, span};
+use crate::verify::behind;
 use nix::sys::statvfs::statvfs;
 use std::path::Path;
 
 /// Room that the state needs at least.
 const ROOM: u64 = 16 << 20;
-/// How far a clock may be behind what is known.
-const SKEW: u64 = 300_000;
 
 impl Agent {
     /// Looks, and asks the server for nothing but a handshake; changes nothing.
@@ -56,8 +55,8 @@ impl Agent {
             _ => 0,
         };
         let now = self.clock().now();
-        if now.saturating_add(SKEW) < floor {
-            let behind = span(floor - now);
+        if let Some(behind) = behind(now, floor) {
+            let behind = span(behind);
             return Err(format!(
                 "the clock is {behind} behind what the server said before; set it, `timedatectl set-ntp true` keeps it right"
             ));

@@ -25,6 +25,7 @@ pub mod enrol;
 pub mod explain;
 pub mod facts;
 pub mod identity;
+pub mod limit;
 mod log;
 pub mod observe;
 pub mod openpgp;

@@ -1,5 +1,10 @@
 //! Fingerprints of OpenPGP keys (RFC 4880, RFC 9580). Nothing is verified here: a package manager does that, with the key that
 //! has the fingerprint it is meant to have.
+//!
+//! This is our own code because what it takes is the framing of packets and one hash. The libraries that have it are whole
+//! implementations of OpenPGP: `pgp` brings RSA, elliptic curves and ciphers of its own, more than sixty crates that would see a key
+//! from outside as root, and `sequoia-openpgp` is under the LGPL, which `deny.toml` does not take. Here a key can only be refused
+//! or hashed.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;

@@ -73,7 +73,8 @@ impl Conversation<'_> {
 impl Session<'_> {
     /// Renews the certificate when it is time to. What goes wrong is said and tried again at the next turn.
     pub fn renew_when_due(&mut self, server: &mut dyn Server, observer: &mut dyn RunObserver) {
-        if due(&self.identity).is_some_and(|due| self.clock().now() >= due)
+        let now = self.conversation().now().unwrap_or_else(|_| self.clock().now());
+        if due(&self.identity).is_some_and(|due| now >= due)
             && let Err(error) = self.renew(server)
         {
             observer.note(&format!("the certificate is not renewed: {error}"));

@@ -157,6 +157,15 @@ pub struct Root {
     durable: bool,
 }
 
+/// What to do where the last name of a path is a symlink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Last {
+    /// Go where it leads, below the root.
+    Followed,
+    /// Fail: whoever may write to the directory it is in has put it there.
+    Refused,
+}
+
 /// A parent directory, held open, and a name in it.
 struct Place<'a> {
     root: &'a Root,
@@ -175,17 +184,26 @@ impl Root {
         Ok(Root { directory, path, durable: true })
     }
 
-    /// A directory as a root of its own, for many changes below it: no symlink leads out of it. They are on disk, and
-    /// what a dead agent left in it is gone, only after [`Root::flush`].
-    pub fn enter(&self, path: &ManagedPath) -> Result<Root, FsError> {
-        let place = self.place(path).map_err(|errno| fail("enter", path, errno))?;
-        let directory =
-            place.open(OFlag::O_RDONLY | OFlag::O_DIRECTORY).map_err(|errno| fail("enter", path, errno))?;
+    /// A directory below this root as a root of its own: nothing in it leads out of it.
+    pub fn below(&self, path: &ManagedPath, last: Last) -> Result<Root, FsError> {
+        let directory = match last {
+            Last::Followed => self.directory(path)?,
+            Last::Refused => self
+                .place(path)
+                .and_then(|place| place.open(OFlag::O_RDONLY | OFlag::O_DIRECTORY))
+                .map_err(|errno| fail("enter", path, errno))?,
+        };
         let path = self.path.join(&path.parent).join(&path.name);
-        Ok(Root { directory, path, durable: false })
+        Ok(Root { directory, path, durable: self.durable })
     }
 
-    /// Brings to disk what was changed below a root that [`Root::enter`] gave.
+    /// The same root for many changes: they are on disk, and what a dead agent left in it is gone, only after
+    /// [`Root::flush`].
+    pub fn flushed_at_once(self) -> Root {
+        Root { durable: false, ..self }
+    }
+
+    /// Brings to disk what was changed below a root that is [`flushed_at_once`](Root::flushed_at_once).
     pub fn flush(&self) -> Result<(), FsError> {
         nix::unistd::syncfs(&self.directory).map_err(|errno| FsError {
             action: "write",
@@ -259,12 +277,6 @@ impl Root {
         let below = format!("{}/{}", path.parent, path.name);
         let fd = self.resolve(&below, OFlag::O_PATH).ok()?;
         fstat(&fd).ok().map(Meta::from)
-    }
-
-    /// A directory below this root as a root of its own: nothing in it leads out of it.
-    pub fn below(&self, path: &ManagedPath) -> Result<Root, FsError> {
-        let below = self.path.join(&path.parent).join(&path.name);
-        Ok(Root { directory: self.directory(path)?, path: below, durable: self.durable })
     }
 
     /// Opens a directory for a command to start in, symlinks followed below the root.

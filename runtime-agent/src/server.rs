@@ -38,6 +38,16 @@ pub enum NetError {
         /// What it said.
         message: String,
     },
+    /// The time of the request is not that of the server.
+    #[error(
+        "{server} refused the request: the clock of this host is not right; set it, `timedatectl set-ntp true` keeps it right"
+    )]
+    Skew {
+        /// `HOST:PORT`.
+        server: String,
+        /// What time it is there. Nobody signed it, but whoever says it has shown a certificate of the CA.
+        server_time: crate::clock::Millis,
+    },
     /// `HOST:PORT` that is none.
     #[error("`{0}` is not a server address; write it as HOST:1530")]
     Address(String),
@@ -264,6 +274,12 @@ pub fn connect_error(server: &str, error: &tonic::transport::Error) -> NetError 
 pub fn status_error(server: &str, status: &tonic::Status) -> NetError {
     use tonic::Code;
     let server = server.to_owned();
+    let said = |name: &str| status.metadata().get(name).and_then(|value| value.to_str().ok());
+    if said("vigo-reason") == Some("clock-skew")
+        && let Some(server_time) = said("vigo-server-time").and_then(|time| time.parse().ok())
+    {
+        return NetError::Skew { server, server_time };
+    }
     let message = crate::text::printable(crate::text::bounded(status.message(), 1000));
     match status.code() {
         Code::Unavailable

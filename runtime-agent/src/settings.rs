@@ -1,6 +1,7 @@
 //! What the operator of this host decides, whatever the server says: `/etc/vigo/agent.json`.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Read whenever it matters, so that a change needs no restart.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
@@ -12,11 +13,25 @@ pub struct Settings {
     pub manage_agent: bool,
     /// As whom the server is spoken to; see [`crate::speaker`]. Counts when the agent starts.
     pub network_user: String,
+    /// What a resource may take in all, beside its own `timeout`; see [`crate::limit`].
+    #[serde(deserialize_with = "duration")]
+    pub resource_limit: Duration,
+}
+
+fn duration<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let text = <String as serde::Deserialize>::deserialize(from)?;
+    let read = crate::text::parse_duration(&text).filter(|limit| !limit.is_zero());
+    read.ok_or_else(|| serde::de::Error::custom("a duration is written like `30m` or `2h`"))
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { tasks: true, manage_agent: false, network_user: crate::own::NETWORK_USER.to_owned() }
+        Settings {
+            tasks: true,
+            manage_agent: false,
+            network_user: crate::own::NETWORK_USER.to_owned(),
+            resource_limit: crate::limit::DEFAULT,
+        }
     }
 }
 
@@ -47,6 +62,14 @@ impl Settings {
         crate::own::below(root, crate::own::SETTINGS)
     }
 
+    /// [`Settings::load`] for what has no unsafe side: settings that are not understood are the defaults, and the log says so.
+    pub fn of(root: &Path) -> Self {
+        Self::load(root).unwrap_or_else(|error| {
+            tracing::warn!("{error}");
+            Settings::default()
+        })
+    }
+
     /// Reads them; without a file they are the defaults.
     pub fn load(root: &Path) -> Result<Self, SettingsError> {
         let path = Self::path(root);
@@ -66,18 +89,28 @@ mod tests {
     #[test]
     fn only_what_is_understood_is_followed() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(Settings::load(dir.path()).unwrap(), Settings::default());
-        assert_eq!(Settings::default().network_user, "vigo");
+        let safe = Settings {
+            tasks: true,
+            manage_agent: false,
+            network_user: "vigo".to_owned(),
+            resource_limit: Duration::from_secs(3600),
+        };
+        assert_eq!(Settings::load(dir.path()).unwrap(), safe);
         let path = Settings::path(dir.path());
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         for (text, expected) in [("{}", true), ("{\"tasks\": true}", true), ("{\"tasks\": false}", false)] {
             std::fs::write(&path, text).unwrap();
             assert_eq!(Settings::load(dir.path()).unwrap().tasks, expected, "{text}");
         }
-        for text in ["", "{\"task\": false}", "{\"tasks\": 0}", "\u{1b}"] {
+        std::fs::write(&path, "{\"resource_limit\": \"2h30m\"}").unwrap();
+        assert_eq!(Settings::of(dir.path()).resource_limit, Duration::from_secs(9000));
+        let limits = ["0s", "1 fortnight", ""].map(|text| format!("{{\"resource_limit\": \"{text}\"}}"));
+        let others = ["", "{\"task\": false}", "{\"tasks\": 0}", "{\"resource_limit\": 5}", "\u{1b}"];
+        for text in others.into_iter().chain(limits.iter().map(String::as_str)) {
             std::fs::write(&path, text).unwrap();
             let message = Settings::load(dir.path()).unwrap_err().to_string();
             assert!(message.contains("agent.json") && message.contains("{\"tasks\": false}"), "{message}");
+            assert_eq!(Settings::of(dir.path()), safe, "{text}");
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::pause::Pause;
 use crate::speaker::Separation;
 use crate::store::{Crashes, Past, Store};
 use crate::text::{printable, span, took};
-use crate::verify::{VerifyError, effective_now};
+use crate::verify::{VerifyError, behind, effective_now};
 use ir::Value;
 use serde_json::json;
 use std::fmt::Write;
@@ -18,6 +18,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Status {
     now: Millis,
+    /// How far the clock is behind what the server said, where it cannot be right.
+    pub clock_behind: Option<Millis>,
     identity: Option<Identity>,
     last_answer: Option<Millis>,
     interval: Millis,
@@ -65,6 +67,7 @@ impl Agent {
         let now = self.clock().now();
         let mut status = Status {
             now,
+            clock_behind: None,
             identity: None,
             last_answer: None,
             interval: 300_000,
@@ -118,7 +121,9 @@ impl Agent {
                 modules: v.manifest.modules.len(),
                 expires_at: v.lease.expires_at,
             });
-            status.now = effective_now(now, store.marks()?.time_floor);
+            let floor = store.marks()?.time_floor;
+            status.now = effective_now(now, floor);
+            status.clock_behind = behind(now, floor);
         }
         status.identity = identity;
         Ok(status)
@@ -182,6 +187,10 @@ impl Status {
             return (Health::Warning, format!("paused for {pause}"));
         }
         if let Err(why) = self.last_run_is_good() {
+            return (Health::Warning, why);
+        }
+        if let Some(behind) = self.clock_behind {
+            let why = format!("clock_untrusted: the clock is {} behind what the server said", span(behind));
             return (Health::Warning, why);
         }
         if self.renewal_is_late() {
@@ -339,6 +348,7 @@ impl Status {
             "command": "status",
             "tool_version": env!("CARGO_PKG_VERSION"),
             "enrolled": identity.is_some(),
+            "clock_untrusted": self.clock_behind.is_some(),
             "envoy": identity.map(|i| json!({
                 "hostname": i.hostname, "id": i.envoy_id, "cluster_id": i.cluster_id, "enrolled_at": i.enrolled_at,
             })),

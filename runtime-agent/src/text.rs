@@ -41,12 +41,13 @@ pub fn span(ms: u64) -> String {
     }
 }
 
-/// `38 ms`, `0.8 s`, `12 s`.
+/// `38 ms`, `0.8 s`, `12 s`, `1 h 5 m`.
 pub fn took(duration: Duration) -> String {
     match duration.as_millis() {
         ms @ 0..500 => format!("{ms} ms"),
         ms @ 500..10_000 => format!("{:.1} s", ms as f64 / 1000.0),
-        ms => format!("{} s", ms / 1000),
+        ms @ 10_000..120_000 => format!("{} s", ms / 1000),
+        ms => span(u64::try_from(ms).unwrap_or(u64::MAX)),
     }
 }
 

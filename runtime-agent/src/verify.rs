@@ -179,6 +179,12 @@ pub fn effective_now(wall: Millis, floor: Millis) -> Millis {
     wall.max(floor)
 }
 
+/// How far behind what the server said before a clock is that cannot be right: that of a host without a battery, say, which
+/// starts in 1970.
+pub fn behind(wall: Millis, floor: Millis) -> Option<Millis> {
+    floor.checked_sub(wall).filter(|behind| *behind > SKEW)
+}
+
 /// The bundle, if every reason to refuse it is absent.
 pub fn verify_bundle(inputs: &Inputs<'_>) -> Result<Verified, VerifyError> {
     let manifest = verify_manifest(inputs)?;

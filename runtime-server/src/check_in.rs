@@ -12,7 +12,7 @@ use crate::live_key::{KeyError, LiveKey};
 use crate::metrics::CheckIn;
 use crate::policy::Variant;
 use crate::reject::Reject;
-use crate::secrets::{Secret, SecretError};
+use crate::secrets::{PATIENCE, Secret, SecretError};
 use crate::store::envoys::{self, Assigned, Unassigned, Wanted};
 use crate::store::pushes;
 use crate::telemetry::span;
@@ -212,6 +212,12 @@ pub async fn answer(
 
     let bundle = Bundle { context, envoy, header, plan: &plan, secrets: &secrets, live: &live, version, seq };
     let forced = std::mem::take(&mut envoy.state().forced);
+    let answer = bundle.answer(request, !forced, &content);
+    if matches!(answer, Answer::Refusal(_)) {
+        // Nothing was sent, so whoever asked for it still waits.
+        envoy.state().forced |= forced;
+        return Ok(answer);
+    }
     if forced {
         let id = envoy.id.clone();
         // On record before it is sent; if it cannot be, the envoy gets the bundle once more.
@@ -219,15 +225,12 @@ pub async fn answer(
             tracing::error!(error = %e, "it is not on record that a bundle was sent again");
         }
     }
-    let answer = bundle.answer(request, !forced, &content);
-    if !matches!(answer, Answer::Refusal(_)) {
-        let mut state = envoy.state();
-        state.policy_version = bundle.version;
-        state.told = true;
-        drop(state);
-        // Once more: what was touched at the beginning may have been stored meanwhile.
-        context.fleet.touch(envoy);
-    }
+    let mut state = envoy.state();
+    state.policy_version = bundle.version;
+    state.told = true;
+    drop(state);
+    // Once more: what was touched at the beginning may have been stored meanwhile.
+    context.fleet.touch(envoy);
     Ok(answer)
 }
 
@@ -361,7 +364,8 @@ async fn secrets(
     let read = tokio::task::spawn_blocking(move || {
         paths.sort();
         paths.dedup();
-        paths.into_iter().map(|path| Ok((path.clone(), context.secrets.get(&path)?))).collect()
+        let until = Instant::now() + PATIENCE;
+        paths.into_iter().map(|path| Ok((path.clone(), context.secrets.get_until(&path, until)?))).collect()
     });
     read.await.map_err(|_| Reject::Internal)
 }

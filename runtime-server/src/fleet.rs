@@ -2,6 +2,12 @@
 //!
 //! Rebuilt from the store at the start; what changes with every request goes back in batches.
 
+mod keys;
+mod shared;
+
+pub use keys::Standing;
+pub use shared::Facts;
+
 use crate::catalog::Placed;
 use crate::certified::Certified;
 use crate::counter_window::Window;
@@ -16,6 +22,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Instant;
+
+use keys::Keys;
+use shared::{KnownFacts, Names};
 
 /// An envoy at work.
 #[derive(Debug)]
@@ -40,51 +49,6 @@ pub struct Envoy {
     state: Mutex<State>,
 }
 
-/// The keys an envoy may come with.
-#[derive(Debug)]
-struct Keys {
-    current: VerifyingKey,
-    /// Begin of the newest certificate that was issued to it.
-    issued_at: u64,
-    /// Of a certificate that it has not used yet.
-    next: Option<Box<VerifyingKey>>,
-    /// The one before, and until when it is let in.
-    previous: Option<Box<(VerifyingKey, u64)>>,
-}
-
-impl Keys {
-    fn new(current: &[u8; 32], certificates: &Certificates) -> Option<Self> {
-        let key = |bytes: &[u8; 32]| VerifyingKey::from_bytes(bytes).ok();
-        let next = certificates.next.as_ref();
-        let issued_at =
-            next.map_or(0, |(_, certificate)| certificate.issued_at).max(certificates.current.issued_at);
-        Some(Keys {
-            current: key(current)?,
-            issued_at,
-            next: next.and_then(|(bytes, _)| key(bytes)).map(Box::new),
-            previous: certificates
-                .previous
-                .as_ref()
-                .and_then(|(bytes, until)| Some(Box::new((key(bytes)?, *until)))),
-        })
-    }
-}
-
-/// How a certificate stands with an envoy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// In use.
-    Current,
-    /// Issued to the envoy, and used for the first time: in use from now on.
-    New,
-    /// The one before; it is let in for a while.
-    Previous,
-    /// The one before, or an older one.
-    Replaced,
-    /// Not this envoy's.
-    Stranger,
-}
-
 /// What decides which variant an envoy gets.
 #[derive(Clone, Debug, Default)]
 pub struct Kind {
@@ -92,15 +56,6 @@ pub struct Kind {
     pub facts: Option<Arc<Facts>>,
     /// Its class, as the policy had it when somebody last asked.
     pub class: Option<Placed>,
-}
-
-/// Shared traits, held once for all envoys that have the same: what else a host says of itself is in the store alone.
-#[derive(Debug)]
-pub struct Facts {
-    /// Tells them from others while this process runs.
-    pub number: u32,
-    /// Nested, as the envoy sent them.
-    pub traits: Value,
 }
 
 /// What the server knows of an envoy.
@@ -166,29 +121,14 @@ impl Envoy {
         lock(&self.state)
     }
 
-    /// How a certificate stands with it now. One that the CA issued to this envoy later than any that is known here was
-    /// issued by another server, or before the database was restored from a backup.
+    /// How a certificate stands with it now.
     pub fn standing(&self, certified: &Certified, now: u64) -> Standing {
-        let keys = lock(&self.keys);
-        if certified.key == keys.current {
-            return Standing::Current;
-        }
-        if keys.next.as_deref() == Some(&certified.key) {
-            return Standing::New;
-        }
-        match keys.previous.as_deref() {
-            Some((key, until)) if *key == certified.key && now < *until => Standing::Previous,
-            _ if !certified.names(&self.id) => Standing::Stranger,
-            _ if certified.issued_at > keys.issued_at => Standing::New,
-            _ => Standing::Replaced,
-        }
+        lock(&self.keys).standing(&self.id, certified, now)
     }
 
     /// A certificate was issued to it, with that begin.
     pub fn set_next(&self, key: VerifyingKey, issued_at: u64) {
-        let mut keys = lock(&self.keys);
-        keys.next = Some(Box::new(key));
-        keys.issued_at = keys.issued_at.max(issued_at);
+        lock(&self.keys).set_next(key, issued_at);
     }
 
     /// What is stored of its certificates now.
@@ -234,53 +174,6 @@ impl Envoy {
     /// The highest counter used.
     pub fn counter(&self) -> u64 {
         lock(&self.window).highest()
-    }
-}
-
-/// Equal texts of many rows, held once.
-#[derive(Debug, Default)]
-struct Names(HashMap<String, Arc<str>>);
-
-impl Names {
-    /// More than this many different ones are not worth the search.
-    const MOST: usize = 4096;
-
-    fn one(&mut self, text: &str) -> Arc<str> {
-        match self.0.get(text) {
-            Some(one) => one.clone(),
-            None => {
-                let one: Arc<str> = text.into();
-                if self.0.len() < Self::MOST {
-                    self.0.insert(text.to_owned(), one.clone());
-                }
-                one
-            }
-        }
-    }
-}
-
-/// All different shared traits.
-#[derive(Debug, Default)]
-struct KnownFacts {
-    by_traits: HashMap<Value, Arc<Facts>>,
-    next: u32,
-    /// How many there may be before those that no envoy has any more are dropped.
-    sweep_at: usize,
-}
-
-impl KnownFacts {
-    fn one(&mut self, traits: Value) -> Arc<Facts> {
-        if let Some(known) = self.by_traits.get(&traits) {
-            return known.clone();
-        }
-        if self.by_traits.len() >= self.sweep_at {
-            self.by_traits.retain(|_, facts| Arc::strong_count(facts) > 1);
-            self.sweep_at = (self.by_traits.len() * 2).max(1024);
-        }
-        self.next += 1;
-        let facts = Arc::new(Facts { number: self.next, traits: traits.clone() });
-        self.by_traits.insert(traits, facts.clone());
-        facts
     }
 }
 
@@ -467,6 +360,13 @@ impl FleetIndex {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The whole fleet is held in memory: whoever adds a field adds it a million times.
+    #[test]
+    fn an_envoy_takes_no_more_room_than_before() {
+        assert!(size_of::<Envoy>() <= 560, "{}", size_of::<Envoy>());
+    }
+
     use ed25519_dalek::SigningKey;
 
     fn row(n: u8, family: &str) -> EnvoyRow {
@@ -538,7 +438,7 @@ mod tests {
         for n in 0..5000 {
             index.facts(&crate::testing::traits(&n.to_string()));
         }
-        assert!(lock(&index.facts).by_traits.len() < 2100, "traits of nobody are dropped");
+        assert!(lock(&index.facts).len() < 2100, "traits of nobody are dropped");
     }
 
     #[test]
@@ -609,6 +509,6 @@ mod tests {
         let taken = (0..100).filter(|n| take(&n.to_string())).count();
         assert_eq!(taken, crate::trait_changes::MOST as usize);
         assert!(take("9"), "what it has stays");
-        assert_eq!(lock(&index.facts).by_traits.len(), 11);
+        assert_eq!(lock(&index.facts).len(), 11);
     }
 }

@@ -123,6 +123,7 @@ fn resource_type(ty: &ResourceType) -> Json {
         "guards": names(&ty.guards),
         "conflicts": conflicts.collect::<Vec<_>>(),
         "example": ty.example,
+        "tried": ty.tried.name(),
     })
 }
 

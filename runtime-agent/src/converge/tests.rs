@@ -72,6 +72,10 @@ struct Ran {
 }
 
 fn run_with(modules: &[Module], options: &RunOptions, triggers: &mut dyn Triggers) -> Ran {
+    run_within(crate::limit::DEFAULT, modules, options, triggers)
+}
+
+fn run_within(limit: Duration, modules: &[Module], options: &RunOptions, triggers: &mut dyn Triggers) -> Ran {
     let dir = tempfile::tempdir().unwrap();
     let root = Root::open(dir.path()).unwrap();
     let traits = Value::Map([("os".into(), "linux".into())].into());
@@ -92,6 +96,7 @@ fn run_with(modules: &[Module], options: &RunOptions, triggers: &mut dyn Trigger
         ownership: false,
         managed: &Managed::unknown(),
         platform: &Platform::of(&traits, &root),
+        limit,
     };
     let stop = AtomicBool::new(false);
     let converged = converge(modules, &facts, &context, options, triggers, &mut Silent, &stop).unwrap();
@@ -341,4 +346,50 @@ fn a_sandbox_shows_what_would_become_of_the_machine_and_leaves_it_alone() {
         assert!(ran.results[0].would_change());
         assert_eq!((ran.results[1].outcome, ran.log.as_str()), (Outcome::Skipped, ""), "nothing changed");
     }
+}
+
+#[test]
+fn a_resource_that_takes_longer_than_any_may_is_stopped_with_all_it_started_and_the_run_goes_on() {
+    let text = |name: &str, text: &str| (Arc::from(name), Expr::Const(text.into()));
+    let mut slow = file("slow", Expr::Const("/f".into()));
+    slow.attributes.push(text("content", "new"));
+    slow.attributes.push(text("validate", "sh -c 'sleep 1000 & echo $! > log; sleep 1000' %s"));
+    slow.attributes.sort_by(|a, b| a.0.cmp(&b.0));
+    let modules = [module("m", vec![slow, needs(log("after"), &[0]), log("other")])];
+    let limit = Duration::from_secs(3);
+    let ran = run_within(limit, &modules, &RunOptions::default(), &mut Forgetful::default());
+    assert_eq!(ran.outcomes, "slow=failed after=skipped other=changed");
+    assert_eq!(ran.results[0].action, "apply");
+    assert_eq!(
+        ran.results[0].error.as_deref(),
+        Some(
+            "took longer than 3.0 s in all and was stopped; whoever runs this host can allow more, with \
+             `resource_limit` in /etc/vigo/agent.json: sh was still running"
+        )
+    );
+    let (child, rest) = ran.log.split_once(' ').unwrap();
+    assert_eq!(rest, "other");
+    let stat = || std::fs::read_to_string(format!("/proc/{child}/stat"));
+    let since = Instant::now();
+    while stat().is_ok_and(|stat| !stat.contains(") Z ")) {
+        assert!(since.elapsed() < Duration::from_secs(20), "what it started goes on");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn the_timeout_of_a_resource_comes_on_top_of_what_any_may_take() {
+    let sandbox = crate::resource::testing::Sandbox::new();
+    let limit = |kind: &str, timeout: Option<&str>| {
+        let timeout = timeout.map(|text| ("timeout", Value::from(text)));
+        let desired = crate::resource::testing::desired(&timeout.into_iter().collect::<Vec<_>>());
+        executor(kind).unwrap().limit(&sandbox.context(), &desired)
+    };
+    assert_eq!(limit("file", None), Duration::from_secs(3600));
+    assert_eq!(limit("exec", Some("90m")), Duration::from_secs(9000));
+    assert_eq!(
+        limit("exec", Some("nonsense")),
+        Duration::from_secs(3600),
+        "the type says what is wrong with it"
+    );
 }

@@ -7,7 +7,7 @@
 use super::content::{diff, text_of};
 use super::{Applied, Context, Desired, Executor, Probe, ResourceError};
 use crate::accounts::{self, Account, AccountError};
-use crate::root::{Kind, ManagedPath, Meta, Ownership, Root};
+use crate::root::{Kind, Last, ManagedPath, Meta, Ownership, Root};
 use crate::text::{bounded, printable};
 
 /// The type.
@@ -150,7 +150,7 @@ fn found(context: &Context<'_>, want: &Want) -> Result<Found, ResourceError> {
     if !trusted(meta.uid) {
         return Err(invalid("user", format!("the home {home} of `{}` belongs to somebody else", want.user)));
     }
-    let home_root = context.root.below(&home)?;
+    let home_root = context.root.below(&home, Last::Followed)?;
     let path = ManagedPath::parse(FILE)?;
     let file = home_root.inspect(&path)?;
     if let Some(file) = &file {

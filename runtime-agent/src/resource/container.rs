@@ -3,7 +3,8 @@
 //! How it was made stands in a label, as a hash of the declaration. Its environment may hold secrets: it is not in the hash,
 //! but compared with what the container has, and given to the runtime in a way that no list of processes shows.
 
-use super::{Applied, Context, Desired, Executor, Probe, ResourceError};
+use super::stepwise::{Stepwise, StepwiseType};
+use super::{Context, Desired, ResourceError};
 use crate::text::{bounded, printable};
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
@@ -11,7 +12,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The type.
-pub struct ContainerType;
+pub type ContainerType = StepwiseType<Container>;
+
+/// See [`ContainerType`].
+pub struct Container;
 
 const KNOWN: &[&str] = &[
     "container",
@@ -29,7 +33,8 @@ const KNOWN: &[&str] = &[
 ];
 const LABEL: &str = "vigo.declared";
 
-struct Want {
+/// What is declared.
+pub struct Want {
     name: String,
     state: &'static str,
     runtime: &'static str,
@@ -43,14 +48,15 @@ struct Want {
 }
 
 /// What the runtime says.
-struct Found {
+pub struct Found {
     runs: bool,
     hash: Option<String>,
     environment: Vec<String>,
 }
 
+/// What has to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+pub enum Step {
     Fetch,
     Remove,
     Create,
@@ -59,67 +65,64 @@ enum Step {
     Stop,
 }
 
-impl Executor for ContainerType {
-    fn key(&self) -> &'static str {
-        "container"
+impl Stepwise for Container {
+    const KEY: &'static str = "container";
+    const WAITS: bool = true;
+    type Want = Want;
+    /// Nothing where there is no such container.
+    type Found = Option<Found>;
+    type Step = Step;
+
+    fn want(desired: &Desired) -> Result<Want, ResourceError> {
+        want(desired)
     }
 
-    fn acts_on_machine(&self) -> bool {
-        true
+    fn look(context: &Context<'_>, want: &Want) -> Result<Option<Found>, ResourceError> {
+        found(context, want)
     }
 
-    fn probe(&self, context: &Context<'_>, desired: &Desired) -> Result<Probe, ResourceError> {
-        let want = want(desired)?;
-        let found = match found(context, &want) {
-            // An earlier resource may yet have to install it.
-            Err(ResourceError::NoProgram(_)) => None,
-            other => other?,
-        };
-        let said = |step: &Step| match step {
+    fn unseen(_want: &Want) -> Option<Option<Found>> {
+        Some(None)
+    }
+
+    fn steps(want: &Want, found: &Option<Found>) -> Result<Vec<Step>, ResourceError> {
+        Ok(steps(want, found.as_ref()))
+    }
+
+    fn said(_want: &Want, step: Step) -> Option<&'static str> {
+        match step {
             Step::Fetch => None,
             Step::Remove => Some("removed"),
             Step::Create => Some("created"),
             Step::Recreate => Some("made anew"),
             Step::Start => Some("started"),
             Step::Stop => Some("stopped"),
-        };
-        let steps = steps(&want, found.as_ref());
-        Ok(Probe { changes: steps.iter().filter_map(said).map(str::to_owned).collect(), diff: None })
+        }
     }
 
-    fn apply(
-        &self,
-        context: &Context<'_>,
-        desired: &Desired,
-        _probe: &Probe,
-    ) -> Result<Applied, ResourceError> {
-        let want = want(desired)?;
-        let found = found(context, &want)?;
-        for step in steps(&want, found.as_ref()) {
-            let call = |words: &[&str]| {
-                context
-                    .program(std::iter::once(want.runtime).chain(words.iter().copied()))
-                    .within(want.timeout)
-            };
-            match step {
-                Step::Fetch => {
-                    // Before the old one goes: an image that cannot be had is no reason to be without a container.
-                    if call(&["image", "inspect", "--format", "{{.Id}}", &want.image]).ask()?.code != 0 {
-                        call(&["pull", "--quiet", &want.image]).run()?;
-                    }
-                }
-                Step::Remove => drop(call(&["rm", "--force", &want.name]).run()?),
-                Step::Create | Step::Recreate => {
-                    if step == Step::Recreate {
-                        call(&["rm", "--force", &want.name]).run()?;
-                    }
-                    create(context, &want)?;
-                }
-                Step::Start => drop(call(&["start", &want.name]).run()?),
-                Step::Stop => drop(call(&["stop", &want.name]).run()?),
+    fn take(context: &Context<'_>, want: &Want, step: Step) -> Result<(), ResourceError> {
+        let program = |words: &[&str]| {
+            let all = std::iter::once(want.runtime).chain(words.iter().copied());
+            context.program(all).within(want.timeout)
+        };
+        let call = |words: &[&str]| program(words).run().map(drop);
+        match step {
+            // Before the old one goes: an image that cannot be had is no reason to be without a container.
+            Step::Fetch
+                if program(&["image", "inspect", "--format", "{{.Id}}", &want.image]).ask()?.code == 0 =>
+            {
+                Ok(())
             }
+            Step::Fetch => call(&["pull", "--quiet", &want.image]),
+            Step::Remove => call(&["rm", "--force", &want.name]),
+            Step::Create => create(context, want),
+            Step::Recreate => {
+                call(&["rm", "--force", &want.name])?;
+                create(context, want)
+            }
+            Step::Start => call(&["start", &want.name]),
+            Step::Stop => call(&["stop", &want.name]),
         }
-        Ok(Applied::default())
     }
 }
 
@@ -300,7 +303,7 @@ mod tests {
     use super::*;
     use ir::Value;
 
-    const TYPE: ContainerType = ContainerType;
+    const TYPE: ContainerType = ContainerType::new();
 
     /// Docker that keeps the containers it is asked for as the JSON that it would print.
     fn machine() -> Machine {

@@ -227,7 +227,7 @@ if [ "$(cat "$state" 2>/dev/null)" = "$want" ]; then echo '{"changes": []}'; els
             ("echo '{\"changes\": [\"\"]}'", "one that is empty"),
             ("echo '{\"changes\": [1]}'", "is not"),
             ("head -c 100000 /dev/zero", "more than 65536 bytes"),
-            ("head -c 9000000 /dev/zero", "wrote more than 8 MiB"),
+            ("head -c 9000000 /dev/zero", "wrote more than 8192 KiB"),
             ("echo because >&2; exit 3", "ended with 3, expected 0:\nbecause"),
             (
                 "yes '\"a\",' | head -n 200 | (printf '{\"changes\": ['; cat; echo '\"a\"]}')",

@@ -93,6 +93,9 @@ fn run(context: &Context<'_>, desired: &Desired, command: Command) -> Result<com
             output: HIDDEN.to_owned(),
         }
         .into()),
+        Err(CommandError::OutOfTime { .. }) if hide => {
+            Err(CommandError::OutOfTime { program: "the command".to_owned() }.into())
+        }
         Err(CommandError::Spawn { source, .. }) if hide => {
             Err(CommandError::Spawn { program: "the command".to_owned(), source }.into())
         }

@@ -1,6 +1,7 @@
 //! Fetching a file over HTTPS: who answers is verified, what comes is bounded and hashed.
 
 use super::{Desired, ResourceError};
+use crate::limit;
 use crate::root::{ManagedPath, Root};
 use crate::text::{bounded, printable};
 use backon::{BlockingRetryable, ExponentialBuilder};
@@ -70,7 +71,11 @@ impl Fetch {
             .with_max_delay(Duration::from_secs(10))
             .with_max_times(RETRIES)
             .with_jitter();
-        (&mut attempt).retry(often).when(|stop| stop.again).call().map_err(|stop| stop.error)
+        (&mut attempt)
+            .retry(often)
+            .when(|stop| stop.again && !limit::is_over())
+            .call()
+            .map_err(|stop| stop.error)
     }
 
     fn agent(&self, root: &Root) -> Result<ureq::Agent, ResourceError> {
@@ -105,7 +110,6 @@ impl Fetch {
             .https_only(true)
             .http_status_as_error(false)
             .max_redirects(MAX_REDIRECTS)
-            .timeout_global(Some(self.timeout))
             .user_agent(concat!("vigo/", env!("CARGO_PKG_VERSION")))
             .build();
         Ok(config.new_agent())
@@ -116,7 +120,9 @@ impl Fetch {
         let never = |why: String| Stop { error: self.failed(why), again: false };
         let disk = |e: std::io::Error| never(format!("cannot write it: {e}"));
         file.set_len(0).and_then(|()| file.rewind()).map_err(disk)?;
-        let answer = agent.get(&self.url).call().map_err(|e| {
+        let request =
+            agent.get(&self.url).config().timeout_global(Some(limit::at_most(self.timeout))).build();
+        let answer = request.call().map_err(|e| {
             let why = e.to_string();
             // Whom we do not trust now, we do not trust in a second.
             match why.contains("certificate")

@@ -4,19 +4,24 @@
 //! what the kernel said right after the rules were set, as a hash beside them in our file, with what it says now.
 
 use super::config_file::ConfigFile;
-use super::{Applied, Context, Desired, Executor, Probe, ResourceError, tables};
+use super::stepwise::{Stepwise, StepwiseType};
+use super::{Context, Desired, Diff, ResourceError, tables};
 use crate::root::ManagedPath;
 use crate::text::{bounded, printable};
 use sha2::{Digest, Sha256};
 
 /// The type.
-pub struct FirewallType;
+pub type FirewallType = StepwiseType<Firewall>;
+
+/// See [`FirewallType`].
+pub struct Firewall;
 
 const KNOWN: &[&str] = &["firewall", "state", "family", "rules"];
 const FAMILIES: &[&str] = &["inet", "ip", "ip6", "arp", "bridge", "netdev"];
 const LIVE: &str = "# live: ";
 
-struct Want {
+/// What is declared.
+pub struct Want {
     name: String,
     family: &'static str,
     /// `None`: no table.
@@ -24,104 +29,98 @@ struct Want {
     path: String,
 }
 
+/// What has to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+pub enum Step {
     Create,
     Replace,
     Restore,
     Delete,
     DropFile,
-    File,
 }
 
-impl Executor for FirewallType {
-    fn key(&self) -> &'static str {
-        "firewall"
+/// What is there.
+#[derive(Default)]
+pub struct Found {
+    /// The table as the kernel has it.
+    live: Option<String>,
+    /// What stands in our file.
+    kept: Option<String>,
+}
+
+impl Stepwise for Firewall {
+    const KEY: &'static str = "firewall";
+    type Want = Want;
+    type Found = Found;
+    type Step = Step;
+
+    fn want(desired: &Desired) -> Result<Want, ResourceError> {
+        want(desired)
     }
 
-    fn acts_on_machine(&self) -> bool {
-        true
+    fn look(context: &Context<'_>, want: &Want) -> Result<Found, ResourceError> {
+        Ok(Found { live: live(context, want)?, kept: kept(context, want)? })
     }
 
-    fn probe(&self, context: &Context<'_>, desired: &Desired) -> Result<Probe, ResourceError> {
-        let want = want(desired)?;
-        let live = match live(context, &want) {
-            // An earlier resource may yet have to install it.
-            Err(ResourceError::NoProgram(_)) => None,
-            other => other?,
+    fn unseen(_want: &Want) -> Option<Found> {
+        Some(Found::default())
+    }
+
+    fn steps(want: &Want, found: &Found) -> Result<Vec<Step>, ResourceError> {
+        let Found { live, kept } = found;
+        let Some(rules) = &want.rules else {
+            let steps = [(live.is_some(), Step::Delete), (kept.is_some(), Step::DropFile)];
+            return Ok(steps.into_iter().filter(|(is_due, _)| *is_due).map(|(_, step)| step).collect());
         };
-        let (_, kept) = kept(context, &want)?;
-        let said = |step: Step| match step {
+        let (known, text) = split(kept.as_deref().unwrap_or_default());
+        Ok(match live {
+            None => vec![Step::Create],
+            Some(_) if text != table(want, rules) => vec![Step::Replace],
+            Some(live) if known != Some(hash(live).as_str()) => vec![Step::Restore],
+            Some(_) => vec![],
+        })
+    }
+
+    fn said(_want: &Want, step: Step) -> Option<&'static str> {
+        Some(match step {
             Step::Create => "table created",
             Step::Replace => "rules changed",
             Step::Restore => "rules put back, which others changed",
             Step::Delete => "table removed",
             Step::DropFile => "file removed",
-            Step::File => "file written",
-        };
-        let step = step(&want, live.as_deref(), kept.as_deref());
-        let mut probe =
-            Probe { changes: step.map(said).map(str::to_owned).into_iter().collect(), diff: None };
-        if let (Some(rules), Some(Step::Create | Step::Replace)) = (&want.rules, step) {
-            let (_, old) = split(kept.as_deref().unwrap_or_default());
-            probe.diff = super::content::diff(&want.path, old, &table(&want, rules), context.diff);
-        }
-        Ok(probe)
+        })
     }
 
-    fn apply(
-        &self,
-        context: &Context<'_>,
-        desired: &Desired,
-        _probe: &Probe,
-    ) -> Result<Applied, ResourceError> {
-        let want = want(desired)?;
-        let present = live(context, &want)?;
-        let (file, kept) = kept(context, &want)?;
-        let Some(step) = step(&want, present.as_deref(), kept.as_deref()) else {
-            return Ok(Applied::default());
-        };
-        match (&want.rules, step) {
-            (None, Step::Delete) => {
-                context.program(["nft", "delete", "table", want.family, &want.name]).run()?;
-                if kept.is_some() {
-                    context.root.remove(&file)?;
-                }
+    fn diff(context: &Context<'_>, want: &Want, found: &Found, steps: &[Step]) -> Option<Diff> {
+        let rules = want.rules.as_ref()?;
+        steps.iter().find(|step| matches!(step, Step::Create | Step::Replace))?;
+        let (_, old) = split(found.kept.as_deref().unwrap_or_default());
+        super::content::diff(&want.path, old, &table(want, rules), context.diff)
+    }
+
+    fn take(context: &Context<'_>, want: &Want, step: Step) -> Result<(), ResourceError> {
+        match (step, &want.rules) {
+            (Step::Delete, _) => {
+                context.program(["nft", "delete", "table", want.family, &want.name]).run().map(drop)
             }
-            (None, _) => context.root.remove(&file)?,
-            (Some(rules), step) => {
-                let table = table(&want, rules);
-                if step != Step::File {
-                    // Made if it is not there, so that it can be removed: all in one transaction of the kernel.
-                    let head = format!("table {0} {1}\ndelete table {0} {1}\n", want.family, want.name);
-                    let all = format!("{head}{table}");
-                    context.program(["nft", "-c", "-f", "-"]).given(&all).run()?;
-                    context.program(["nft", "-f", "-"]).given(&all).run()?;
-                }
-                let now = live(context, &want)?.unwrap_or_default();
-                let text = format!("# Managed by Vigo.\n{LIVE}{}\n{table}", hash(&now));
-                ConfigFile::with(&want.path, text)?.mode(0o600).write(context)?;
-            }
+            (Step::DropFile, _) => Ok(context.root.remove(&ManagedPath::parse(&want.path)?)?),
+            (Step::Create | Step::Replace | Step::Restore, Some(rules)) => set(context, want, rules),
+            (Step::Create | Step::Replace | Step::Restore, None) => Ok(()),
         }
-        Ok(Applied::default())
     }
 }
 
-fn step(want: &Want, live: Option<&str>, kept: Option<&str>) -> Option<Step> {
-    let Some(rules) = &want.rules else {
-        return match (live, kept) {
-            (Some(_), _) => Some(Step::Delete),
-            (None, Some(_)) => Some(Step::DropFile),
-            (None, None) => None,
-        };
-    };
-    let (known, text) = split(kept.unwrap_or_default());
-    match live {
-        None => Some(Step::Create),
-        Some(_) if text != table(want, rules) => Some(Step::Replace),
-        Some(live) if known != Some(hash(live).as_str()) => Some(Step::Restore),
-        Some(_) => None,
-    }
+/// Sets the rules, and keeps what the kernel says of them.
+fn set(context: &Context<'_>, want: &Want, rules: &str) -> Result<(), ResourceError> {
+    let table = table(want, rules);
+    // Made if it is not there, so that it can be removed: all in one transaction of the kernel.
+    let head = format!("table {0} {1}\ndelete table {0} {1}\n", want.family, want.name);
+    let all = format!("{head}{table}");
+    context.program(["nft", "-c", "-f", "-"]).given(&all).run()?;
+    context.program(["nft", "-f", "-"]).given(&all).run()?;
+    let now = live(context, want)?.unwrap_or_default();
+    let text = format!("# Managed by Vigo.\n{LIVE}{}\n{table}", hash(&now));
+    ConfigFile::with(&want.path, text)?.mode(0o600).write(context)
 }
 
 /// What the kernel said when the rules were set, and the rules, as they stand in our file.
@@ -152,13 +151,13 @@ fn live(context: &Context<'_>, want: &Want) -> Result<Option<String>, ResourceEr
     }
 }
 
-fn kept(context: &Context<'_>, want: &Want) -> Result<(ManagedPath, Option<String>), ResourceError> {
+/// Our file.
+fn kept(context: &Context<'_>, want: &Want) -> Result<Option<String>, ResourceError> {
     let path = ManagedPath::parse(&want.path)?;
-    let text = match context.root.inspect(&path)? {
-        Some(_) => Some(tables::read(context.root, &path)?),
-        None => None,
-    };
-    Ok((path, text))
+    match context.root.inspect(&path)? {
+        Some(_) => tables::read(context.root, &path).map(Some),
+        None => Ok(None),
+    }
 }
 
 fn want(desired: &Desired) -> Result<Want, ResourceError> {
@@ -215,7 +214,7 @@ mod tests {
     use super::*;
     use ir::Value;
 
-    const TYPE: FirewallType = FirewallType;
+    const TYPE: FirewallType = FirewallType::new();
     const RULES: &str = "chain input { type filter hook input priority 0; tcp dport { 22, 80 } accept }";
 
     /// nft that keeps each table in a file, and gives it back in another form.
@@ -271,7 +270,7 @@ tail -n +3 "$here/in" > "$here/tables/$name"
         assert_eq!(m.settles(&TYPE, &other), "rules changed");
         std::fs::remove_file(m.sandbox.path("tables/vigo")).unwrap();
         assert_eq!(m.settles(&TYPE, &other), "table created");
-        assert_eq!(m.settles(&TYPE, &firewall(&[("state", "absent".into())])), "table removed");
+        assert_eq!(m.settles(&TYPE, &firewall(&[("state", "absent".into())])), "table removed, file removed");
         assert!(!m.sandbox.path("etc/nftables.d/vigo.nft").exists());
         assert_eq!(m.read("tables/docker"), "theirs");
     }

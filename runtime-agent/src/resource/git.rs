@@ -245,6 +245,11 @@ impl Executor for GitType {
         "target_path"
     }
 
+    /// For the server that a branch is looked up on.
+    fn waits(&self) -> bool {
+        true
+    }
+
     fn probe(&self, context: &Context<'_>, desired: &Desired) -> Result<Probe, ResourceError> {
         let wanted = wanted(desired)?;
         let Some(found) = wanted.found(context)? else { return Ok(Probe::change("cloned")) };

@@ -33,6 +33,12 @@ impl Executor for KernelModuleType {
         probe.changes.extend(want.settings.probe(context, "settings")?.changes);
         match (want.loaded, state(context, &want.name)?) {
             (true, State::Absent) => probe.changes.push("loaded".to_owned()),
+            (true, State::NoModules) => {
+                return Err(ResourceError::Unsupported {
+                    kind: "kernel_module",
+                    why: format!("its kernel loads no modules, and has no `{}` built in", want.name),
+                });
+            }
             (false, State::Loaded) => probe.changes.push("unloaded".to_owned()),
             _ => {}
         }
@@ -64,10 +70,14 @@ enum State {
     /// A part of the kernel: always there, and not to be unloaded.
     BuiltIn,
     Absent,
+    /// Nor can it be loaded: the kernel has no modules at all.
+    NoModules,
 }
 
 fn state(context: &Context<'_>, name: &str) -> Result<State, ResourceError> {
-    let loaded = tables::read(context.root, &ManagedPath::parse("/proc/modules")?)?;
+    let list = ManagedPath::parse("/proc/modules")?;
+    let has_modules = context.root.follow(&list).is_some();
+    let loaded = if has_modules { tables::read(context.root, &list)? } else { String::new() };
     if loaded.lines().any(|line| line.split(' ').next() == Some(name)) {
         return Ok(State::Loaded);
     }
@@ -80,7 +90,11 @@ fn state(context: &Context<'_>, name: &str) -> Result<State, ResourceError> {
         let file = line.rsplit('/').next().unwrap_or_default();
         file.split('.').next().is_some_and(|found| found.replace('-', "_") == name)
     };
-    Ok(if list.lines().any(is_it) { State::BuiltIn } else { State::Absent })
+    Ok(match (list.lines().any(is_it), has_modules) {
+        (true, _) => State::BuiltIn,
+        (false, true) => State::Absent,
+        (false, false) => State::NoModules,
+    })
 }
 
 fn want(desired: &Desired) -> Result<Want, ResourceError> {
@@ -178,6 +192,18 @@ case $1 in --remove) grep -q "^$2 .*busy" "$here/proc/modules" && { echo "modpro
         m.write("proc/modules", "dm_mod 100 1 busy\n");
         let error = m.refuses(&TYPE, &module("dm_mod", &[("state", "absent".into())]));
         assert!(error.contains("Module dm_mod is in use"), "{error}");
+    }
+
+    #[test]
+    fn a_kernel_without_modules_says_so_and_has_none_to_unload() {
+        let m = machine();
+        std::fs::remove_file(m.sandbox.path("proc/modules")).unwrap();
+        assert_eq!(
+            m.refuses(&TYPE, &module("br_netfilter", &[])),
+            "type `kernel_module` cannot do this on this host: its kernel loads no modules, and has no `br_netfilter` built in"
+        );
+        let d = module("dm_mod", &[("state", "blacklisted".into())]);
+        assert_eq!(m.settles(&TYPE, &d), "settings created");
     }
 
     #[test]

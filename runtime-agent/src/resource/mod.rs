@@ -30,6 +30,7 @@ mod process;
 mod program;
 mod repository;
 mod service;
+mod stepwise;
 mod sudoers;
 mod swap;
 mod symlink;
@@ -47,6 +48,7 @@ use crate::accounts::AccountError;
 use crate::command::CommandError;
 use crate::platform::Platform;
 use crate::root::{FsError, Ownership, PathError, PurgeError, Root};
+use std::time::Duration;
 
 /// What an executor may use.
 pub struct Context<'a> {
@@ -62,6 +64,8 @@ pub struct Context<'a> {
     pub managed: &'a Managed,
     /// What the machine is, for types that act on it.
     pub platform: &'a Platform,
+    /// What a resource may take in all, beside its own `timeout`.
+    pub limit: Duration,
 }
 
 /// Why a resource is not as declared and cannot be brought there. Holds no secret.
@@ -198,12 +202,32 @@ pub enum ResourceError {
         /// What the program that wanted it wrote.
         output: String,
     },
+    /// It took longer than any resource may.
+    #[error("took longer than {} in all and was stopped; whoever runs this host can allow more, with `resource_limit` in \
+             {}: {at}", crate::text::took(*.limit), crate::own::SETTINGS)]
+    OutOfTime {
+        /// Its limit.
+        limit: Duration,
+        /// What was going on.
+        at: String,
+    },
     /// The type panicked.
     #[error("the agent has a mistake here; its log says where, and the rest of the run goes on")]
     Bug,
     /// Not a type of this agent.
     #[error("resource type `{0}` is not known to this agent; upgrade it")]
     UnknownKind(String),
+}
+
+impl ResourceError {
+    /// The error of what was going on when the time of the resource was over.
+    pub(crate) fn out_of_time(self, limit: Duration) -> Self {
+        let at = match self {
+            ResourceError::Bug => return self,
+            other => other.to_string(),
+        };
+        ResourceError::OutOfTime { limit, at }
+    }
 }
 
 fn shown(output: &str) -> String {
@@ -271,6 +295,14 @@ pub trait Executor: Sync {
         false
     }
 
+    /// What a resource may take in all: what the host allows, beside its own `timeout`.
+    fn limit(&self, context: &Context<'_>, desired: &Desired) -> Duration {
+        match desired.duration("timeout") {
+            Ok(own) => context.limit.saturating_add(own),
+            Err(_) => context.limit,
+        }
+    }
+
     /// Looks, changes nothing.
     fn probe(&self, context: &Context<'_>, desired: &Desired) -> Result<Probe, ResourceError>;
 
@@ -324,10 +356,10 @@ pub fn executor(kind: &str) -> Result<&'static dyn Executor, ResourceError> {
         "hostname" => Ok(&hostname::HostnameType),
         "timezone" => Ok(&timezone::TimezoneType),
         "kernel_module" => Ok(&kernel_module::KernelModuleType),
-        "mount" => Ok(&mount::MountType),
-        "swap" => Ok(&swap::SwapType),
-        "firewall" => Ok(&firewall::FirewallType),
-        "container" => Ok(&container::ContainerType),
+        "mount" => Ok(const { &mount::MountType::new() }),
+        "swap" => Ok(const { &swap::SwapType::new() }),
+        "firewall" => Ok(const { &firewall::FirewallType::new() }),
+        "container" => Ok(const { &container::ContainerType::new() }),
         "process" => Ok(&process::ProcessType),
         other => Err(ResourceError::UnknownKind(crate::text::printable(crate::text::bounded(other, 100)))),
     }
@@ -401,6 +433,7 @@ pub(crate) mod testing {
                 ownership: false,
                 managed: &self.managed,
                 platform: &self.platform,
+                limit: crate::limit::DEFAULT,
             }
         }
 

@@ -1,17 +1,22 @@
 //! `mount`: a file system in `/etc/fstab`, mounted or not.
 
 use super::fstab::{self, Entry, Which, unescape};
-use super::{Applied, Context, Desired, Executor, Probe, ResourceError, tables};
+use super::stepwise::{Stepwise, StepwiseType};
+use super::{Context, Desired, ResourceError, tables};
 use crate::root::{Kind, ManagedPath, Ownership};
 use crate::text::{bounded, printable};
 use std::time::Duration;
 
 /// The type.
-pub struct MountType;
+pub type MountType = StepwiseType<Mount>;
+
+/// See [`MountType`].
+pub struct Mount;
 
 const KNOWN: &[&str] = &["mount", "state", "source", "fstype", "options", "dump", "pass", "timeout"];
 
-struct Want {
+/// What is declared.
+pub struct Want {
     target: ManagedPath,
     /// `None`: no line.
     entry: Option<Entry>,
@@ -20,9 +25,9 @@ struct Want {
     timeout: Duration,
 }
 
-/// What has to be done; each with its words.
+/// What has to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+pub enum Step {
     Unmount,
     Table,
     Directory,
@@ -30,103 +35,108 @@ enum Step {
     Remount,
 }
 
-impl Executor for MountType {
-    fn key(&self) -> &'static str {
-        "mount"
+/// What is there.
+pub struct Found {
+    /// Its line in `/etc/fstab`.
+    listed: Option<Entry>,
+    /// Type of the file system that is mounted now.
+    mounted: Option<String>,
+    /// What stands where it is mounted.
+    place: Option<Kind>,
+}
+
+impl Stepwise for Mount {
+    const KEY: &'static str = "mount";
+    type Want = Want;
+    type Found = Found;
+    type Step = Step;
+
+    fn want(desired: &Desired) -> Result<Want, ResourceError> {
+        want(desired)
     }
 
-    fn acts_on_machine(&self) -> bool {
-        true
+    fn look(context: &Context<'_>, want: &Want) -> Result<Found, ResourceError> {
+        let target = want.target.to_string();
+        Ok(Found {
+            listed: fstab::find(context, &Which::Target(&target))?,
+            mounted: live(context, &target)?,
+            place: context.root.follow(&want.target).map(|meta| meta.kind),
+        })
     }
 
-    fn probe(&self, context: &Context<'_>, desired: &Desired) -> Result<Probe, ResourceError> {
-        let want = want(desired)?;
-        let said = |step: Step| match step {
+    fn steps(want: &Want, found: &Found) -> Result<Vec<Step>, ResourceError> {
+        let stays = want.mounted == Some(true);
+        if let Some(kind) = found.place.filter(|kind| *kind != Kind::Directory && stays) {
+            return Err(ResourceError::InTheWay {
+                path: want.target.to_string(),
+                found: kind.name(),
+                wanted: "a directory",
+                fix: "remove it, or mount elsewhere",
+            });
+        }
+        let differs = found.listed != want.entry;
+        // Another file system cannot take the place of one that is mounted; other options can.
+        let other_line = match (&found.listed, &want.entry) {
+            (Some(have), Some(want)) => (&have.source, &have.fstype) != (&want.source, &want.fstype),
+            _ => false,
+        };
+        let other_type = match (&want.entry, &found.mounted) {
+            (Some(entry), Some(fstype)) => !is_of(entry, fstype),
+            _ => false,
+        };
+        let other = other_line || other_type;
+        let leaves = found.mounted.is_some() && (want.mounted == Some(false) || other && stays);
+        let mut steps = Vec::new();
+        if leaves {
+            steps.push(Step::Unmount);
+        }
+        if differs {
+            steps.push(Step::Table);
+        }
+        if stays {
+            if found.place.is_none() {
+                steps.push(Step::Directory);
+            }
+            if found.mounted.is_none() || leaves {
+                steps.push(Step::Mount);
+            } else if differs && found.listed.is_some() {
+                steps.push(Step::Remount);
+            }
+        }
+        Ok(steps)
+    }
+
+    fn said(want: &Want, step: Step) -> Option<&'static str> {
+        Some(match step {
             Step::Unmount => "unmounted",
-            Step::Table => match want.entry {
-                Some(_) => "line in /etc/fstab",
-                None => "line taken out of /etc/fstab",
-            },
+            Step::Table if want.entry.is_some() => "line in /etc/fstab",
+            Step::Table => "line taken out of /etc/fstab",
             Step::Directory => "directory created",
             Step::Mount => "mounted",
             Step::Remount => "mounted anew",
-        };
-        let steps = steps(context, &want)?;
-        Ok(Probe { changes: steps.into_iter().map(|step| said(step).to_owned()).collect(), diff: None })
+        })
     }
 
-    fn apply(
-        &self,
-        context: &Context<'_>,
-        desired: &Desired,
-        _probe: &Probe,
-    ) -> Result<Applied, ResourceError> {
-        let want = want(desired)?;
+    fn take(context: &Context<'_>, want: &Want, step: Step) -> Result<(), ResourceError> {
         let target = want.target.to_string();
-        for step in steps(context, &want)? {
-            let call =
-                |words: &[&str]| context.program(words.iter().copied()).within(want.timeout).run().map(drop);
-            match step {
-                Step::Unmount => call(&["umount", "--", &target])?,
-                Step::Table => fstab::put(context, &Which::Target(&target), want.entry.as_ref())?,
-                Step::Directory => {
-                    for folder in want.target.ancestors().chain([want.target.clone()]) {
-                        if context.root.follow(&folder).is_none() {
-                            context.root.make_directory(&folder, Ownership::default())?;
-                        }
+        let call =
+            |words: &[&str]| context.program(words.iter().copied()).within(want.timeout).run().map(drop);
+        match step {
+            Step::Unmount => call(&["umount", "--", &target]),
+            Step::Table => fstab::put(context, &Which::Target(&target), want.entry.as_ref()),
+            Step::Directory => {
+                for folder in want.target.ancestors().chain([want.target.clone()]) {
+                    if context.root.follow(&folder).is_none() {
+                        context.root.make_directory(&folder, Ownership::default())?;
                     }
                 }
-                // What is to be mounted there stands in the table.
-                Step::Mount => call(&["mount", "--", &target])?,
-                Step::Remount => call(&["mount", "-o", "remount", "--", &target])?,
+                Ok(())
             }
-        }
-        Ok(Applied::default())
-    }
-}
-
-fn steps(context: &Context<'_>, want: &Want) -> Result<Vec<Step>, ResourceError> {
-    let target = want.target.to_string();
-    let have = fstab::find(context, &Which::Target(&target))?;
-    let mounted = live(context, &target)?;
-    let directory = context.root.follow(&want.target);
-    if let Some(meta) = directory.filter(|meta| meta.kind != Kind::Directory && want.mounted == Some(true)) {
-        let fix = "remove it, or mount elsewhere";
-        return Err(ResourceError::InTheWay {
-            path: target,
-            found: meta.kind.name(),
-            wanted: "a directory",
-            fix,
-        });
-    }
-    let mut steps = Vec::new();
-    let differs = have != want.entry;
-    // Another file system cannot take the place of one that is mounted; other options can.
-    let other = match (&have, &want.entry) {
-        (Some(have), Some(want)) => (&have.source, &have.fstype) != (&want.source, &want.fstype),
-        _ => false,
-    } || want
-        .entry
-        .as_ref()
-        .is_some_and(|entry| mounted.as_ref().is_some_and(|fstype| !is_of(entry, fstype)));
-    let leaves = mounted.is_some() && (want.mounted == Some(false) || other && want.mounted == Some(true));
-    if leaves {
-        steps.push(Step::Unmount);
-    }
-    if differs {
-        steps.push(Step::Table);
-    }
-    if want.mounted == Some(true) {
-        if directory.is_none() {
-            steps.push(Step::Directory);
-        }
-        if mounted.is_none() || leaves {
-            steps.push(Step::Mount);
-        } else if differs && have.is_some() {
-            steps.push(Step::Remount);
+            // What is to be mounted there stands in the table.
+            Step::Mount => call(&["mount", "--", &target]),
+            Step::Remount => call(&["mount", "-o", "remount", "--", &target]),
         }
     }
-    Ok(steps)
 }
 
 /// Whether what is mounted can be what was declared; `auto` and binds are anything.
@@ -201,7 +211,7 @@ mod tests {
     use super::*;
     use ir::Value;
 
-    const TYPE: MountType = MountType;
+    const TYPE: MountType = MountType::new();
 
     fn machine() -> Machine {
         let m = Machine::new();

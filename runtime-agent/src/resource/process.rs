@@ -111,6 +111,7 @@ impl Executor for ProcessType {
 /// Those that are left when they are gone or the time is over.
 fn wait(mut left: Vec<Running>, limit: Duration) -> Vec<Running> {
     let started = Instant::now();
+    let limit = crate::limit::at_most(limit);
     let mut pause = Duration::from_millis(2);
     loop {
         left.retain(|process| started_at(process.pid) == Some(process.started));

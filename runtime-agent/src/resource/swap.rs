@@ -1,19 +1,24 @@
 //! `swap`: a file or device in use as swap, now and after a boot.
 
 use super::fstab::{self, Entry, Which, unescape};
-use super::{Applied, Context, Desired, Executor, Probe, ResourceError, tables};
-use crate::root::{Kind, ManagedPath, Ownership};
+use super::stepwise::{Stepwise, StepwiseType};
+use super::{Context, Desired, ResourceError, tables};
+use crate::root::{Kind, ManagedPath, Meta, Ownership};
 use crate::text::{bounded, printable};
 use std::time::Duration;
 
 /// The type.
-pub struct SwapType;
+pub type SwapType = StepwiseType<Swap>;
+
+/// See [`SwapType`].
+pub struct Swap;
 
 const KNOWN: &[&str] = &["swap", "state", "size", "priority", "timeout"];
 /// What the kernel needs at least, with a page for the header.
 const SMALLEST: u64 = 1 << 20;
 
-struct Want {
+/// What is declared.
+pub struct Want {
     path: ManagedPath,
     present: bool,
     size: Option<u64>,
@@ -21,8 +26,9 @@ struct Want {
     timeout: Duration,
 }
 
+/// What has to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+pub enum Step {
     Off,
     Make,
     Remove,
@@ -30,68 +36,120 @@ enum Step {
     On,
 }
 
-impl Executor for SwapType {
-    fn key(&self) -> &'static str {
-        "swap"
+/// What is there.
+pub struct Found {
+    /// The priority with which it is in use.
+    used: Option<i64>,
+    /// Its line in `/etc/fstab`.
+    listed: Option<Entry>,
+    /// What stands at the path.
+    file: Option<Meta>,
+}
+
+impl Stepwise for Swap {
+    const KEY: &'static str = "swap";
+    type Want = Want;
+    type Found = Found;
+    type Step = Step;
+
+    fn want(desired: &Desired) -> Result<Want, ResourceError> {
+        want(desired)
     }
 
-    fn acts_on_machine(&self) -> bool {
-        true
+    fn look(context: &Context<'_>, want: &Want) -> Result<Found, ResourceError> {
+        let path = want.path.to_string();
+        Ok(Found {
+            used: live(context, &path)?,
+            listed: fstab::find(context, &Which::Swap(&path))?,
+            file: context.root.inspect(&want.path)?,
+        })
     }
 
-    fn probe(&self, context: &Context<'_>, desired: &Desired) -> Result<Probe, ResourceError> {
-        let want = want(desired)?;
-        let said = |step: Step| match step {
+    fn steps(want: &Want, found: &Found) -> Result<Vec<Step>, ResourceError> {
+        let mut steps = Vec::new();
+        if !want.present {
+            if found.used.is_some() {
+                steps.push(Step::Off);
+            }
+            if found.listed.is_some() {
+                steps.push(Step::Table);
+            }
+            if want.size.is_some() && found.file.is_some_and(|meta| meta.kind == Kind::File) {
+                steps.push(Step::Remove);
+            }
+            return Ok(steps);
+        }
+        let make = match (want.size, found.file) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(size), Some(meta)) if meta.kind == Kind::File => meta.size != size,
+            (Some(_), Some(meta)) => {
+                return Err(ResourceError::InTheWay {
+                    path: want.path.to_string(),
+                    found: meta.kind.name(),
+                    wanted: "a file",
+                    fix: "take `size` out, or name a file",
+                });
+            }
+        };
+        let other = found.used.is_some_and(|priority| want.priority.is_some_and(|wanted| wanted != priority));
+        if found.used.is_some() && (make || other) {
+            steps.push(Step::Off);
+        }
+        if make {
+            steps.push(Step::Make);
+        }
+        if found.used.is_none() || make || other {
+            steps.push(Step::On);
+        }
+        // Last: what cannot be switched on must not keep the next boot waiting.
+        if found.listed != Some(entry(want)) {
+            steps.push(Step::Table);
+        }
+        Ok(steps)
+    }
+
+    fn said(want: &Want, step: Step) -> Option<&'static str> {
+        Some(match step {
             Step::Off => "switched off",
             Step::Make => "file made",
             Step::Remove => "file removed",
             Step::Table if want.present => "line in /etc/fstab",
             Step::Table => "line taken out of /etc/fstab",
             Step::On => "switched on",
-        };
-        let steps = steps(context, &want)?;
-        Ok(Probe { changes: steps.into_iter().map(|step| said(step).to_owned()).collect(), diff: None })
+        })
     }
 
-    fn apply(
-        &self,
-        context: &Context<'_>,
-        desired: &Desired,
-        _probe: &Probe,
-    ) -> Result<Applied, ResourceError> {
-        let want = want(desired)?;
+    fn take(context: &Context<'_>, want: &Want, step: Step) -> Result<(), ResourceError> {
         let path = want.path.to_string();
         let call =
             |words: &[&str]| context.program(words.iter().copied()).within(want.timeout).run().map(drop);
-        for step in steps(context, &want)? {
-            match step {
-                Step::Off => call(&["swapoff", "--", &path])?,
-                Step::Make => {
-                    let size = want.size.unwrap_or_default();
-                    // Closed before anything of the memory is in it.
-                    let owner = context.ownership.then_some(0);
-                    let closed = Ownership { uid: owner, gid: owner, mode: Some(0o600) };
-                    context.root.replace_file(&want.path, b"", closed, |_| Ok::<(), ResourceError>(()))?;
-                    // In whole blocks: a file with holes is no swap.
-                    let made = call(&["fallocate", "--length", &size.to_string(), &path])
-                        .and_then(|()| call(&["mkswap", "--", &path]));
-                    if let Err(error) = made {
-                        context.root.remove(&want.path)?;
-                        return Err(error);
-                    }
+        match step {
+            Step::Off => call(&["swapoff", "--", &path]),
+            Step::Make => {
+                let size = want.size.unwrap_or_default();
+                // Closed before anything of the memory is in it.
+                let owner = context.ownership.then_some(0);
+                let closed = Ownership { uid: owner, gid: owner, mode: Some(0o600) };
+                context.root.replace_file(&want.path, b"", closed, |_| Ok::<(), ResourceError>(()))?;
+                // In whole blocks: a file with holes is no swap.
+                let made = call(&["fallocate", "--length", &size.to_string(), &path])
+                    .and_then(|()| call(&["mkswap", "--", &path]));
+                if made.is_err() {
+                    context.root.remove(&want.path)?;
                 }
-                Step::Remove => context.root.remove(&want.path)?,
-                Step::Table => {
-                    let entry = want.present.then(|| entry(&want));
-                    fstab::put(context, &Which::Swap(&path), entry.as_ref())?;
-                }
-                Step::On => match want.priority {
-                    Some(priority) => call(&["swapon", "--priority", &priority.to_string(), "--", &path])?,
-                    None => call(&["swapon", "--", &path])?,
-                },
+                made
             }
+            Step::Remove => Ok(context.root.remove(&want.path)?),
+            Step::Table => {
+                let entry = want.present.then(|| entry(want));
+                fstab::put(context, &Which::Swap(&path), entry.as_ref())
+            }
+            Step::On => match want.priority {
+                Some(priority) => call(&["swapon", "--priority", &priority.to_string(), "--", &path]),
+                None => call(&["swapon", "--", &path]),
+            },
         }
-        Ok(Applied::default())
     }
 }
 
@@ -105,50 +163,6 @@ fn entry(want: &Want) -> Entry {
         dump: 0,
         pass: 0,
     }
-}
-
-fn steps(context: &Context<'_>, want: &Want) -> Result<Vec<Step>, ResourceError> {
-    let path = want.path.to_string();
-    let used = live(context, &path)?;
-    let listed = fstab::find(context, &Which::Swap(&path))?;
-    let file = context.root.inspect(&want.path)?;
-    let mut steps = Vec::new();
-    if !want.present {
-        if used.is_some() {
-            steps.push(Step::Off);
-        }
-        if listed.is_some() {
-            steps.push(Step::Table);
-        }
-        if want.size.is_some() && file.is_some_and(|meta| meta.kind == Kind::File) {
-            steps.push(Step::Remove);
-        }
-        return Ok(steps);
-    }
-    let make = match (want.size, file) {
-        (None, _) => false,
-        (Some(_), None) => true,
-        (Some(size), Some(meta)) if meta.kind == Kind::File => meta.size != size,
-        (Some(_), Some(meta)) => {
-            let fix = "take `size` out, or name a file";
-            return Err(ResourceError::InTheWay { path, found: meta.kind.name(), wanted: "a file", fix });
-        }
-    };
-    let other = used.is_some_and(|priority| want.priority.is_some_and(|wanted| wanted != priority));
-    if used.is_some() && (make || other) {
-        steps.push(Step::Off);
-    }
-    if make {
-        steps.push(Step::Make);
-    }
-    if used.is_none() || make || other {
-        steps.push(Step::On);
-    }
-    // Last: what cannot be switched on must not keep the next boot waiting.
-    if listed != Some(entry(want)) {
-        steps.push(Step::Table);
-    }
-    Ok(steps)
 }
 
 /// The priority with which it is in use.
@@ -204,7 +218,7 @@ mod tests {
     use ir::Value;
     use std::os::unix::fs::PermissionsExt;
 
-    const TYPE: SwapType = SwapType;
+    const TYPE: SwapType = SwapType::new();
 
     fn machine() -> Machine {
         let m = Machine::new();

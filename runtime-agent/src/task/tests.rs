@@ -330,6 +330,10 @@ impl Clock for Treacherous {
         assert_ne!(std::thread::current().name(), Some("task"), "a mistake of ours");
         self.0.now()
     }
+
+    fn uptime(&self) -> Millis {
+        self.0.uptime()
+    }
 }
 
 #[test]

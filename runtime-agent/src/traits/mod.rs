@@ -315,9 +315,10 @@ fn about_the_agent(now: Millis, failed: &BTreeSet<&str>) -> Collected {
     Collected { name: "agent".to_owned(), at: now, class: Class::Volatile, value }
 }
 
-/// `agent.paused`, which the agent itself knows.
-pub fn paused(now: Millis, paused: bool) -> Collected {
-    let value = map([("agent", Some(map([("paused", Some(paused.into()))])))]);
+/// What the agent itself knows: `agent.paused` and `agent.clock_untrusted`.
+pub fn of_agent(now: Millis, paused: bool, clock_untrusted: bool) -> Collected {
+    let known = [("paused", Some(paused.into())), ("clock_untrusted", Some(clock_untrusted.into()))];
+    let value = map([("agent", Some(map(known)))]);
     Collected { name: "pause".to_owned(), at: now, class: Class::Volatile, value }
 }
 

@@ -92,6 +92,10 @@ impl SecretError {
     }
 }
 
+/// How long one may ask for all secrets that it needs; an agent waits half a minute for an answer, and the last one that is
+/// asked for in time may take ten seconds.
+pub const PATIENCE: Duration = Duration::from_secs(12);
+
 /// A value on its way. Wiped when dropped.
 pub type Value = Zeroizing<Vec<u8>>;
 
@@ -240,6 +244,22 @@ impl Secrets {
         }
     }
 
+    /// As [`get`](Self::get), but nobody is asked once `until` is over: what is known counts then. One who needs many
+    /// secrets of a provider that does not answer would wait for each of them otherwise.
+    pub fn get_until(&self, path: &str, until: Instant) -> Result<Arc<Secret>, SecretError> {
+        if Instant::now() < until {
+            return self.get(path);
+        }
+        check_path(path)?;
+        let slot = lock(&self.slots).get(path).cloned();
+        let known = slot.and_then(|slot| lock(&slot.known).as_ref().map(|known| known.secret.clone()));
+        known.ok_or_else(|| SecretError::Unavailable {
+            path: path.to_owned(),
+            place: "its backend".to_owned(),
+            why: "it was not asked, as the secrets before this one took too long".to_owned(),
+        })
+    }
+
     fn failed(&self, path: &str, e: SecretError) -> Result<Arc<Secret>, SecretError> {
         lock(&self.slots).remove(path);
         Err(e)
@@ -380,6 +400,20 @@ mod tests {
             std::thread::sleep(Duration::from_millis(300));
             Err(SecretError::Unavailable { path: path.into(), place: "there".into(), why: "gone".into() })
         }
+    }
+
+    #[test]
+    fn nobody_is_asked_once_it_took_too_long() {
+        let (provider, secrets) = told(Duration::ZERO);
+        *lock(&provider.answer) = Some(Ok("one"));
+        secrets.get("a").unwrap();
+        let over = Instant::now();
+        assert_eq!(secrets.get_until("a", over).unwrap().value.as_slice(), b"one");
+        assert!(matches!(secrets.get_until("b", over), Err(SecretError::Unavailable { .. })));
+        assert!(matches!(secrets.get_until("../b", over), Err(SecretError::Path(_))));
+        assert_eq!(provider.asked.load(Ordering::SeqCst), 1);
+        let later = Instant::now() + Duration::from_secs(60);
+        assert_eq!(secrets.get_until("b", later).unwrap().value.as_slice(), b"one");
     }
 
     #[test]

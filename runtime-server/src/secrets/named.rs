@@ -2,12 +2,13 @@
 //! them.
 
 use super::acl::Denied;
-use super::{SecretError, Secrets};
+use super::{PATIENCE, SecretError, Secrets};
 use crate::policy::{Checked, SecretUse};
 use crate::tree::Tree;
 use compiler::diagnostic::render::{Style, human};
 use compiler::diagnostic::{Diagnostic, Severity, json};
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 /// The findings about those that cannot be had, or not by everybody who would get them; `None` when there are none. An error
 /// when whoever has them does not answer, and nothing else is wrong. Blocks for as long as the provider takes.
@@ -21,10 +22,11 @@ pub fn amiss(
     for named in uses {
         by_path.entry(&named.path).or_default().push(named);
     }
+    let until = Instant::now() + PATIENCE;
     let (mut found, mut silent) = (Vec::new(), None);
     for (path, places) in &by_path {
         let Some((first, others)) = places.split_first() else { continue };
-        match secrets.get(path) {
+        match secrets.get_until(path, until) {
             Ok(_) => {}
             Err(e @ SecretError::Unavailable { .. }) => {
                 silent.get_or_insert(e);

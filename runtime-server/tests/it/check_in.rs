@@ -1,9 +1,11 @@
+use crate::client::{Client, api_token};
 use crate::harness::*;
 use protocol::pb::check_in_reply::Answer;
 use protocol::secrets::SecretContext;
 use runtime_server::publish::Reloaded;
 use runtime_server::secrets::Backend;
 use runtime_server::secrets::acl::{Rule, Rules};
+use runtime_server::store::api_tokens::Role;
 use runtime_server::store::envoys;
 use runtime_server::testing::everything_in;
 use runtime_server::testing::{module, traits};
@@ -335,6 +337,27 @@ async fn what_cannot_be_served_is_said() {
     });
     cluster.server().reload().await.unwrap();
     assert_eq!(refusal(&agent.check_in(&cluster).await.unwrap()), "bundle-too-large");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_push_waits_until_a_bundle_was_really_sent() {
+    let cluster = Cluster::start().await;
+    let mut agent = cluster.agent("web-01").await;
+    agent.bundle(&cluster).await;
+    let admin = Client::new(&cluster).token(&api_token(&cluster, "ann", Role::Admin).1);
+    admin.post("/api/v1/envoys/web-01/push", serde_json::json!({})).await.is(202);
+    let mut small = Vec::new();
+    cluster.policy.edit(|p| {
+        small.clone_from(&p.modules);
+        p.modules = (0..3).map(|i| module(&format!("m{i}"), &i.to_string().repeat(7 << 20))).collect();
+    });
+    cluster.server().reload().await.unwrap();
+    assert_eq!(refusal(&agent.check_in(&cluster).await.unwrap()), "bundle-too-large");
+    cluster.policy.edit(|p| p.modules = small);
+    cluster.server().reload().await.unwrap();
+    assert!(matches!(agent.check_in(&cluster).await.unwrap(), Answer::Bundle(_)), "not a lease alone");
+    assert!(matches!(agent.check_in(&cluster).await.unwrap(), Answer::NoChange(_)));
     cluster.stop().await;
 }
 

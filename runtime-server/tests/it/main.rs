@@ -1,7 +1,9 @@
 //! A real server on 127.0.0.1 with real TLS, and a client driven by hand.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing test may panic")]
 
+mod access;
 mod check_in;
+mod client;
 mod command;
 mod dispatch;
 mod enrolment;
@@ -10,6 +12,7 @@ mod harness;
 mod http;
 mod key;
 mod limits;
+mod pages;
 mod publish;
 mod renewal;
 mod replicas;

@@ -1,7 +1,7 @@
 //! Publishing over the network: what is published, what is refused and why, and what is served whatever happens.
 
+use crate::client::{Client, Said, api_token};
 use crate::harness::{Agent, Cluster};
-use crate::http::{Client, Said, api_token};
 use protocol::pb::check_in_reply::Answer;
 use runtime_server::publish::{Look, Outcome, PublishError, Wish};
 use runtime_server::store::api_tokens::Role;

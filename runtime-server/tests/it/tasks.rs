@@ -1,8 +1,8 @@
 //! Tasks and workflows, asked for over HTTP and by what agents say.
 
+use crate::client::{Client, api_token, result, run, seen};
 use crate::dispatch::{Stream, ended, ordered, started, state, target, uptime};
 use crate::harness::*;
-use crate::http::{Client, api_token, result, run, seen};
 use protocol::pb::server_frame::What;
 use protocol::pb::{Outcome, RunReport};
 use runtime_server::dispatch::workflow::{self, Health, Plan, Workflow};

@@ -180,6 +180,10 @@ impl Fake {
             (self.envoy_key, self.next_key) = (next, None);
         }
         let header = request::verify(&self.envoy_key, rpc, request).expect("a well signed request");
+        let server_time = self.clock.now();
+        if header.timestamp.abs_diff(server_time) > 300_000 {
+            return Err(NetError::Skew { server: "fake".into(), server_time });
+        }
         assert!(header.counter > self.counter, "the counter grows");
         self.counter = header.counter;
         Ok((header.key_id == self.key_id().0).then_some(header))

@@ -1,6 +1,7 @@
 //! What is believed: keys, bundles, leases, clocks and a store that is not what it was.
 
 use super::*;
+use crate::status::Health;
 
 #[test]
 fn case_024_a_restarted_server_is_followed_without_a_hand() {
@@ -275,4 +276,70 @@ fn case_061_bytes_flipped_in_any_page_lose_nothing_in_silence() {
         }
     }
     assert!(whole > 0 && lost > 0, "{whole} pages were not in use, {lost} were");
+}
+
+/// A machine without a battery for its clock, after a power cut.
+#[test]
+fn case_099_a_host_that_starts_in_1970_goes_by_the_time_it_was_told_says_so_and_recovers() {
+    let mut host = host();
+    host.server.publish(motd("one"));
+    host.turn().unwrap();
+    let told = host.server.clock.now();
+    host.server.clock = Arc::new(FixedClock::at(told));
+    let known = |host: &Host| {
+        let traits = ir::wire::decode_value(host.server.traits.as_ref().unwrap()).unwrap();
+        traits.at(&["agent", "clock_untrusted"].map(Into::into)).cloned()
+    };
+    assert_eq!((host.agent.status().unwrap().clock_behind, known(&host)), (None, Some(false.into())));
+
+    // Started again, and the server is not there: what was promised counts from the time that is on record.
+    host.clock.set(20_000);
+    host.server.down = true;
+    fs::write(host.dir.path().join("etc/motd"), "drift").unwrap();
+    host.turn().unwrap();
+    assert_eq!(host.motd(), "one");
+    let status = host.agent.status().unwrap();
+    assert_eq!(status.clock_behind, Some(told - 20_000));
+    assert_eq!(status.json()["clock_untrusted"], true);
+    let (health, why) = status.health();
+    assert!(health == Health::Warning && why.starts_with("clock_untrusted: the clock is "), "{why}");
+
+    // It is there again, a month later by its own clock, with another key.
+    let month = told + 30 * DAY;
+    host.server.down = false;
+    host.server.clock.set(month);
+    host.server.restart();
+    host.server.publish(motd("two"));
+    let cycle = host.turn().unwrap();
+    assert_eq!((news(&cycle), host.motd().as_str()), (News::Bundle, "two"));
+    assert_eq!(host.store().marks().unwrap().time_floor, month);
+    assert_eq!((known(&host), host.store().queue().unwrap().waiting), (Some(true.into()), 0));
+
+    // As soon as the clock is right there is nothing more to say.
+    host.clock.set(month + HOUR);
+    host.server.clock.set(month + HOUR);
+    host.turn().unwrap();
+    assert_eq!((host.agent.status().unwrap().clock_behind, known(&host)), (None, Some(false.into())));
+}
+
+#[test]
+fn case_099_a_promise_runs_out_also_on_a_host_whose_clock_stands_in_1970() {
+    let mut host = host();
+    host.server.publish(motd("one"));
+    host.turn().unwrap();
+    host.server.down = true;
+    host.clock.set(0);
+    let mut session = host.agent.session().unwrap();
+    let mut turn = |uptime: Millis| {
+        host.clock.run_for(uptime);
+        session.cycle(&mut host.server, &RunOptions::default(), &mut Silent)
+    };
+    for hours in 0..=23 {
+        turn(hours * HOUR).unwrap();
+    }
+    turn(24 * HOUR + HOUR / 2).unwrap();
+    assert!(matches!(
+        turn(25 * HOUR),
+        Err(AgentError::NothingValid { bundle: VerifyError::Expired { .. }, .. })
+    ));
 }

@@ -90,6 +90,7 @@ fn told(modules: &[Module], before: &[u8], dry_run: bool, ahead: usize) -> Strin
         ownership: false,
         managed: &Managed::unknown(),
         platform: &platform,
+        limit: crate::limit::DEFAULT,
     };
     let options = RunOptions { dry_run, ..RunOptions::default() };
     let work = Work { modules, facts: &facts, context: &context, options: &options, ahead };

@@ -8,7 +8,7 @@ mod unpack;
 
 use super::fetch::{self, Fetch};
 use super::{Applied, Context, Desired, Executor, Probe, ResourceError, ownership};
-use crate::root::{Kind, ManagedPath, Ownership};
+use crate::root::{Kind, Last, ManagedPath, Ownership};
 use sha2::{Digest, Sha256};
 use std::io::{Read, Seek};
 use unpack::{Format, Limits};
@@ -200,7 +200,7 @@ impl Executor for ArchiveType {
             }
         }
         file.rewind().map_err(disk)?;
-        let directory = context.root.enter(&wanted.path)?;
+        let directory = context.root.below(&wanted.path, Last::Refused)?.flushed_at_once();
         let count = unpack::unpack(file, wanted.format, &directory, wanted.strip, owner, &wanted.limits)?;
         directory.flush()?;
         let (mark, content) = wanted.mark(context)?;

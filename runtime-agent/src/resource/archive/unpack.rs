@@ -174,6 +174,9 @@ fn leads_out(directory: &[&str], link: &str) -> bool {
 
 impl Target<'_> {
     fn entry(&mut self, name: &str, mode: u32, entry: Entry<'_>) -> Result<(), ResourceError> {
+        if crate::limit::is_over() {
+            return Err(ResourceError::Archive("it has more entries than there is time for".to_owned()));
+        }
         self.entries += 1;
         if self.entries > self.limits.entries {
             let most = self.limits.entries;

@@ -7,9 +7,11 @@ mod rpm;
 
 use super::{Applied, Context, Desired, Executor, Probe, ResourceError};
 use crate::command::Answer;
+use crate::limit;
 use crate::platform::PackageManager;
 use crate::text::{bounded, printable};
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The type.
@@ -20,6 +22,9 @@ pub struct PackageType {
 
 /// What a host has.
 pub static PACKAGE: PackageType = PackageType { pause: Duration::from_secs(2) };
+
+/// Held by a look that only one may take at a time.
+static ALONE: Mutex<()> = Mutex::new(());
 
 const KNOWN: &[&str] =
     &["package", "packages", "state", "version", "hold", "recommends", "refresh", "lock_timeout", "timeout"];
@@ -99,6 +104,11 @@ trait Manager: Sync {
     /// Whether a failure is somebody else's lock.
     fn is_locked(&self, answer: &Answer) -> bool;
 
+    /// Whether a look takes a lock of the manager's, so that two at a time would be in each other's way.
+    fn looks_alone(&self, _want: &Want) -> bool {
+        false
+    }
+
     /// What has to run before a call that failed like this can work.
     fn repair(&self, _answer: &Answer) -> Option<Vec<String>> {
         None
@@ -135,9 +145,15 @@ impl Executor for PackageType {
         true
     }
 
+    fn waits(&self) -> bool {
+        true
+    }
+
     fn probe(&self, context: &Context<'_>, desired: &Desired) -> Result<Probe, ResourceError> {
         let want = want(desired)?;
         let manager = manager(context)?;
+        // Nothing is guarded by it but the turn.
+        let _turn = manager.looks_alone(&want).then(|| ALONE.lock().unwrap_or_else(PoisonError::into_inner));
         let steps = plan(manager, context, &want)?;
         // What would be asked for has to be something that this manager can do.
         for step in &steps {
@@ -205,7 +221,7 @@ impl PackageType {
             }
             if manager.is_locked(&answer) {
                 let waited = started.elapsed();
-                if waited >= want.lock_timeout {
+                if waited >= want.lock_timeout || limit::is_over() {
                     let output = format!("{}{}", answer.stdout, answer.stderr);
                     return Err(ResourceError::Locked { what: "the package manager", waited, output });
                 }

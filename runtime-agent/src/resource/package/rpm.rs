@@ -80,6 +80,11 @@ impl Manager for Rpm {
         }
     }
 
+    /// zypper and dnf lock even to answer; rpm does not.
+    fn looks_alone(&self, want: &Want) -> bool {
+        want.state == State::Latest || want.hold.is_some()
+    }
+
     fn is_version(&self, have: &str, want: &str) -> bool {
         let without_epoch = have.split_once(':').map_or(have, |(_, rest)| rest);
         let upstream = without_epoch.rsplit_once('-').map_or(without_epoch, |(version, _)| version);

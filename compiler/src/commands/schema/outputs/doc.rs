@@ -41,6 +41,13 @@ pub(in super::super) fn doc() -> Json {
                 ),
             ),
             ("example", described("Resources as they stand under `resources:` of a module.", string())),
+            (
+                "tried",
+                described(
+                    "What the tests apply the example to.",
+                    one_of(&["files", "debian", "systemd", "stand-ins"]),
+                ),
+            ),
         ],
         &[],
     );

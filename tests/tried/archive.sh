@@ -1,0 +1,2 @@
+prepare() { mkdir opt; }
+drift() { rm -r opt/app; }

@@ -1,0 +1,2 @@
+prepare() { mkdir -p usr/local/bin; }
+drift() { echo other >usr/local/bin/tool; }

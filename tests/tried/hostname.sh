@@ -1,0 +1,2 @@
+prepare() { :; }
+drift() { echo somebody-elses >proc/sys/kernel/hostname; }

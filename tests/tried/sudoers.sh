@@ -1,0 +1,3 @@
+packages=sudo
+prepare() { rm -f etc/sudoers.d/deploy; }
+drift() { echo 'eve ALL=(ALL) ALL' >etc/sudoers.d/deploy; }
