@@ -210,6 +210,9 @@ struct Failure {
     kind: u32,
     #[prost(string, tag = "2")]
     text: String,
+    /// Of a clock that differs.
+    #[prost(uint64, tag = "3")]
+    server_time: u64,
 }
 
 /// More than any of our errors says.
@@ -217,13 +220,14 @@ const MOST_TEXT: usize = 2000;
 
 impl Failure {
     fn of(error: &NetError) -> Self {
-        let (kind, text) = match error {
-            NetError::Unreachable { why, .. } => (1, why),
-            NetError::NotTrusted { why, .. } => (2, why),
-            NetError::Refused { message, .. } => (3, message),
-            NetError::Address(address) => (4, address),
+        let (kind, text, server_time) = match error {
+            NetError::Unreachable { why, .. } => (1, why.as_str(), 0),
+            NetError::NotTrusted { why, .. } => (2, why.as_str(), 0),
+            NetError::Refused { message, .. } => (3, message.as_str(), 0),
+            NetError::Address(address) => (4, address.as_str(), 0),
+            NetError::Skew { server_time, .. } => (5, "", *server_time),
         };
-        Failure { kind, text: crate::text::bounded(text, MOST_TEXT).to_owned() }
+        Failure { kind, text: crate::text::bounded(text, MOST_TEXT).to_owned(), server_time }
     }
 
     /// `None` when it is none of ours.
@@ -234,6 +238,7 @@ impl Failure {
             2 => NetError::NotTrusted { server, why: text },
             3 => NetError::Refused { server, message: text },
             4 => NetError::Address(text),
+            5 => NetError::Skew { server, server_time: self.server_time },
             _ => return None,
         })
     }
