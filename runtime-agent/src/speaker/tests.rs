@@ -250,6 +250,15 @@ fn it_ends_with_what_started_it() {
     assert!(!std::path::Path::new(&process).exists());
 }
 
+/// As when the agent is stopped while a speaker is on its way.
+#[test]
+fn a_link_that_was_closed_listens_to_nobody() {
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let link = Link::new(&identity());
+    link.close();
+    assert_eq!(link.converse(ours), "");
+}
+
 #[test]
 fn frames_have_limits_that_fit_what_is_sent() {
     assert!(Order::Introduce.limit() >= 64 << 10, "a chain of certificates");
