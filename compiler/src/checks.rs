@@ -105,10 +105,12 @@ pub fn check(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
     if out.iter().all(|d| d.classes.is_empty()) {
         return out;
     }
-    let concerned = concerned(db, project, &all);
+    let files: Vec<Arc<str>> =
+        out.iter().filter(|d| !d.classes.is_empty()).map(|d| d.place.file.clone()).collect();
+    let concerned = concerned(db, project, &all, &files.iter().map(|path| &**path).collect());
     for d in &mut out {
         // what holds for every class, or for every class that has the module, holds as such
-        let every = concerned.get(&d.place.file).copied().unwrap_or(all.len());
+        let every = concerned.get(&*d.place.file).copied().unwrap_or(all.len());
         if d.classes.len() == every || d.classes.len() == all.len() {
             d.classes.clear();
         }
@@ -116,21 +118,36 @@ pub fn check(db: &dyn Db, project: Project) -> Vec<Diagnostic> {
     out
 }
 
-/// How many classes could have a finding in a file: of a module those that get it, of a template those of its modules,
-/// of a file with a single node entry that one.
-fn concerned(db: &dyn Db, project: Project, all: &[Class<'_>]) -> BTreeMap<Arc<str>, usize> {
-    let index = index(db, project);
-    let mut out: BTreeMap<Arc<str>, usize> = BTreeMap::new();
-    for class in all {
-        let mut files: BTreeSet<&Arc<str>> = BTreeSet::from([class.file(db).path(db)]);
-        for name in &resolved_class(db, project, *class).modules {
-            let Some(file) = index.modules.get(name) else { continue };
-            files.insert(file.path(db));
+/// How many classes could have a finding in each of some files: of a module those that get it, of a template those of its
+/// modules, of a file with a single node entry that one.
+fn concerned<'a>(
+    db: &dyn Db,
+    project: Project,
+    all: &[Class<'_>],
+    files: &BTreeSet<&'a str>,
+) -> BTreeMap<&'a str, usize> {
+    // the classes are many, and have many modules each: the few files are looked for once
+    let mut of_module: HashMap<&str, Vec<&'a str>> = HashMap::new();
+    let any_template = files.iter().any(|path| Kind::of(path) == Kind::Template);
+    for (name, file) in &index(db, project).modules {
+        let mut found: Vec<&str> = files.get(&**file.path(db)).copied().into_iter().collect();
+        if any_template {
             let rendered = reads(db, project, *file).templates.iter();
-            files.extend(rendered.filter_map(|t| Some(templates(db, project).get(t)?.path(db))));
+            let paths = rendered.filter_map(|t| Some(templates(db, project).get(t)?.path(db)));
+            found.extend(paths.filter_map(|path| files.get(&**path)));
         }
-        for file in files {
-            *out.entry(file.clone()).or_default() += 1;
+        if !found.is_empty() {
+            of_module.insert(name, found);
+        }
+    }
+    let mut out: BTreeMap<&str, usize> = BTreeMap::new();
+    for class in all {
+        let own = files.get(&**class.file(db).path(db)).copied();
+        let modules = resolved_class(db, project, *class).modules.iter();
+        let of_modules = modules.filter_map(|name| of_module.get(&**name)).flatten().copied();
+        let each: BTreeSet<&str> = own.into_iter().chain(of_modules).collect();
+        for file in each {
+            *out.entry(file).or_default() += 1;
         }
     }
     out

@@ -33,14 +33,15 @@ pub(crate) const STACK: usize = 256 << 20;
 /// A policy in memory. It can be sent to another thread, but not shared: own it on one, or behind a lock.
 #[derive(Debug)]
 pub struct Policy {
-    db: RootDb,
-    project: Project,
-    root: PathBuf,
-    // shared with handles, of which there is one for every check of an editor
+    // shared with handles, of which there is one for every check of an editor; let go of before the database, since a
+    // change waits for that and then finds these its own
     snapshot: Arc<Snapshot>,
     files: Arc<BTreeMap<Arc<str>, SourceFile>>,
     /// Files that [`Policy::set_text`] was given text for.
     edited: Arc<BTreeSet<Arc<str>>>,
+    db: RootDb,
+    project: Project,
+    root: PathBuf,
     /// Whether everything was computed once; from then on a check has little to do.
     warm: Cell<bool>,
 }

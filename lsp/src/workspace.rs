@@ -119,7 +119,7 @@ pub struct Opened {
     pub revision: u64,
     report: Option<(u64, Arc<Report>)>,
     /// As the last check knew them.
-    variables: Option<BTreeMap<Arc<str>, Type>>,
+    variables: Option<Arc<BTreeMap<Arc<str>, Type>>>,
     /// The state that is being checked.
     checking: Option<u64>,
     fresh: bool,
@@ -245,7 +245,7 @@ impl Workspace {
             Message::Checked { root, revision, report } => self.checked(&root, revision, report),
             Message::Known { root, variables } => {
                 if let Some(opened) = self.policies.get_mut(&root) {
-                    opened.variables = Some(variables);
+                    opened.variables = Some(Arc::new(variables));
                 }
             }
         }
@@ -327,16 +327,17 @@ impl Workspace {
             }
             let (handle, revision, myself) = (opened.policy.handle(), opened.revision, self.myself.clone());
             opened.checking = Some(revision);
-            let of = root.clone();
+            let (of, known) = (root.clone(), opened.variables.clone());
             let check = move || {
                 let report = unless_cancelled(|| handle.check());
                 let found = report.is_some();
                 let _ = myself.send(Message::Checked { root: of.clone(), revision, report });
                 // findings wait for nothing; what completion offers may be a moment older
-                let variables = if found { unless_cancelled(|| variables(&handle)) } else { None };
+                let variables =
+                    if found { unless_cancelled(|| variables(&handle, known.as_deref())) } else { None };
                 // an edit waits for this
                 drop(handle);
-                if let Some(variables) = variables {
+                if let Some(variables) = variables.flatten() {
                     let _ = myself.send(Message::Known { root: of, variables });
                 }
             };
@@ -502,9 +503,11 @@ fn unless_cancelled<T>(work: impl FnOnce() -> T) -> Option<T> {
     caught.ok().flatten()
 }
 
-fn variables(policy: &Policy) -> BTreeMap<Arc<str>, Type> {
+/// The variables of a policy, if they are others than those that are known.
+fn variables(policy: &Policy, known: Option<&BTreeMap<Arc<str>, Type>>) -> Option<BTreeMap<Arc<str>, Type>> {
     let (db, project) = policy.queries();
-    all_variables(db, project).clone()
+    let now = all_variables(db, project);
+    (known != Some(now)).then(|| now.clone())
 }
 
 impl View<'_> {
@@ -514,7 +517,7 @@ impl View<'_> {
             policy: &self.opened.policy,
             envoy: self.settings.envoy.as_deref(),
             fleet: &self.opened.fleet,
-            variables: self.opened.variables.as_ref(),
+            variables: self.opened.variables.as_deref(),
         }
     }
 

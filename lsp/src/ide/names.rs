@@ -1,6 +1,9 @@
 //! Which name stands where: the names of the policy, each with the exact bytes of it.
 
 use super::{Ide, Source, Target};
+use compiler::db::SourceFile;
+use compiler::resolve::index::{index, templates};
+use compiler::resolve::interface::interface;
 use compiler::specialise::edges::Target as Reference;
 use compiler::syntax::Kind;
 use compiler::test_uses::test_uses;
@@ -107,8 +110,13 @@ pub fn at(ide: &Ide<'_>, source: &Source, at: u32) -> Option<Named> {
 /// Every name of the policy that is wanted and written somewhere.
 pub fn select(ide: &Ide<'_>, wanted: impl Fn(&Use) -> bool) -> Vec<Named> {
     let (db, project) = ide.queries();
+    select_in(ide, project.files(db), wanted)
+}
+
+fn select_in(ide: &Ide<'_>, files: &[SourceFile], wanted: impl Fn(&Use) -> bool) -> Vec<Named> {
+    let (db, project) = ide.queries();
     let mut out = Vec::new();
-    for file in project.files(db) {
+    for file in files {
         let path = file.path(db);
         let all = match Kind::of(path) {
             Kind::Test => test_uses(db, *file),
@@ -163,19 +171,43 @@ pub fn as_pattern(name: &str) -> String {
 pub fn declarations(ide: &Ide<'_>, named: &Named) -> Vec<Named> {
     let declared = |u: &Use| u.of == named.of && u.how == "declared";
     let same = |u: &Use| u.name == named.name;
+    let files = declaring(ide, named.of, &named.name);
     if named.of == Of::Resource && !named.declares() {
-        let own = select(ide, |u| declared(u) && (same(u) || refers(&named.name, &u.name)));
+        let own = select_in(ide, &files, |u| declared(u) && (same(u) || refers(&named.name, &u.name)));
         if !own.is_empty() {
             return own;
         }
         return select(ide, |u| declared(u) && local(u.of, &u.name) == named.local());
     }
-    let found = select(ide, |u| declared(u) && same(u));
+    let found = select_in(ide, &files, |u| declared(u) && same(u));
     if !found.is_empty() || named.of != Of::Variable {
         return found;
     }
     // a variable that no module declares begins where it is set
     select(ide, |u| u.of == named.of && same(u) && u.how == "set")
+}
+
+/// The files that may declare a thing: to look for it in every file takes a look at everything that is written there.
+fn declaring(ide: &Ide<'_>, of: Of, name: &str) -> Vec<SourceFile> {
+    let (db, project) = ide.queries();
+    let index = index(db, project);
+    let of_module = |name: &str| -> Vec<SourceFile> {
+        let twice = index.twice.get(name).into_iter().flatten();
+        index.modules.get(name).into_iter().chain(twice).copied().collect()
+    };
+    match of {
+        Of::Module => of_module(name),
+        Of::Resource => of_module(name.split_once('.').map_or(name, |(module, _)| module)),
+        Of::Variable => {
+            let declares = |file: &SourceFile| {
+                interface(db, *file).is_some_and(|i| i.variables.iter().any(|v| *v.name == *name))
+            };
+            index.module_files.iter().copied().filter(declares).collect()
+        }
+        Of::Role => index.roles.into_iter().collect(),
+        Of::Template => templates(db, project).get(name).copied().into_iter().collect(),
+        Of::Environment | Of::Trait => project.files(db).clone(),
+    }
 }
 
 #[cfg(test)]

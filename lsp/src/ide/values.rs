@@ -10,7 +10,7 @@ use compiler::resolve::layers::StepState;
 use compiler::resolve::vars::{VarValue, Variable, Variables, all_variables, class_vars};
 use compiler::types::Type;
 use ir::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Longer values are cut where they are shown.
@@ -102,7 +102,8 @@ pub fn type_of<'a>(ide: &Ide<'a>, source: &Source, name: &str) -> Option<&'a Typ
 pub fn visible<'a>(ide: &Ide<'a>, source: &Source) -> impl Iterator<Item = (&'a Arc<str>, &'a Type)> {
     let (db, _) = ide.queries();
     let own = interface(db, source.file).map(|i| i.variables.as_slice()).unwrap_or_default();
-    let others = types(ide).iter().filter(move |(name, _)| !own.iter().any(|v| v.name == **name));
+    let names: BTreeSet<&str> = own.iter().map(|v| &*v.name).collect();
+    let others = types(ide).iter().filter(move |(name, _)| !names.contains(&***name));
     own.iter().map(|v| (&v.name, &v.ty)).chain(others)
 }
 

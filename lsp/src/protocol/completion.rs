@@ -9,7 +9,7 @@ use serde_json::json;
 use tower_lsp_server::ls_types::*;
 
 /// More than this helps nobody: typing on narrows it down.
-const MOST: usize = 400;
+const MOST: usize = 200;
 
 /// What could be typed.
 pub fn completion(view: &View<'_>, can: &Can, params: &CompletionParams) -> Option<CompletionResponse> {

@@ -246,7 +246,8 @@ pub fn moved(
     Ok(moved > 0)
 }
 
-/// Stores pieces of output; those that are there stay as they are.
+/// Stores pieces of output. One that is there comes again after a break, the same as before, or with what a second run of an
+/// idempotent task wrote, which counts.
 pub fn put_output(
     conn: &mut Connection,
     task_id: &str,
@@ -265,7 +266,7 @@ pub fn put_output(
     }
     conn.transaction(|conn| {
         let insert = "insert into task_output (task_id, envoy_id, piece, source, data)";
-        conn.insert(insert, 5, "on conflict (task_id, envoy_id, piece) do nothing", &values)
+        conn.insert(insert, 5, "on conflict (task_id, envoy_id, piece) do update set source = excluded.source, data = excluded.data", &values)
     })
 }
 
@@ -299,6 +300,13 @@ pub fn end(
             return Ok(false);
         }
         put_output(conn, &ended.task_id, envoy_id, pieces)?;
+        // A run that ended wrote so much and no more; what is beyond is of one that an agent's death cut off.
+        if ended.pieces > 0 || matches!(ended.outcome(), TaskOutcome::TaskOk | TaskOutcome::TaskFailed) {
+            conn.execute(
+                "delete from task_output where task_id = $1 and envoy_id = $2 and piece >= $3",
+                params![ended.task_id, envoy_id, i64::from(ended.pieces)],
+            )?;
+        }
         Ok(true)
     })
 }

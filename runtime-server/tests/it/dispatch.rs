@@ -175,6 +175,14 @@ pub fn ended(id: &str, exit_code: i32) -> Said {
     })
 }
 
+/// The same of a command that wrote so many pieces of output.
+fn after(pieces: u32, ended: Said) -> Said {
+    match ended {
+        Said::Ended(ended) => Said::Ended(TaskEnded { pieces, ..ended }),
+        other => other,
+    }
+}
+
 /// Whether the server asks for a stream at a check-in.
 pub async fn asked(cluster: &Cluster, agent: &mut Agent) -> bool {
     let signed = agent.signed(cluster);
@@ -304,10 +312,39 @@ async fn case_066_what_was_sent_and_not_begun_is_sent_again_and_what_was_begun_i
     stream.say(&agent, started(&c)).await;
     stream.say(&agent, output(&c, 0, b"one")).await;
     stream.say(&agent, output(&c, 1, b"two")).await;
-    stream.say(&agent, ended(&c, 0)).await;
+    stream.say(&agent, after(2, ended(&c, 0))).await;
     assert_eq!(stream.hear().await.unwrap(), Some(What::Acknowledged(c.clone())));
     let texts: Vec<Vec<u8>> = pieces(&cluster, &c, &agent).await.into_iter().map(|p| p.data).collect();
     assert_eq!(texts, [b"one".to_vec(), b"two".to_vec()]);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_second_run_writes_takes_the_place_of_what_the_first_one_did() {
+    let cluster = Cluster::start().await;
+    let mut agent = cluster.agent("web-01").await;
+    let id = ordered(&cluster, &agent, &Job { idempotent: true, ..uptime() }).await;
+    let mut stream = Stream::open(&cluster, &mut agent, &[]).await.unwrap();
+    assert_eq!(stream.task(&agent).await.task_id, id);
+    stream.say(&agent, started(&id)).await;
+    for piece in 0..3 {
+        stream.say(&agent, output(&id, piece, b"first")).await;
+    }
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while pieces(&cluster, &id, &agent).await.len() < 3 {
+        assert!(Instant::now() < deadline, "no output");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // The agent died and ran it once more.
+    drop(stream);
+    let mut stream = Stream::open(&cluster, &mut agent, &[&id]).await.unwrap();
+    assert!(matches!(stream.hear().await.unwrap(), Some(What::Opened(_))));
+    stream.say(&agent, started(&id)).await;
+    stream.say(&agent, output(&id, 0, b"second")).await;
+    stream.say(&agent, ended(&id, 0)).await;
+    assert_eq!(stream.hear().await.unwrap(), Some(What::Acknowledged(id.clone())));
+    let texts: Vec<Vec<u8>> = pieces(&cluster, &id, &agent).await.into_iter().map(|p| p.data).collect();
+    assert_eq!(texts, [b"second".to_vec()]);
     cluster.stop().await;
 }
 

@@ -135,7 +135,7 @@ impl Human<'_> {
         let left = item.variations.len().saturating_sub(shown);
         if left > 0 {
             let left = output::count(left, "more variation");
-            writeln!(self.out, "      and {left}, with other values (-v shows all)")?;
+            writeln!(self.out, "      and {left}, with other values ({} shows all)", self.planned.more)?;
         }
         Ok(())
     }
@@ -160,7 +160,7 @@ impl Human<'_> {
         }
         let line = if indent == 0 { "\n" } else { "" };
         let what = output::count(left, &format!("more {noun}"));
-        writeln!(self.out, "{line}{}… {what} (-v shows all)", " ".repeat(indent))
+        writeln!(self.out, "{line}{}… {what} ({} shows all)", " ".repeat(indent), self.planned.more)
     }
 }
 

@@ -77,6 +77,8 @@ struct Planned<'a> {
     names: [String; 2],
     gates: Vec<gates::Gate>,
     verbose: bool,
+    /// What shows everything, from where the plan is read.
+    more: &'static str,
 }
 
 /// Runs the command.
@@ -93,7 +95,7 @@ pub(super) fn run(args: &Args, directory: Option<PathBuf>) -> Result<Exit, Failu
     let plan = Plan::between(before, after);
     let gates = args.gates.of(&plan, &fleet);
     let names = [old.name(), new.name()];
-    let planned = Planned { plan, fleet: &fleet, names, gates, verbose: args.verbose };
+    let planned = Planned { plan, fleet: &fleet, names, gates, verbose: args.verbose, more: "-v" };
     match args.format {
         Format::Human => output::data(&human::text(&planned, output::style().colour))?,
         Format::Json => output::document("plan", json::document(&planned))?,
@@ -123,6 +125,7 @@ pub(super) fn text(
         names,
         gates: Vec::new(),
         verbose: false,
+        more: "`vigoc plan -v`",
     };
     Ok(if markdown { markdown::text(&planned) } else { human::text(&planned, false) })
 }

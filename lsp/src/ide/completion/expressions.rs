@@ -1,6 +1,6 @@
 //! The insides of `when:` and of templates.
 
-use super::{Completions, Item, ItemKind};
+use super::{Completions, Item, ItemKind, MANY, has_letters};
 use crate::ide::expression::{Cursor, Expression, Language, WordKind, cursor, words};
 use crate::ide::values as known;
 use crate::ide::{Ide, Source};
@@ -134,7 +134,11 @@ impl Work<'_> {
         let of_envoy = known::of_envoy(self.ide);
         let (db, _) = self.ide.queries();
         let own = compiler::resolve::interface::interface(db, self.source.file);
-        for (name, ty) in known::visible(self.ide, self.source) {
+        let typed = self.cursor.typed.rsplit('.').next().unwrap_or_default();
+        let crowded = known::types(self.ide).len() > MANY;
+        let fits = |name: &str| !crowded || has_letters(name, typed);
+        let visible = known::visible(self.ide, self.source).filter(|(name, _)| fits(name));
+        for (name, ty) in visible.take(MANY) {
             let declared = own.and_then(|i| i.variables.iter().find(|v| v.name == *name));
             let value = match of_envoy {
                 Some(vars) => vars.by_name.get(name).and_then(|v| known::value_of(v)),

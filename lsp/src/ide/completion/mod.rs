@@ -117,6 +117,16 @@ impl Item {
     }
 }
 
+/// More of one kind than this are not offered: what is typed on narrows them down. A list of so many is too long for
+/// whoever asks, and so known not to be all.
+const MANY: usize = 300;
+
+/// Whether a text has all letters of another, in order: editors show nothing else.
+fn has_letters(text: &str, typed: &str) -> bool {
+    let mut letters = text.chars();
+    typed.chars().all(|t| letters.any(|c| c.eq_ignore_ascii_case(&t)))
+}
+
 /// What could be typed at a position.
 pub fn complete(ide: &Ide<'_>, source: &Source, at: u32) -> Completions {
     if source.kind == Kind::Template {

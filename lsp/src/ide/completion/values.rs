@@ -1,6 +1,6 @@
 //! What may follow a key, or stand in a list.
 
-use super::{At, Completions, Item, ItemKind};
+use super::{At, Completions, Item, ItemKind, MANY, has_letters};
 use crate::ide::Ide;
 use crate::ide::names;
 use crate::ide::secrets::paths;
@@ -206,9 +206,14 @@ fn fitting(at: &At<'_>, _: &ResourceType, a: &Attribute, out: &mut Vec<Item>) {
         Type::Refined(_) => *ty == a.ty,
         other => ty.fits(other) && *ty != Type::Any,
     };
-    // of what is typed already, nothing else can come of it
-    let could = |name: &str| has_letters(&format!("\"{{{{ .Vars.{name} }}}}\""), &at.typing.typed);
-    for (name, ty) in known::visible(at.ide, at.source).filter(|(name, ty)| could(name) && fits(ty)) {
+    // of what is typed already, nothing else can come of it: what is left of it behind the beginning, the name has
+    let mut rest = at.typing.typed.chars().peekable();
+    for c in "\"{{ .Vars.".chars() {
+        rest.next_if(|t| t.eq_ignore_ascii_case(&c));
+    }
+    let rest: String = rest.collect::<String>().trim_end_matches(['"', '}', ' ']).to_owned();
+    let visible = known::visible(at.ide, at.source).filter(|(name, ty)| has_letters(name, &rest) && fits(ty));
+    for (name, ty) in visible.take(MANY) {
         let label = format!("{{{{ .Vars.{name} }}}}");
         let insert = format!("\"{label}\"");
         out.push(Item::new(ItemKind::Variable, label).detail(ty.to_string()).insert(insert).order(7));
@@ -227,12 +232,6 @@ fn secrets(at: &At<'_>, out: &mut Vec<Item>) {
             Item::new(ItemKind::Value, text).detail("a secret that is used already").insert(insert).order(6),
         );
     }
-}
-
-/// Whether a text has all letters of another, in order: editors show nothing else.
-fn has_letters(text: &str, typed: &str) -> bool {
-    let mut letters = text.chars();
-    typed.chars().all(|t| letters.any(|c| c.eq_ignore_ascii_case(&t)))
 }
 
 /// Resources of the module by their names, of others behind the name of their module.
