@@ -89,9 +89,12 @@ mod tests {
     #[test]
     fn only_what_is_understood_is_followed() {
         let dir = tempfile::tempdir().unwrap();
-        let safe = Settings::default();
-        assert_eq!((safe.tasks, safe.manage_agent, safe.network_user.as_str()), (true, false, "vigo"));
-        assert_eq!(safe.resource_limit, Duration::from_secs(3600));
+        let safe = Settings {
+            tasks: true,
+            manage_agent: false,
+            network_user: "vigo".to_owned(),
+            resource_limit: Duration::from_secs(3600),
+        };
         assert_eq!(Settings::load(dir.path()).unwrap(), safe);
         let path = Settings::path(dir.path());
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -45,11 +45,11 @@ impl Confined {
 
 impl std::fmt::Display for Confined {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let seccomp = if self.seccomp { "under seccomp" } else { "this kernel has no seccomp" };
+        let seccomp = if self.seccomp { "under seccomp" } else { "there is no seccomp here" };
         let landlock = match self.landlock() {
             Landlock::Fully => "under Landlock",
-            Landlock::Partly => "under what this kernel has of Landlock",
-            Landlock::None => "this kernel has no Landlock",
+            Landlock::Partly => "under a part of Landlock",
+            Landlock::None => "there is no Landlock here",
         };
         write!(f, "without rights, {seccomp}, {landlock}")
     }
@@ -351,8 +351,8 @@ mod tests {
     fn what_is_left_is_said_in_words() {
         let said = |landlock, seccomp| Confined::new(landlock, seccomp).to_string();
         assert_eq!(said(Landlock::Fully, true), "without rights, under seccomp, under Landlock");
-        assert!(said(Landlock::None, true).ends_with("this kernel has no Landlock"));
-        assert!(said(Landlock::Partly, false).contains("this kernel has no seccomp"));
+        assert!(said(Landlock::None, true).ends_with("there is no Landlock here"));
+        assert!(said(Landlock::Partly, false).contains("there is no seccomp here"));
     }
 
     #[test]

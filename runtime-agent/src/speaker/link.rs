@@ -193,7 +193,14 @@ impl Link {
     fn listen(&self, mut socket: UnixStream) -> Result<String, String> {
         let told = |e: std::io::Error| e.to_string();
         let live = Arc::new(Live::new(socket.try_clone().map_err(told)?).map_err(told)?);
-        self.state().current = Some(live.clone());
+        {
+            let mut state = self.state();
+            // Whoever closes this from here on ends the conversation as well.
+            if matches!(state.phase, Phase::Closed) {
+                return Ok(String::new());
+            }
+            state.current = Some(live.clone());
+        }
         let why = match self.begin(&live, &mut socket) {
             Ok(()) => self.hear(&live, &mut socket),
             Err(why) => why,

@@ -82,7 +82,7 @@ impl Separation {
 /// The way to the server, through a process of its own where that can be.
 pub enum Network {
     /// Through this process.
-    One(Grpc),
+    One(Box<Grpc>),
     /// Through another one.
     Split(Split),
 }
@@ -90,7 +90,7 @@ pub enum Network {
 impl Network {
     /// Starts what has to be started; nothing is sent yet. Says so in the log where there is one process and there should be two.
     pub fn open(agent: &Agent, identity: &Identity) -> Result<(Self, Separation), NetError> {
-        let one = |separation| Ok((Network::One(Grpc::new(identity)?), separation));
+        let one = |separation| Ok((Network::One(Box::new(Grpc::new(identity)?)), separation));
         if !agent.is_split() {
             return one(Separation::Asked);
         }
@@ -122,7 +122,7 @@ impl Network {
 
     fn server(&mut self) -> &mut dyn Server {
         match self {
-            Network::One(grpc) => grpc,
+            Network::One(grpc) => grpc.as_mut(),
             Network::Split(split) => split,
         }
     }
@@ -210,6 +210,9 @@ struct Failure {
     kind: u32,
     #[prost(string, tag = "2")]
     text: String,
+    /// Of a clock that differs.
+    #[prost(uint64, tag = "3")]
+    server_time: u64,
 }
 
 /// More than any of our errors says.
@@ -217,18 +220,14 @@ const MOST_TEXT: usize = 2000;
 
 impl Failure {
     fn of(error: &NetError) -> Self {
-        let time;
-        let (kind, text) = match error {
-            NetError::Unreachable { why, .. } => (1, why),
-            NetError::NotTrusted { why, .. } => (2, why),
-            NetError::Refused { message, .. } => (3, message),
-            NetError::Address(address) => (4, address),
-            NetError::Skew { server_time, .. } => {
-                time = server_time.to_string();
-                (5, &time)
-            }
+        let (kind, text, server_time) = match error {
+            NetError::Unreachable { why, .. } => (1, why.as_str(), 0),
+            NetError::NotTrusted { why, .. } => (2, why.as_str(), 0),
+            NetError::Refused { message, .. } => (3, message.as_str(), 0),
+            NetError::Address(address) => (4, address.as_str(), 0),
+            NetError::Skew { server_time, .. } => (5, "", *server_time),
         };
-        Failure { kind, text: crate::text::bounded(text, MOST_TEXT).to_owned() }
+        Failure { kind, text: crate::text::bounded(text, MOST_TEXT).to_owned(), server_time }
     }
 
     /// `None` when it is none of ours.
@@ -239,7 +238,7 @@ impl Failure {
             2 => NetError::NotTrusted { server, why: text },
             3 => NetError::Refused { server, message: text },
             4 => NetError::Address(text),
-            5 => NetError::Skew { server, server_time: text.parse().ok()? },
+            5 => NetError::Skew { server, server_time: self.server_time },
             _ => return None,
         })
     }

@@ -97,7 +97,7 @@ impl Signer for Key {
         elsewhere.words.say(Word::Sign, self.0, message);
         match signatures.recv_timeout(PATIENCE) {
             Ok((number, signature)) if number == self.0 && !signature.is_empty() => Ok(signature),
-            Ok(_) => Err(failed("the agent does not sign with this certificate any more")),
+            Ok(_) => Err(failed("the agent signs with another key by now")),
             Err(_) => Err(failed("the agent does not sign")),
         }
     }

@@ -177,7 +177,7 @@ fn close_others() {
 
 /// What is asked of the server one after the other.
 enum Asked {
-    Introduced(Result<Client, NetError>),
+    Introduced(Box<Result<Client, NetError>>),
     Request(Frame<Order>),
 }
 
@@ -200,7 +200,7 @@ async fn serve(mut orders: UnboundedReceiver<Frame<Order>>, words: Words) {
                 let Ok(introduction) = Introduction::decode(frame.body.as_slice()) else { return };
                 let introduced = introduction.credential(number);
                 // The task of the answers lives as long as this one.
-                let _ = ask.send(Asked::Introduced(Client::new(&introduced)));
+                let _ = ask.send(Asked::Introduced(Box::new(Client::new(&introduced))));
                 credential = Some(introduced);
             }
             Order::CheckIn | Order::Report | Order::Renew => {
@@ -242,7 +242,7 @@ async fn answer(mut asked: UnboundedReceiver<Asked>, words: Words) {
     let mut client = None;
     while let Some(asked) = asked.recv().await {
         match asked {
-            Asked::Introduced(introduced) => client = Some(introduced),
+            Asked::Introduced(introduced) => client = Some(*introduced),
             Asked::Request(frame) => {
                 let server = match &client {
                     Some(Ok(client)) => client.server().to_owned(),

@@ -111,7 +111,7 @@ fn nonsense_ends_the_conversation_and_never_this_process() {
         ("speaks of no stream", |s| say(s, Word::Taken, 900, &[])),
         ("error does not decode", |s| say(s, Word::Failed, 1, &[255, 255])),
         ("is none of ours", |s| {
-            say(s, Word::Failed, 1, &Failure { kind: 9, text: String::new() }.encode_to_vec())
+            say(s, Word::Failed, 1, &Failure { kind: 9, ..Failure::default() }.encode_to_vec())
         }),
         ("an answer does not decode", |s| say(s, Word::Answer, 1, &[255; 9])),
         ("I was hit", |s| say(s, Word::Broken, 0, b"I was hit")),
@@ -250,8 +250,32 @@ fn it_ends_with_what_started_it() {
     assert!(!std::path::Path::new(&process).exists());
 }
 
+/// As when the agent is stopped while a speaker is on its way.
+#[test]
+fn a_link_that_was_closed_listens_to_nobody() {
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let link = Link::new(&identity());
+    link.close();
+    assert_eq!(link.converse(ours), "");
+}
+
 #[test]
 fn frames_have_limits_that_fit_what_is_sent() {
     assert!(Order::Introduce.limit() >= 64 << 10, "a chain of certificates");
     assert!(Word::Failed.limit() > MOST_TEXT * 2);
+}
+
+#[test]
+fn an_error_is_the_same_behind_the_socket_pair() {
+    let server = || "127.0.0.1:1530".to_owned();
+    for error in [
+        NetError::Unreachable { server: server(), why: "x".into() },
+        NetError::NotTrusted { server: server(), why: "x".into() },
+        NetError::Refused { server: server(), message: "x".into() },
+        NetError::Address("x".into()),
+        NetError::Skew { server: server(), server_time: 1_800_000_000_000 },
+    ] {
+        let back = Failure::of(&error).error(&server()).unwrap();
+        assert_eq!(format!("{back:?}"), format!("{error:?}"));
+    }
 }
