@@ -32,6 +32,7 @@ async fn hostile_work(cluster: &Cluster, agent: &Agent) -> (String, String) {
             task_id: task,
             outcome: TaskOutcome::TaskOk.into(),
             error: HOSTILE.into(),
+            pieces: 2,
             ..TaskEnded::default()
         };
         assert!(tasks::end(conn, &envoy, &ended, &pieces, 5).unwrap());
