@@ -2,8 +2,9 @@
 
 use ed25519_dalek::VerifyingKey;
 use ir::Hash;
-use rustls_pki_types::CertificateDer;
-use webpki::EndEntityCert;
+use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime};
+use std::time::Duration;
+use webpki::{EndEntityCert, KeyUsage};
 use x509_cert::der::Decode;
 
 /// What a certificate says beside its key. Nothing about who issued it.
@@ -48,6 +49,24 @@ pub fn ca_hash(ca_der: &[u8]) -> Option<Hash> {
     let der = CertificateDer::from(ca_der);
     let certificate = EndEntityCert::try_from(&der).ok()?;
     Some(Hash::of(certificate.subject_public_key_info().as_ref()))
+}
+
+/// How a CA may sign.
+pub(crate) const OF_A_CA: &[&dyn SignatureVerificationAlgorithm] =
+    &[webpki::ring::ECDSA_P256_SHA256, webpki::ring::ECDSA_P384_SHA384, webpki::ring::ED25519];
+
+/// The name in a client certificate, if this CA itself issued it. Judged by the moment it begins at: whether it is good now is
+/// another question.
+pub fn client_of(certificate_der: &[u8], ca_der: &[u8]) -> Option<String> {
+    let ca = CertificateDer::from(ca_der);
+    let anchor = webpki::anchor_from_trusted_cert(&ca).ok()?;
+    let der = CertificateDer::from(certificate_der);
+    let certificate = EndEntityCert::try_from(&der).ok()?;
+    let Facts { name, not_before, .. } = facts(certificate_der)?;
+    let began = UnixTime::since_unix_epoch(Duration::from_millis(not_before));
+    // No intermediates: what the CA did not issue itself has no path.
+    certificate.verify_for_usage(OF_A_CA, &[anchor], &[], began, KeyUsage::client_auth(), None, None).ok()?;
+    name
 }
 
 /// An ed25519 `SubjectPublicKeyInfo` is these bytes and then the key (RFC 8410).
@@ -98,6 +117,43 @@ mod tests {
         for cut in 0..certificate.der().len() {
             assert_eq!(facts(&certificate.der()[..cut]), None, "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn a_client_certificate_is_the_cas_or_none() {
+        use rcgen::{BasicConstraints, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer};
+        let ca = |name: &str| {
+            let key = KeyPair::generate().unwrap();
+            let mut params = CertificateParams::new(vec![]).unwrap();
+            params.distinguished_name.push(DnType::CommonName, name);
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            (params.self_signed(&key).unwrap().der().to_vec(), Issuer::new(params, key))
+        };
+        let issue = |issuer: &Issuer<'_, KeyPair>, usage| {
+            let mut params = CertificateParams::new(vec![]).unwrap();
+            params.distinguished_name = rcgen::DistinguishedName::new();
+            params.distinguished_name.push(DnType::CommonName, "an-envoy");
+            params.extended_key_usages = vec![usage];
+            // Neither its past nor its future counts here.
+            params.not_before = rcgen::date_time_ymd(2060, 1, 1);
+            params.not_after = rcgen::date_time_ymd(2061, 1, 1);
+            let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+            params.signed_by(&key, issuer).unwrap().der().to_vec()
+        };
+        let (ours, issuer) = ca("ca");
+        let good = issue(&issuer, ExtendedKeyUsagePurpose::ClientAuth);
+        assert_eq!(client_of(&good, &ours).as_deref(), Some("an-envoy"));
+        assert_eq!(client_of(&issue(&issuer, ExtendedKeyUsagePurpose::ServerAuth), &ours), None);
+        // Another CA with the same name, one that signed itself, and one that was changed.
+        let (_, forger) = ca("ca");
+        assert_eq!(client_of(&issue(&forger, ExtendedKeyUsagePurpose::ClientAuth), &ours), None);
+        assert_eq!(client_of(&ours, &ours), None);
+        for at in 0..good.len() {
+            let mut flipped = good.clone();
+            flipped[at] ^= 1;
+            assert_eq!(client_of(&flipped, &ours), None, "byte {at}");
+        }
+        assert_eq!((client_of(b"no", &ours), client_of(&good, b"no")), (None, None));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! does the new key. An agent that knows the CA by its hash needs nothing else. Whether the epoch is
 //! new enough is for the agent's own record to say.
 
+use crate::certificate::OF_A_CA;
 use crate::pb::{KeyClaims, KeyStatement};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use ir::signing::{self, Domain, KeyId};
@@ -196,26 +197,22 @@ fn signer_key(
     if certificate.issuer() == certificate.subject() {
         return Err(E::SelfSigned);
     }
-    let algorithms =
-        &[webpki::ring::ECDSA_P256_SHA256, webpki::ring::ECDSA_P384_SHA384, webpki::ring::ED25519];
     let now = UnixTime::since_unix_epoch(Duration::from_millis(now_ms));
     let usage = KeyUsage::required(SIGNER_ROLE);
     // No intermediates: what the CA did not issue itself has no path.
-    certificate.verify_for_usage(algorithms, &[anchor], &[], now, usage, None, None).map_err(
-        |e| match e {
-            Error::UnknownIssuer | Error::InvalidSignatureForPublicKey => E::OtherCa,
-            Error::CertExpired { .. } => E::CertificateExpired,
-            Error::CertNotValidYet { .. } => E::CertificateNotYetValid,
-            Error::RequiredEkuNotFoundContext(context) => {
-                if context.present.iter().any(|oid| oid == KeyUsage::CLIENT_AUTH_REPR) {
-                    E::EnvoyCertificate
-                } else {
-                    E::WithoutRole
-                }
+    certificate.verify_for_usage(OF_A_CA, &[anchor], &[], now, usage, None, None).map_err(|e| match e {
+        Error::UnknownIssuer | Error::InvalidSignatureForPublicKey => E::OtherCa,
+        Error::CertExpired { .. } => E::CertificateExpired,
+        Error::CertNotValidYet { .. } => E::CertificateNotYetValid,
+        Error::RequiredEkuNotFoundContext(context) => {
+            if context.present.iter().any(|oid| oid == KeyUsage::CLIENT_AUTH_REPR) {
+                E::EnvoyCertificate
+            } else {
+                E::WithoutRole
             }
-            other => E::Certificate(other.to_string()),
-        },
-    )?;
+        }
+        other => E::Certificate(other.to_string()),
+    })?;
     let name = DnsName::try_from(signer_name(cluster_id)).map_err(|_| E::WrongCluster)?;
     certificate.verify_is_valid_for_subject_name(&ServerName::DnsName(name)).map_err(|_| E::WrongCluster)?;
     crate::ed25519_key(certificate_der).ok_or(E::Malformed("the signer's key is not an ed25519 key"))

@@ -162,7 +162,7 @@ pub fn open(
     if order.nonce != nonce {
         return Err(OrderError::WrongStream);
     }
-    if uuid_like(&order.task_id) { Ok(order) } else { Err(OrderError::Malformed) }
+    if is_id(&order.task_id) { Ok(order) } else { Err(OrderError::Malformed) }
 }
 
 /// The order with its times by the clock of whoever received it just now. An order is of one stream, so it cannot have been held
@@ -180,8 +180,8 @@ pub fn in_own_time(mut order: TaskOrder, now: u64) -> TaskOrder {
     order
 }
 
-/// Ids become keys of the journal and words of the log.
-fn uuid_like(id: &str) -> bool {
+/// Whether that names a task, as a UUID does: ids become keys of the journal and words of the log.
+pub fn is_id(id: &str) -> bool {
     id.len() == 36 && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
 }
 

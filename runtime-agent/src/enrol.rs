@@ -211,16 +211,26 @@ async fn prove(server: &str, wanted: Hash) -> Result<CertificateDer<'static>, En
     ca.ok_or_else(|| EnrolError::WrongCa { server: server.to_owned() })
 }
 
+/// Whether the certificate is the CA's, for this envoy and its key: what replaces an identity is not believed because somebody says
+/// so. Its time is not looked at, for this host's clock may be wrong.
 pub(crate) fn certificate_is_ours(identity: &Identity) -> Result<(), EnrolError> {
     use rustls_pki_types::pem::PemObject;
-    let ours = CertificateDer::from_pem_slice(identity.certificate_pem.as_bytes())
-        .ok()
-        .and_then(|der| protocol::ed25519_key(&der))
-        .is_some_and(|key| key == identity.key.verifying_key());
     if identity.envoy_id.is_empty() || identity.cluster_id.is_empty() {
         return Err(EnrolError::Answer("it names no envoy or cluster"));
     }
-    if ours { Ok(()) } else { Err(EnrolError::Answer("its certificate is not for this host's key")) }
+    let certificate = CertificateDer::from_pem_slice(identity.certificate_pem.as_bytes()).ok();
+    let key = certificate.as_ref().and_then(|der| protocol::ed25519_key(der));
+    if key != Some(identity.key.verifying_key()) {
+        return Err(EnrolError::Answer("its certificate is not for this host's key"));
+    }
+    let name = certificate
+        .zip(identity.ca_der())
+        .and_then(|(certificate, ca)| protocol::certificate::client_of(&certificate, &ca));
+    match name {
+        Some(name) if name == identity.envoy_id => Ok(()),
+        Some(_) => Err(EnrolError::Answer("its certificate is another envoy's")),
+        None => Err(EnrolError::Answer("its certificate is not the CA's, or not for a client")),
+    }
 }
 
 pub(crate) fn new_key() -> Result<SigningKey, EnrolError> {

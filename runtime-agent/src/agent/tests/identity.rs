@@ -57,6 +57,27 @@ fn an_answer_that_is_lost_leaves_the_old_certificate_in_use() {
     host.turn().unwrap();
 }
 
+/// Whoever carries the answer can make a certificate for the new key; once it were kept, nobody would know this host any more.
+#[test]
+fn case_040_a_new_certificate_is_the_cas_and_this_envoys_or_the_old_one_stays() {
+    let mut host = host();
+    host.server.publish(motd("one"));
+    host.turn().unwrap();
+    host.pass(70 * DAY);
+    let kept = |host: &Host| fs::read(host.agent.state().identity().join("identity.json")).unwrap();
+    let before = kept(&host);
+    for (forger, named) in [(Some(ca().1), "envoy"), (None, "somebody"), (Some(ca().1), "somebody")] {
+        (host.server.forger, host.server.named) = (forger, named);
+        host.turn().unwrap();
+        assert!(kept(&host) == before, "{named}");
+    }
+    assert_eq!(host.server.renewals, 3, "each was asked for");
+    (host.server.forger, host.server.named) = (None, "envoy");
+    host.turn().unwrap();
+    assert!(kept(&host) != before, "the twin");
+    host.turn().unwrap();
+}
+
 #[test]
 fn case_035_an_ended_certificate_is_named_with_the_way_back() {
     let mut host = host();

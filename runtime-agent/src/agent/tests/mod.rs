@@ -56,6 +56,11 @@ struct Fake {
     requests: Vec<pb::CheckInRequest>,
     /// Changes an answer on its way.
     tamper: fn(&mut Answer),
+    /// What it says that the time is to whoever asks anything.
+    lies: Option<Millis>,
+    /// Who issues certificates in the CA's place, and for whom.
+    forger: Option<Issuer<'static, KeyPair>>,
+    named: &'static str,
     /// It is spoken to on a stream.
     stream: bool,
     /// It does not have the runs that deltas are made from.
@@ -87,11 +92,11 @@ impl Fake {
         let now = self.clock.now();
         let mut params = CertificateParams::new(vec![]).unwrap();
         params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(rcgen::DnType::CommonName, "envoy");
+        params.distinguished_name.push(rcgen::DnType::CommonName, self.named);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         params.not_before = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_millis(now);
         params.not_after = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_millis(now + self.lifetime);
-        params.signed_by(key, &self.issuer).unwrap().pem()
+        params.signed_by(key, self.forger.as_ref().unwrap_or(&self.issuer)).unwrap().pem()
     }
 
     fn key_id(&self) -> Hash {
@@ -175,6 +180,9 @@ impl Fake {
     fn open(&mut self, rpc: Rpc, request: &pb::SignedRequest) -> Result<Option<pb::RequestHeader>, NetError> {
         if self.down {
             return Err(NetError::Unreachable { server: "fake".into(), why: "down".into() });
+        }
+        if let Some(server_time) = self.lies {
+            return Err(NetError::Skew { server: "fake".into(), server_time });
         }
         if let Some(next) = self.next_key.filter(|key| request::verify(key, rpc, request).is_ok()) {
             (self.envoy_key, self.next_key) = (next, None);
@@ -304,6 +312,15 @@ struct Host {
     server: Fake,
 }
 
+/// A CA; all have the same name.
+fn ca() -> (Vec<u8>, Issuer<'static, KeyPair>) {
+    let key = KeyPair::generate().unwrap();
+    let mut ca = CertificateParams::new(vec![]).unwrap();
+    ca.distinguished_name.push(rcgen::DnType::CommonName, "ca");
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    (ca.self_signed(&key).unwrap().der().to_vec(), Issuer::new(ca, key))
+}
+
 /// An enrolled host and its server.
 fn host() -> Host {
     let dir = tempfile::tempdir().unwrap();
@@ -314,16 +331,11 @@ fn host() -> Host {
         clock: clock.clone(),
         ..AgentOptions::default()
     });
-    let ca_key = KeyPair::generate().unwrap();
-    let mut ca = CertificateParams::new(vec![]).unwrap();
-    ca.distinguished_name.push(rcgen::DnType::CommonName, "ca");
-    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca_der = ca.self_signed(&ca_key).unwrap().der().to_vec();
+    let (ca_der, issuer) = ca();
     let (signer_pair, signer) = ed25519();
     let mut params = CertificateParams::new(vec![signer_name(CLUSTER)]).unwrap();
     params.distinguished_name.push(rcgen::DnType::CommonName, "signer");
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::Other(SIGNER_ROLE_OID.to_vec())];
-    let issuer = Issuer::new(ca, ca_key);
     let signer_certificate = params.signed_by(&signer_pair, &issuer).unwrap().der().to_vec();
 
     let (pair, key) = ed25519();
@@ -354,6 +366,9 @@ fn host() -> Host {
         reports: vec![],
         requests: vec![],
         tamper: |_| {},
+        lies: None,
+        forger: None,
+        named: "envoy",
         stream: false,
         forgetful: false,
         last_lease: vec![],
