@@ -366,7 +366,7 @@ impl Conversation<'_> {
                 // A host whose clock is behind is told the time by the server of its CA. It counts for this conversation; what
                 // is kept is the time in the lease, which is signed and answers this request.
                 Err(NetError::Skew { server_time, .. })
-                    if told_time.is_none() && server_time > self.clock.now() =>
+                    if told_time.is_none() && server_time > self.clock.now() && self.can_be(server_time) =>
                 {
                     told_time = Some(server_time);
                     renew = true;
@@ -423,6 +423,14 @@ impl Conversation<'_> {
             return Ok(news);
         }
         Err(CheckInError::Protocol("it asks for the same again and again"))
+    }
+
+    /// Whether a server that lets this host in can have that time. Nobody signs it, and it leaves a trace: numbers of requests are
+    /// never lower than the time they were made at, so one from the end of all days would be the last that a server takes.
+    fn can_be(&self, server_time: Millis) -> bool {
+        let life =
+            self.identity.certificate().map(|certificate| certificate.not_before..=certificate.not_after);
+        life.is_some_and(|life| life.contains(&server_time))
     }
 
     fn take_lease(

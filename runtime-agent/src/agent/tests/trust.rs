@@ -278,6 +278,25 @@ fn case_061_bytes_flipped_in_any_page_lose_nothing_in_silence() {
     assert!(whole > 0 && lost > 0, "{whole} pages were not in use, {lost} were");
 }
 
+/// Nobody signs what time it is in a refusal. Numbers of requests only grow, so one that followed the end of all days would be the
+/// last.
+#[test]
+fn case_016_a_time_that_cannot_be_does_not_use_up_the_numbers_of_requests() {
+    let mut host = host();
+    host.server.publish(motd("one"));
+    host.turn().unwrap();
+    let counter = host.server.counter;
+    for time in [u64::MAX, u64::MAX - 1, i64::MAX.cast_unsigned(), host.clock.now() + 1000 * DAY] {
+        host.server.lies = Some(time);
+        let error = host.turn().unwrap().check_in.unwrap_err();
+        assert!(matches!(error, CheckInError::Net(NetError::Skew { .. })), "{error}");
+    }
+    host.server.lies = None;
+    let cycle = host.turn().unwrap();
+    assert!(cycle.check_in.is_ok() && host.server.counter < counter + 1000, "{}", host.server.counter);
+    assert_eq!(host.store().queue().unwrap().waiting, 0);
+}
+
 /// A machine without a battery for its clock, after a power cut.
 #[test]
 fn case_099_a_host_that_starts_in_1970_goes_by_the_time_it_was_told_says_so_and_recovers() {
