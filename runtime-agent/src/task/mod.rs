@@ -341,23 +341,39 @@ impl Tasks {
     /// The server takes a task back: one that runs is killed, one that waits does not begin. Either is on record and
     /// reported; one that has ended keeps its result.
     pub fn cancel(&self, id: &str) {
+        if !protocol::task::is_id(id) {
+            return tracing::debug!("what is cancelled is no task");
+        }
         let mut state = lock(&self.state);
         if let Some(open) = state.open.get(id) {
-            tracing::info!("task {id} is cancelled");
-            return open.cancel.store(true, std::sync::atomic::Ordering::Relaxed);
+            if !open.cancel.swap(true, std::sync::atomic::Ordering::Relaxed) {
+                tracing::info!("task {id} is cancelled");
+            }
+            return;
         }
+        let waiting = state.waiting.len();
         state.waiting.retain(|order| order.task_id != id);
+        let waited = state.waiting.len() < waiting;
         match self.store.task(id) {
             Ok(Some(before)) => drop(state.open.insert(id.to_owned(), reported(before))),
             Ok(None) => {
+                // Nobody signs this word, so not as many as somebody likes are put on record.
+                let others = state.open.values().filter(|open| open.started_at.is_none()).count();
+                if !waited && others >= MAX_WAITING {
+                    return tracing::debug!(
+                        "task {id} was never ordered, and too many others were cancelled"
+                    );
+                }
                 let ended = TaskEnded {
                     error: "cancelled before it began".to_owned(),
                     ..result(id, TaskOutcome::TaskCancelled)
                 };
                 let now = self.now();
                 let record = TaskRecord { not_after: now, ..TaskRecord::default() };
-                if let Err(error) = self.store.begin_task(id, &with_result(&record, &ended), now) {
-                    tracing::error!("task {id}: {}", journal(&error));
+                match self.store.begin_task(id, &with_result(&record, &ended), now) {
+                    Ok(Begun::Now | Begun::Before) => {}
+                    Ok(Begun::Full) => tracing::warn!("task {id}: too many tasks are on record on this host"),
+                    Err(error) => tracing::error!("task {id}: {}", journal(&error)),
                 }
                 tracing::info!("task {id} is cancelled before it began");
                 state.open.insert(id.to_owned(), Open { ended: Some(ended), ..Open::default() });

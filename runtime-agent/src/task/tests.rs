@@ -294,6 +294,32 @@ fn a_task_that_is_cancelled_before_it_begins_never_begins() {
     assert_eq!(host.mark(), "");
 }
 
+/// Whoever speaks for the server can take back what it likes, and name what it likes.
+#[test]
+fn case_068_what_was_never_ordered_is_not_put_on_record_without_end() {
+    let host = Host::new();
+    let tasks = host.tasks();
+    for id in ["", "x", &"7".repeat(1 << 20), "0190d1f0-0000-7000-8000-00000000000\n"] {
+        tasks.cancel(id);
+    }
+    assert!(!tasks.busy(), "no task is called so");
+    for n in 0..MAX_WAITING * 3 {
+        tasks.cancel(&format!("0190d1f0-0000-7000-8000-{n:012}"));
+    }
+    assert_eq!(tasks.unreported().len(), MAX_WAITING);
+    assert_eq!(host.store().unreported_tasks().unwrap().len(), MAX_WAITING);
+    // What was ordered is taken back all the same.
+    for n in 0..=MAX_RUNNING {
+        let id = format!("0190d1f0-0000-7000-8000-1{n:011}");
+        tasks.accept(TaskOrder { task_id: id, ..host.order("sleep 60") });
+    }
+    for n in 0..=MAX_RUNNING {
+        tasks.cancel(&format!("0190d1f0-0000-7000-8000-1{n:011}"));
+    }
+    tasks.settle(Duration::from_secs(20));
+    assert_eq!(tasks.unreported().len(), MAX_WAITING + MAX_RUNNING + 1);
+}
+
 #[test]
 fn no_piece_ends_within_a_character_and_no_byte_is_lost() {
     let mut open = Open::default();
