@@ -28,6 +28,9 @@ const SETTLE: Duration = Duration::from_secs(5);
 /// Between two words about a run in which nothing changes.
 const PROGRESS: Duration = Duration::from_secs(1);
 
+/// From the beginning of a turn to that of the next one that the server wants at once.
+const REST: Duration = Duration::from_secs(1);
+
 /// Why the daemon is woken before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wake {
@@ -92,7 +95,8 @@ pub fn run(agent: &Agent, alarm: &Alarm, observer: &mut dyn RunObserver) -> Resu
     let mut asked = false;
     let mut next = Instant::now();
     loop {
-        let began = session.clock().now();
+        let (began, since) = (session.clock().now(), Instant::now());
+        line.heed();
         let mut way = Way { network: &mut network, line: &line, asked };
         let reached = turn(&mut session, &mut way, &mut due, asked, observer);
         // A refusal is an answer too: there may be work although there is no policy.
@@ -131,15 +135,8 @@ pub fn run(agent: &Agent, alarm: &Alarm, observer: &mut dyn RunObserver) -> Resu
         tracing::debug!("next check-in in {}", crate::text::took(wait));
         asked = match alarm.1.recv_timeout(wait) {
             Err(RecvTimeoutError::Timeout) => false,
-            Ok(Wake::CheckIn) => {
-                // Several words to check in are one.
-                let more: Vec<Wake> = alarm.1.try_iter().collect();
-                if more.contains(&Wake::Stop) {
-                    break;
-                }
-                true
-            }
-            Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+            Ok(Wake::CheckIn) if rest(&alarm.1, REST.saturating_sub(since.elapsed())) => true,
+            Ok(_) | Err(RecvTimeoutError::Disconnected) => break,
         };
     }
     tell_systemd(&[NotifyState::Stopping]);
@@ -147,6 +144,18 @@ pub fn run(agent: &Agent, alarm: &Alarm, observer: &mut dyn RunObserver) -> Resu
     stream.join();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Waits; `false` when it is to end meanwhile. Several words to check in are one.
+fn rest(alarm: &Receiver<Wake>, time: Duration) -> bool {
+    let until = Instant::now() + time;
+    loop {
+        match alarm.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(Wake::CheckIn) => {}
+            Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
+            Err(RecvTimeoutError::Timeout) => return true,
+        }
+    }
 }
 
 /// Where systemd has started us and waits to hear (`Type=notify`). That it does not is no reason not to go on.

@@ -96,6 +96,8 @@ struct Saying {
 pub struct Line {
     open: Mutex<Option<mpsc::Sender<Saying>>>,
     wake: Notify,
+    /// The daemon was told to check in and has not begun to.
+    due: AtomicBool,
 }
 
 impl Line {
@@ -119,6 +121,19 @@ impl Line {
         let (answer, answered) = std::sync::mpsc::channel();
         let said = self.say(Saying { what, answer: Some(answer) });
         said.then(|| answered.recv_timeout(ANSWER).ok()).flatten()
+    }
+
+    /// Tells the daemon to check in. However often the server wants that, the daemon hears it once until it does.
+    fn call(&self, daemon: &Sender<Wake>) {
+        if !self.due.swap(true, Ordering::Relaxed) {
+            // The daemon may be gone.
+            let _ = daemon.send(Wake::CheckIn);
+        }
+    }
+
+    /// The daemon checks in now: what the server says from here on is news.
+    pub fn heed(&self) {
+        self.due.store(false, Ordering::Relaxed);
     }
 
     /// Says what needs no answer; dropped when there is no stream, or it is behind.
@@ -210,8 +225,7 @@ fn run(parts: &StreamParts) {
                     tokio::time::sleep(GLANCE.min(wait)).await;
                 }
             });
-            // The daemon may be gone.
-            let _ = parts.wake.send(Wake::CheckIn);
+            parts.line.call(&parts.wake);
         }
     }
 }
@@ -344,10 +358,7 @@ async fn carry(parts: &StreamParts, opened: Opened<'_>) -> Result<(), StreamErro
                     }
                     Some(What::Task(envelope)) => order(parts, &key, &nonce, &envelope)?,
                     Some(What::Acknowledged(id)) => parts.tasks.acknowledged(&id),
-                    Some(What::PolicyChanged(_)) => {
-                        // The daemon may be gone.
-                        let _ = parts.wake.send(Wake::CheckIn);
-                    }
+                    Some(What::PolicyChanged(_)) => parts.line.call(&parts.wake),
                     Some(What::Cancel(id)) => parts.tasks.cancel(&id),
                     Some(reply @ (What::CheckedIn(_) | What::Reported(_))) => {
                         if let Some(asked) = asked.take() {
