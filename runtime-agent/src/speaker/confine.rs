@@ -209,7 +209,6 @@ const CALLS: &[i64] = &[
     libc::SYS_munmap,
     libc::SYS_nanosleep,
     libc::SYS_newfstatat,
-    libc::SYS_openat,
     libc::SYS_ppoll,
     libc::SYS_pread64,
     libc::SYS_read,
@@ -225,9 +224,6 @@ const CALLS: &[i64] = &[
     libc::SYS_rt_sigreturn,
     libc::SYS_sched_getaffinity,
     libc::SYS_sched_yield,
-    libc::SYS_sendmmsg,
-    libc::SYS_sendmsg,
-    libc::SYS_sendto,
     libc::SYS_set_robust_list,
     libc::SYS_setsockopt,
     libc::SYS_shutdown,
@@ -237,8 +233,6 @@ const CALLS: &[i64] = &[
     libc::SYS_uname,
     libc::SYS_write,
     libc::SYS_writev,
-    // A pair with itself, which tokio makes; a socket of that family cannot be had otherwise.
-    libc::SYS_socketpair,
     // A resolver of musl binds the datagram socket that it asks from. TCP is closed to it by Landlock, and `listen` to both.
     libc::SYS_bind,
 ];
@@ -249,7 +243,6 @@ const OLD_CALLS: &[i64] = &[
     libc::SYS_access,
     libc::SYS_epoll_wait,
     libc::SYS_lstat,
-    libc::SYS_open,
     libc::SYS_poll,
     libc::SYS_readlink,
     libc::SYS_stat,
@@ -257,6 +250,13 @@ const OLD_CALLS: &[i64] = &[
 ];
 #[cfg(not(target_arch = "x86_64"))]
 const OLD_CALLS: &[i64] = &[];
+
+/// What is beside the kind of a socket among the bits that say it.
+const KIND: i32 = 0xf;
+/// What says whether memory counts.
+const COUNTED: i32 = libc::MAP_SHARED | libc::MAP_PRIVATE | libc::MAP_GROWSDOWN;
+/// How a file is opened that is to be made or changed.
+const WRITING: i32 = libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC;
 
 /// Whether the kernel has filters for system calls.
 fn filter_calls() -> Result<bool, seccompiler::Error> {
@@ -284,30 +284,58 @@ fn filter(arch: seccompiler::TargetArch) -> Result<seccompiler::SeccompFilter, s
         SeccompCondition::new(argument, Dword, MaskedEq(low(mask)), low(value))
     };
     let zero = |argument| SeccompCondition::new(argument, Qword, Eq, 0);
-    // A socket for one of these families, of one of these kinds.
-    let socket = |family, kind| SeccompRule::new(vec![is(0, family)?, masked(1, 0xf, kind)?]);
+    // A socket for one of these families, of one of these kinds, with the protocol that this kind has by itself or with that one
+    // by name: Landlock does not know others that carry TCP.
+    let socket = |family, kind, protocol| -> Result<_, seccompiler::Error> {
+        let by = |protocol| {
+            Ok::<_, seccompiler::Error>(SeccompRule::new(vec![
+                is(0, family)?,
+                masked(1, KIND, kind)?,
+                is(2, protocol)?,
+            ])?)
+        };
+        Ok([by(0)?, by(protocol)?])
+    };
+    let mut sockets = Vec::new();
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        sockets.extend(socket(family, libc::SOCK_STREAM, libc::IPPROTO_TCP)?);
+        sockets.extend(socket(family, libc::SOCK_DGRAM, libc::IPPROTO_UDP)?);
+    }
+    // Which addresses this host has: a resolver leaves out what cannot be reached.
+    sockets.push(SeccompRule::new(vec![is(0, libc::AF_NETLINK)?, is(2, libc::NETLINK_ROUTE)?])?);
+    // Not for writing.
+    let look = |flags| Ok::<_, seccompiler::Error>(vec![SeccompRule::new(vec![masked(flags, WRITING, 0)?])?]);
+    // Not so that a connection is made on the way, past what says where to.
+    let send = |flags| {
+        Ok::<_, seccompiler::Error>(vec![SeccompRule::new(vec![masked(flags, libc::MSG_FASTOPEN, 0)?])?])
+    };
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         CALLS.iter().chain(OLD_CALLS).map(|call| (*call, Vec::new())).collect();
     let some = [
+        (libc::SYS_socket, sockets),
+        // A pair with itself, which tokio makes. One for datagrams could be connected to any local service.
         (
-            libc::SYS_socket,
-            vec![
-                socket(libc::AF_INET, libc::SOCK_STREAM)?,
-                socket(libc::AF_INET, libc::SOCK_DGRAM)?,
-                socket(libc::AF_INET6, libc::SOCK_STREAM)?,
-                socket(libc::AF_INET6, libc::SOCK_DGRAM)?,
-                // Which addresses this host has: a resolver leaves out what cannot be reached.
-                SeccompRule::new(vec![is(0, libc::AF_NETLINK)?, is(2, libc::NETLINK_ROUTE)?])?,
-            ],
+            libc::SYS_socketpair,
+            vec![SeccompRule::new(vec![is(0, libc::AF_UNIX)?, masked(1, KIND, libc::SOCK_STREAM)?])?],
         ),
+        (libc::SYS_openat, look(2)?),
+        (libc::SYS_sendto, send(3)?),
+        (libc::SYS_sendmsg, send(2)?),
+        (libc::SYS_sendmmsg, send(3)?),
         // Threads, and no processes.
         (libc::SYS_clone, vec![SeccompRule::new(vec![masked(0, libc::CLONE_THREAD, libc::CLONE_THREAD)?])?]),
-        // Nothing is both written and run; libraries are mapped as they are.
+        // Nothing is both written and run; libraries are mapped as they are. What is shared or grows by itself is in no limit.
         (
             libc::SYS_mmap,
             vec![
-                SeccompRule::new(vec![masked(2, libc::PROT_EXEC, 0)?])?,
-                SeccompRule::new(vec![masked(2, libc::PROT_WRITE, 0)?, masked(3, libc::MAP_ANONYMOUS, 0)?])?,
+                SeccompRule::new(vec![
+                    masked(2, libc::PROT_EXEC, 0)?,
+                    masked(3, COUNTED, libc::MAP_PRIVATE)?,
+                ])?,
+                SeccompRule::new(vec![
+                    masked(2, libc::PROT_WRITE, 0)?,
+                    masked(3, COUNTED | libc::MAP_ANONYMOUS, libc::MAP_PRIVATE)?,
+                ])?,
             ],
         ),
         (libc::SYS_mprotect, vec![SeccompRule::new(vec![masked(2, libc::PROT_EXEC, 0)?])?]),
@@ -334,6 +362,8 @@ fn filter(arch: seccompiler::TargetArch) -> Result<seccompiler::SeccompFilter, s
         (libc::SYS_tgkill, vec![SeccompRule::new(vec![is(0, nix::unistd::getpid().as_raw())?])?]),
     ];
     rules.extend(some);
+    #[cfg(target_arch = "x86_64")]
+    rules.insert(libc::SYS_open, look(1)?);
     let missing = SeccompAction::Errno(u32::try_from(libc::ENOSYS).unwrap_or(1));
     Ok(SeccompFilter::new(rules, missing, SeccompAction::Allow, arch)?)
 }
@@ -435,7 +465,12 @@ mod tests {
     #[test]
     #[ignore = "gives up the privileges of the whole process; `what_a_speaker_can_do_and_cannot` runs it in one of its own"]
     fn inside() {
+        use nix::errno::Errno;
+        use nix::sys::socket::{
+            AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, sendto, socket,
+        };
         use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
+        use std::os::fd::AsRawFd;
         let given = std::env::var(INNER).unwrap();
         let [server, other, secret] = given.split(' ').collect::<Vec<_>>().try_into().unwrap();
         let (server, other): (u16, u16) = (server.parse().unwrap(), other.parse().unwrap());
@@ -459,6 +494,23 @@ mod tests {
         tried("a directory", std::fs::create_dir("/tmp/vigo-confined").is_ok());
         tried("a signal", nix::sys::signal::kill(nix::unistd::Pid::from_raw(1), None).is_ok());
         tried("a local socket", std::os::unix::net::UnixDatagram::unbound().is_ok());
+        tried("a pair that connects to local services", std::os::unix::net::UnixDatagram::pair().is_ok());
+        assert!(std::os::unix::net::UnixStream::pair().is_ok(), "which tokio needs");
+        tried("a file that is there", std::fs::OpenOptions::new().append(true).open("/dev/null").is_ok());
+        tried("an empty file", std::fs::File::create("/tmp/vigo-confined").is_ok());
+        // What the kernel has never had is not had here, whatever it has.
+        for (kind, protocol) in
+            [(SockType::Stream, SockProtocol::Sctp), (SockType::Datagram, SockProtocol::Icmp)]
+        {
+            let other = socket(AddressFamily::Inet, kind, SockFlag::empty(), protocol);
+            assert_eq!(other.err(), Some(Errno::ENOSYS), "{protocol:?}");
+        }
+        let tcp =
+            socket(AddressFamily::Inet, SockType::Stream, SockFlag::empty(), SockProtocol::Tcp).unwrap();
+        let flags = MsgFlags::from_bits_retain(libc::MSG_FASTOPEN);
+        let to = SockaddrIn::new(127, 0, 0, 1, server);
+        let sent = sendto(tcp.as_raw_fd(), b"x", &to, flags);
+        assert_eq!(sent, Err(Errno::ENOSYS), "a connection on the way");
         tried("a service of its own", TcpListener::bind("127.0.0.1:0").is_ok());
         tried("more memory", setrlimit(Resource::RLIMIT_DATA, MEMORY * 2, MEMORY * 2).is_ok());
         tried("looking into others", std::fs::read("/proc/1/environ").is_ok());

@@ -12,6 +12,7 @@ use ed25519_dalek::SigningKey;
 use prost::Message;
 use protocol::pb::{CheckInReply, RenewReply, ReportReply, ServerFrame, SignedFrame, SignedRequest};
 use std::collections::HashMap;
+use std::io::{ErrorKind, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -28,8 +29,36 @@ const FIRST: Duration = Duration::from_secs(30);
 const ANSWER: Duration = Duration::from_secs(60);
 /// After so long without a word, one that owes something is asked whether it is there, and has as long to say so.
 const SILENCE: Duration = Duration::from_secs(8);
-/// For a speaker to take what it is given.
+/// For a speaker to take a frame, all of it.
 const TAKE: Duration = Duration::from_secs(10);
+/// How often the clock is looked at meanwhile.
+const GLANCE: Duration = Duration::from_secs(1);
+/// What is written between two looks at the clock.
+const PIECE: usize = 16 << 10;
+
+/// Writes until a moment. A limit of the socket alone begins anew with every buffer, so whoever takes one now and then would have
+/// the writer wait for hours.
+struct Until<'a> {
+    socket: &'a UnixStream,
+    end: Instant,
+}
+
+impl Write for Until<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let piece = bytes.get(..PIECE).unwrap_or(bytes);
+        while Instant::now() < self.end {
+            match self.socket.write(piece) {
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {}
+                written => return written,
+            }
+        }
+        Err(ErrorKind::TimedOut.into())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
 
 /// One conversation with one speaker.
 pub(super) struct Live {
@@ -42,14 +71,15 @@ pub(super) struct Live {
 impl Live {
     fn new(socket: UnixStream) -> std::io::Result<Self> {
         let writer = socket.try_clone()?;
-        writer.set_write_timeout(Some(TAKE))?;
+        writer.set_write_timeout(Some(GLANCE))?;
         Ok(Live { socket, writer: Mutex::new(writer), why: Mutex::default() })
     }
 
     /// Whether it was given to the speaker. When not, the conversation is over.
     fn say(&self, kind: Order, number: u32, body: &[u8]) -> bool {
-        let mut writer = locked(&self.writer);
-        match frame::write(&mut *writer, kind, number, body) {
+        let writer = locked(&self.writer);
+        let mut until = Until { socket: &writer, end: Instant::now() + TAKE };
+        match frame::write(&mut until, kind, number, body) {
             Ok(()) => true,
             Err(error) => {
                 self.end(&format!("it does not take what it is given: {error}"));
@@ -333,16 +363,14 @@ impl Link {
                 }
             }
             Word::Sign => {
+                if !signing::is_handshake(&body) {
+                    return Err("it wants a signature under what is no handshake".to_owned());
+                }
                 let state = self.state();
                 // A handshake that began under the certificate before does not end.
                 let key = (state.number == number).then(|| state.key.clone());
                 drop(state);
                 let signature = key.and_then(|key| signing::sign(&key, &body));
-                if signature.is_none() && !signing::is_handshake(&body) {
-                    tracing::warn!(
-                        "the process that speaks with the server asked to sign what is no handshake"
-                    );
-                }
                 let signature = signature.as_ref().map(|s| s.as_slice()).unwrap_or_default();
                 if !live.say(Order::Signature, number, signature) {
                     return Err("it does not take a signature".to_owned());
@@ -576,5 +604,31 @@ impl Server for Split {
     fn adopt(&mut self, identity: &Identity) -> Result<(), NetError> {
         self.link.adopt(identity);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    /// Whoever takes a little now and then is as good as one that takes nothing.
+    #[test]
+    fn a_frame_is_taken_in_time_or_not_at_all() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        ours.set_write_timeout(Some(Duration::from_millis(20))).unwrap();
+        let (stop, stopped) = mpsc::channel::<()>();
+        let taker = std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while stopped.recv_timeout(Duration::from_millis(5)) == Err(RecvTimeoutError::Timeout) {
+                theirs.read_exact(&mut buffer).unwrap();
+            }
+        });
+        let body = vec![0; protocol::MAX_MESSAGE_BYTES];
+        let mut until = Until { socket: &ours, end: Instant::now() + Duration::from_millis(300) };
+        let error = frame::write(&mut until, Order::Report, 1, &body).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        drop((stop, ours));
+        taker.join().unwrap();
     }
 }

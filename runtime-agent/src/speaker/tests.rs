@@ -114,6 +114,8 @@ fn nonsense_ends_the_conversation_and_never_this_process() {
             say(s, Word::Failed, 1, &Failure { kind: 9, ..Failure::default() }.encode_to_vec())
         }),
         ("an answer does not decode", |s| say(s, Word::Answer, 1, &[255; 9])),
+        ("what is no handshake", |s| say(s, Word::Sign, 1, b"vigo/request/v1\0")),
+        ("what is no handshake", |s| say(s, Word::Sign, 1, &[])),
         ("I was hit", |s| say(s, Word::Broken, 0, b"I was hit")),
     ];
     for (expected, speaker) in cases {
@@ -147,15 +149,16 @@ fn it_gets_no_signature_but_that_of_a_handshake() {
             assert_eq!((signed.kind, signed.number), (Order::Signature, number));
             signed.body
         };
-        let answers = [sign(1, &asked), sign(1, b"vigo/request/v1"), sign(2, &asked), sign(1, &asked[1..])];
-        told.send(answers).unwrap();
+        told.send([sign(1, &asked), sign(2, &asked)]).unwrap();
+        say(&socket, Word::Sign, 1, &asked[1..]);
+        assert!(frame::read::<Order>(&mut &socket).is_err(), "that was the end");
     });
-    let [proven, request, other_key, cut] = heard.recv().unwrap();
+    let [proven, other_key] = heard.recv().unwrap();
     let key = identity().key.verifying_key();
     key.verify_strict(&proof, &ed25519_dalek::Signature::from_slice(&proven).unwrap()).unwrap();
-    assert!(request.is_empty() && other_key.is_empty() && cut.is_empty());
-    link.close();
-    ended.join().unwrap();
+    assert!(other_key.is_empty());
+    assert_eq!(ended.join().unwrap(), "it wants a signature under what is no handshake");
+    drop(link);
 }
 
 #[tokio::test]
