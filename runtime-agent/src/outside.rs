@@ -35,7 +35,9 @@ fn by_systemd(command: &Command) -> Command {
         ["systemd-run", "--quiet", "--collect", "--pipe", "--wait", "--property=KillMode=process", &limit];
     let environment = command.environment.iter().map(|(name, value)| format!("--setenv={name}={value}"));
     let argv = fixed.iter().map(|word| (*word).to_owned()).chain(environment).chain(["--".to_owned()]);
-    Command { argv: argv.chain(command.argv.iter().cloned()).collect(), ..command.clone() }
+    // systemd replaces variables in the words of a command; a doubled sign is one that stays.
+    let words = command.argv.iter().map(|word| word.replace('$', "$$"));
+    Command { argv: argv.chain(words).collect(), ..command.clone() }
 }
 
 #[cfg(test)]
@@ -46,12 +48,12 @@ mod tests {
     #[test]
     fn the_words_come_last_and_are_read_by_no_shell() {
         let mut command =
-            Command::new(vec!["mount".into(), "--".into(), "/a b".into()], Duration::from_secs(20));
+            Command::new(vec!["mount".into(), "--".into(), "/a b ${HOME}".into()], Duration::from_secs(20));
         command.environment.insert("LC_ALL".into(), "C.UTF-8".into());
         let argv = by_systemd(&command).argv;
         assert_eq!(argv.first().unwrap(), "systemd-run");
         assert!(argv.contains(&"--property=RuntimeMaxSec=20".to_owned()), "{argv:?}");
-        assert_eq!(argv[argv.len() - 5..], ["--setenv=LC_ALL=C.UTF-8", "--", "mount", "--", "/a b"]);
+        assert_eq!(argv[argv.len() - 5..], ["--setenv=LC_ALL=C.UTF-8", "--", "mount", "--", "/a b $${HOME}"]);
     }
 
     /// What a test cannot have here, tests/real/agent has: a unit.
