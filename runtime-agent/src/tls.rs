@@ -89,7 +89,7 @@ impl Service<Uri> for Connector {
         Box::pin(async move {
             let stream = connecting.await?.into_inner();
             let shaken = tokio::time::timeout(limit, tls.connect(name, stream)).await;
-            let late = |_| format!("no handshake within {}", crate::text::took(limit));
+            let late = |_| format!("it does not shake hands within {}", crate::text::took(limit));
             Ok(TokioIo::new(shaken.map_err(late)??))
         })
     }
