@@ -4,7 +4,7 @@
 use super::confine::Confined;
 use super::frame::{self, Frame, FrameError, Kind, Order, Word};
 use super::keeper::{self, Launch};
-use super::{Failure, Introduction, ROOM_DOWN, ROOM_UP, signing};
+use super::{Failure, Introduction, ROOM_DOWN, ROOM_UP, outline, signing};
 use crate::identity::Identity;
 use crate::server::{NetError, Server};
 use crate::text::{printable, took};
@@ -433,6 +433,10 @@ impl Link {
         let answer = if said { answer.recv_timeout(ANSWER) } else { Err(RecvTimeoutError::Disconnected) };
         self.state().asked.remove(&number);
         match answer {
+            Ok(Ok(body)) if kind == Order::CheckIn && !outline::reply_fits(&body) => {
+                live.end("an answer does not decode, or has too many parts");
+                Err(self.unreachable("the process that speaks with the server answered with nonsense"))
+            }
             Ok(Ok(body)) => T::decode(body.as_slice()).map_err(|_| {
                 live.end("an answer does not decode");
                 self.unreachable("the process that speaks with the server answered with nonsense")
@@ -541,8 +545,9 @@ impl LinkIn {
         let Some(body) = self.frames.recv().await else { return Ok(None) };
         let body = body?;
         self.live.say(Order::Taken, self.number, &[]);
-        ServerFrame::decode(body.as_slice()).map(Some).map_err(|_| {
-            self.live.end("a frame of a stream does not decode");
+        let frame = outline::frame_fits(&body).then(|| ServerFrame::decode(body.as_slice()).ok()).flatten();
+        frame.map(Some).ok_or_else(|| {
+            self.live.end("a frame of a stream does not decode, or has too many parts");
             self.link.lost()
         })
     }

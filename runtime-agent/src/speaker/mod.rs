@@ -12,6 +12,7 @@ mod confine;
 mod frame;
 mod keeper;
 mod link;
+mod outline;
 mod signing;
 mod talk;
 #[cfg(test)]

@@ -116,6 +116,14 @@ fn nonsense_ends_the_conversation_and_never_this_process() {
         ("an answer does not decode", |s| say(s, Word::Answer, 1, &[255; 9])),
         ("what is no handshake", |s| say(s, Word::Sign, 1, b"vigo/request/v1\0")),
         ("what is no handshake", |s| say(s, Word::Sign, 1, &[])),
+        ("too many parts", |s| {
+            say(
+                s,
+                Word::Answer,
+                1,
+                &[[0x12, 0x80, 0x89, 0x7a].as_slice(), &[0x22, 0].repeat(1_000_000)].concat(),
+            )
+        }),
         ("I was hit", |s| say(s, Word::Broken, 0, b"I was hit")),
     ];
     for (expected, speaker) in cases {
