@@ -58,8 +58,8 @@ impl Default for Limits {
 #[derive(Debug)]
 pub struct Dispatch {
     streams: Mutex<HashMap<Arc<str>, Arc<Open>>>,
-    /// Envoys with work, and the latest task of each.
-    working: Mutex<HashMap<Arc<str>, String>>,
+    /// Envoys with work.
+    working: Mutex<HashSet<Arc<str>>>,
     /// Envoys that are to get their bundle again.
     pushed: Mutex<HashSet<String>>,
     /// A result came in: somebody may have no work any more.
@@ -153,7 +153,7 @@ impl Dispatch {
             return false;
         }
         let room = pace.is_calm() && self.streams() < lock(&self.limits).keep;
-        room || lock(&self.working).contains_key(&envoy.id)
+        room || lock(&self.working).contains(&envoy.id)
     }
 
     /// Whether a stream without work may stay.
@@ -297,13 +297,12 @@ async fn take_pushes(context: &Context) -> Result<(), StoreError> {
 async fn distribute(context: &Context) -> Result<(), StoreError> {
     let (envoys, stopped) =
         context.store.read(|conn| Ok((tasks::open_envoys(conn)?, tasks::to_be_stopped(conn)?))).await?;
-    let stopped: HashSet<String> = stopped.into_iter().collect();
-    let working: HashMap<Arc<str>, String> =
-        envoys.into_iter().map(|(envoy, task)| (envoy.into(), task)).collect();
-    let before = std::mem::replace(&mut *lock(&context.dispatch.working), working.clone());
+    // Work that waits while a stream is open is what the stream has not heard of, or has no room for yet.
+    let mut news: HashSet<String> = stopped.into_iter().collect();
+    news.extend(envoys.iter().filter(|(_, waits)| *waits).map(|(envoy, _)| envoy.clone()));
+    *lock(&context.dispatch.working) = envoys.into_iter().map(|(envoy, _)| envoy.into()).collect();
     context.dispatch.for_each(|open| {
-        let (was, is) = (before.get(&open.envoy.id), working.get(&open.envoy.id));
-        if is.is_some() && (was != is || stopped.contains(&*open.envoy.id)) {
+        if news.contains(&*open.envoy.id) {
             open.tell(&open.work);
         }
     });
@@ -312,7 +311,7 @@ async fn distribute(context: &Context) -> Result<(), StoreError> {
 
 /// Only where something is open: an idle server asks nothing of its database.
 async fn expire(context: &Context) {
-    let working: Vec<Arc<str>> = lock(&context.dispatch.working).keys().cloned().collect();
+    let working: Vec<Arc<str>> = lock(&context.dispatch.working).iter().cloned().collect();
     if working.is_empty() {
         return;
     }

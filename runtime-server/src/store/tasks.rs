@@ -205,11 +205,11 @@ pub fn create(conn: &mut Connection, task: &TaskRow, targets: &[NewTarget]) -> R
     })
 }
 
-/// Envoys with unfinished work, and the latest task of each.
-pub fn open_envoys(conn: &mut Connection) -> Result<Vec<(String, String)>, StoreError> {
-    let sql = "select envoy_id, max(task_id) from task_targets where state in ('queued', 'sent', 'running')
-               group by envoy_id";
-    conn.rows(sql, &[], |row| Ok((row.get(0)?, row.get(1)?)))
+/// Envoys with unfinished work, and whether some of it was not sent yet.
+pub fn open_envoys(conn: &mut Connection) -> Result<Vec<(String, bool)>, StoreError> {
+    let sql = "select envoy_id, count(*) filter (where state = 'queued') from task_targets
+               where state in ('queued', 'sent', 'running') group by envoy_id";
+    conn.rows(sql, &[], |row| Ok((row.get(0)?, row.get::<i64>(1)? != 0)))
 }
 
 /// The unfinished work of an envoy, the oldest first.

@@ -121,6 +121,10 @@ pub fn uptime() -> Job {
 }
 
 pub async fn ordered(cluster: &Cluster, agent: &Agent, job: &Job) -> String {
+    ordered_as(cluster, agent, job, None).await
+}
+
+async fn ordered_as(cluster: &Cluster, agent: &Agent, job: &Job, id: Option<&str>) -> String {
     let target = NewTarget {
         envoy_id: agent.reply.envoy_id.clone(),
         hostname: "web-01".into(),
@@ -128,7 +132,8 @@ pub async fn ordered(cluster: &Cluster, agent: &Agent, job: &Job) -> String {
     };
     let job = job.check().unwrap();
     let context = cluster.server().context();
-    task::create(context, &job, vec![target], "test".into(), None, None).await.unwrap().id
+    let id = id.map(str::to_owned);
+    task::create(context, &job, vec![target], "test".into(), id, None).await.unwrap().id
 }
 
 pub async fn target(cluster: &Cluster, id: &str) -> TargetRow {
@@ -316,6 +321,20 @@ async fn case_066_what_was_sent_and_not_begun_is_sent_again_and_what_was_begun_i
     assert_eq!(stream.hear().await.unwrap(), Some(What::Acknowledged(c.clone())));
     let texts: Vec<Vec<u8>> = pieces(&cluster, &c, &agent).await.into_iter().map(|p| p.data).collect();
     assert_eq!(texts, [b"one".to_vec(), b"two".to_vec()]);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn work_is_told_to_an_open_stream_whatever_its_id_is() {
+    let cluster = Cluster::start().await;
+    let mut agent = cluster.agent("web-01").await;
+    let mut stream = Stream::open(&cluster, &mut agent, &[]).await.unwrap();
+    // Of a server whose clock is ahead; the other one's is behind.
+    for id in ["ffffffff-0000-7000-8000-000000000000", "00000000-0000-7000-8000-000000000000"] {
+        ordered_as(&cluster, &agent, &uptime(), Some(id)).await;
+        assert_eq!(stream.task(&agent).await.task_id, id);
+        stream.say(&agent, started(id)).await;
+    }
     cluster.stop().await;
 }
 

@@ -1,11 +1,13 @@
 //! apt, with dpkg below it.
 
+use super::dpkg::{Database, FORMAT, Installed};
 use super::{Found, Manager, State, Step, Want, fits, words};
 use crate::command::Answer;
 use crate::resource::{Context, ResourceError};
 use crate::root::{ManagedPath, Ownership};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 pub(super) struct Apt;
@@ -14,6 +16,9 @@ pub(super) struct Apt;
 /// nothing that could be looked at.
 const STAMP: &str = "/var/lib/apt/periodic/update-success-stamp";
 const LISTS: &str = "var/lib/apt/lists";
+const DPKG: &str = "/var/lib/dpkg";
+/// Of this machine.
+static DATABASE: Database = Database::new();
 /// One call, no questions: changed configuration files stay as they are, and a name that no package has is not taken for a
 /// pattern.
 const APT_GET: &[&str] = &[
@@ -32,15 +37,18 @@ const APT_GET: &[&str] = &[
 
 impl Manager for Apt {
     fn look(&self, context: &Context<'_>, want: &Want) -> Result<BTreeMap<String, Found>, ResourceError> {
-        const FORMAT: &str =
-            "--showformat=${Package}\\t${Architecture}\\t${Version}\\t${db:Status-Abbrev}\\n";
-        let program = context.program(words(&["dpkg-query", "--show", FORMAT, "--"], &want.names));
-        let answer = program.ask()?;
-        // 1 says that there is no trace of one of them.
-        if !matches!(answer.code, 0 | 1) {
-            return Err(program.failed(answer));
-        }
-        let mut found = read(&answer.stdout, &want.names);
+        let mut found = match all(context) {
+            Some(installed) => installed.of(&want.names),
+            None => {
+                let program = context.program(words(&["dpkg-query", "--show", FORMAT, "--"], &want.names));
+                let answer = program.ask()?;
+                // 1 says that there is no trace of one of them.
+                if !matches!(answer.code, 0 | 1) {
+                    return Err(program.failed(answer));
+                }
+                Installed::read(&answer.stdout).of(&want.names)
+            }
+        };
         let there: Vec<&String> = want.names.iter().filter(|name| is_there(&found, name)).collect();
         if want.state == State::Latest && !there.is_empty() {
             let answer = context.program(words(&["apt-cache", "policy", "--"], there)).run()?;
@@ -165,37 +173,15 @@ fn is_there(found: &BTreeMap<String, Found>, name: &str) -> bool {
     found.get(name).is_some_and(|package| package.version.is_some())
 }
 
-/// Reads what `dpkg-query` shows. A name without an architecture means whichever is installed.
-pub(super) fn read(output: &str, names: &[String]) -> BTreeMap<String, Found> {
-    let mut found: BTreeMap<String, Found> = BTreeMap::new();
-    for line in output.lines() {
-        let mut fields = line.split('\t');
-        let (Some(package), Some(architecture), Some(version), Some(status)) =
-            (fields.next(), fields.next(), fields.next(), fields.next())
-        else {
-            continue;
-        };
-        let mut status = status.chars();
-        let (selected, state) = (status.next().unwrap_or(' '), status.next().unwrap_or(' '));
-        // `n`: known, not installed; `c`: its configuration; `i`, `W` and `t`: installed; the rest: half of it.
-        if state == 'n' && selected != 'h' {
-            continue;
-        }
-        let whole = matches!(state, 'i' | 'W' | 't');
-        for name in names {
-            let is_meant = match name.split_once(':') {
-                Some((plain, wanted)) => plain == package && wanted == architecture,
-                None => name == package,
-            };
-            if is_meant {
-                let entry = found.entry(name.clone()).or_default();
-                entry.version = entry.version.take().or_else(|| whole.then(|| version.to_owned()));
-                entry.remains |= state != 'n';
-                entry.held |= selected == 'h';
-            }
-        }
-    }
-    found
+/// Everything that the machine has, if its database holds still. What dpkg complains of is said when it is asked for names.
+fn all(context: &Context<'_>) -> Option<Arc<Installed>> {
+    let ask = || {
+        let answer = context.program(["dpkg-query", "--show", FORMAT]).ask().ok()?;
+        (answer.code == 0).then_some(answer.stdout)
+    };
+    // Stand-ins have a database of their own.
+    let own = context.root.is_host() && context.platform.programs.is_none();
+    own.then(|| DATABASE.installed(Path::new(DPKG), ask)).flatten()
 }
 
 /// Names whose candidate is another version than the installed one, with the candidate.

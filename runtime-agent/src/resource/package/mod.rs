@@ -2,6 +2,7 @@
 
 mod apk;
 mod apt;
+mod dpkg;
 mod pacman;
 mod rpm;
 

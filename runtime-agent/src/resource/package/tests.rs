@@ -297,7 +297,7 @@ fn case_086_the_name_of_a_package_is_no_option_no_pattern_and_no_file() {
 fn what_dpkg_and_apt_print_is_read() {
     let names = ["libc6".to_owned(), "libc6:i386".to_owned(), "gone".to_owned(), "half".to_owned()];
     let text = "libc6\tamd64\t2.36\tii \nlibc6\ti386\t2.35\thi \ngone\tall\t1\tun \nhalf\tall\t1\tiU \n";
-    let found = apt::read(text, &names);
+    let found = dpkg::Installed::read(text).of(&names);
     assert_eq!(found["libc6"].version.as_deref(), Some("2.36"));
     assert_eq!((found["libc6:i386"].version.as_deref(), found["libc6:i386"].held), (Some("2.35"), true));
     assert!(!found.contains_key("gone"));
