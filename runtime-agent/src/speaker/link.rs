@@ -288,10 +288,11 @@ impl Link {
         socket.set_read_timeout(Some(SILENCE)).map_err(told)?;
         // Held meanwhile: another introduction comes after this one.
         let mut state = self.state();
+        // It can be had without rights here, even if this one does not last.
+        state.confined = Some(confined);
         if !live.say(Order::Introduce, state.number, &state.introduction.encode_to_vec()) {
             return Err("it does not take its introduction".to_owned());
         }
-        state.confined = Some(confined);
         if !matches!(state.phase, Phase::Closed) {
             state.phase = Phase::Live(live.clone());
         }
