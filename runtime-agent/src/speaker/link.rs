@@ -3,14 +3,13 @@
 
 use super::confine::Confined;
 use super::frame::{self, Frame, FrameError, Kind, Order, Word};
-use super::keeper::{self, Launch};
 use super::{Failure, Introduction, ROOM_DOWN, ROOM_UP, outline, signing};
 use crate::identity::Identity;
-use crate::server::{NetError, Server};
+use crate::server::NetError;
 use crate::text::{printable, took};
 use ed25519_dalek::SigningKey;
 use prost::Message;
-use protocol::pb::{CheckInReply, RenewReply, ReportReply, ServerFrame, SignedFrame, SignedRequest};
+use protocol::pb::{ServerFrame, SignedFrame, SignedRequest};
 use std::collections::HashMap;
 use std::io::{ErrorKind, Write};
 use std::net::Shutdown;
@@ -478,7 +477,7 @@ impl Link {
     }
 
     /// Speaks with another certificate from now on.
-    fn adopt(&self, identity: &Identity) {
+    pub(super) fn adopt(&self, identity: &Identity) {
         let mut state = self.state();
         state.number = state.number.wrapping_add(1);
         state.key = identity.key.clone();
@@ -498,7 +497,7 @@ impl Link {
     }
 
     /// What the first speaker is kept from; why there is none.
-    fn first(&self) -> Result<Confined, String> {
+    pub(super) fn first(&self) -> Result<Confined, String> {
         let until = Instant::now() + FIRST;
         let mut state = self.state();
         loop {
@@ -558,58 +557,6 @@ impl Drop for LinkIn {
     fn drop(&mut self) {
         self.link.state().streams.remove(&self.number);
         self.live.say(Order::Close, self.number, &[]);
-    }
-}
-
-/// A speaker that is started again whenever it ends, and ends with this.
-pub struct Split {
-    link: Link,
-    keeper: Option<std::thread::JoinHandle<()>>,
-}
-
-impl Split {
-    /// Waits for the first speaker to have given up its privileges; why it cannot.
-    pub(super) fn start(launch: Launch, identity: &Identity) -> Result<(Self, Confined), String> {
-        let link = Link::new(identity);
-        let kept = link.clone();
-        let thread = std::thread::Builder::new().name("speaker".to_owned()).stack_size(512 << 10);
-        let keeper = thread.spawn(move || keeper::keep(&kept, &launch)).map_err(|e| e.to_string())?;
-        let split = Split { link, keeper: Some(keeper) };
-        let confined = split.link.first()?;
-        Ok((split, confined))
-    }
-
-    pub(super) fn link(&self) -> Link {
-        self.link.clone()
-    }
-}
-
-impl Drop for Split {
-    fn drop(&mut self) {
-        self.link.close();
-        if let Some(keeper) = self.keeper.take() {
-            // It has nothing to say any more.
-            let _ = keeper.join();
-        }
-    }
-}
-
-impl Server for Split {
-    fn check_in(&mut self, request: SignedRequest) -> Result<CheckInReply, NetError> {
-        self.link.ask(Order::CheckIn, &request)
-    }
-
-    fn report(&mut self, request: SignedRequest) -> Result<ReportReply, NetError> {
-        self.link.ask(Order::Report, &request)
-    }
-
-    fn renew(&mut self, request: SignedRequest) -> Result<RenewReply, NetError> {
-        self.link.ask(Order::Renew, &request)
-    }
-
-    fn adopt(&mut self, identity: &Identity) -> Result<(), NetError> {
-        self.link.adopt(identity);
-        Ok(())
     }
 }
 

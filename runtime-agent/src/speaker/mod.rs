@@ -14,6 +14,7 @@ mod keeper;
 mod link;
 mod outline;
 mod signing;
+mod split;
 mod talk;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -30,8 +31,8 @@ use crate::settings::Settings;
 use crate::stream::Carrier;
 use crate::text::printable;
 use keeper::Launch;
-use link::Split;
 use protocol::pb::{CheckInReply, RenewReply, ReportReply, SignedRequest};
+use split::Split;
 
 /// How a stream frame under way is limited: as many may be in flight before the other side has taken one.
 ///

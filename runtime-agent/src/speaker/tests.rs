@@ -2,7 +2,8 @@
 
 use super::frame::{self, Frame, Kind, Order, Word};
 use super::keeper::Launch;
-use super::link::{Link, Split};
+use super::link::Link;
+use super::split::Split;
 use super::*;
 use crate::identity::{pem, pkcs8};
 use ed25519_dalek::SigningKey;

@@ -3,10 +3,12 @@
 mod identity;
 
 use super::*;
+use crate::checkin::News;
 use crate::clock::FixedClock;
 use crate::identity::pem;
 use crate::observe::Silent;
-use crate::store::Marks;
+use crate::server::Server;
+use crate::store::{Marks, Past, Running};
 use ed25519_dalek::SigningKey;
 use ir::manifest::{Lease, Manifest, ModuleRow, SecretRef};
 use ir::{Expr, Hash, Resource};
@@ -14,11 +16,13 @@ use prost::Message;
 use protocol::key_statement::{self, Claims, SIGNER_ROLE_OID, signer_name};
 use protocol::pb::{self, check_in_reply::Answer, report_reply};
 use protocol::request::{self, Rpc};
+use protocol::secrets::SecretContext;
 use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, PKCS_ED25519,
 };
 use std::fs;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 const CLUSTER: &str = "0b2e4e0e-5d0f-4a11-9d0c-2f6f3f1f7a10";
 const HOUR: Millis = 3_600_000;
