@@ -2,6 +2,7 @@
 //!
 //! Everything here blocks; call it from a thread that may.
 
+mod beside;
 mod pace;
 mod session;
 
@@ -218,13 +219,18 @@ impl Agent {
         self.converge(&root, &work, options, &mut StoreTriggers(&store), observer)
     }
 
-    /// Checks in, converges, reports; once.
+    /// Checks in, converges, reports; once. A dry run beside an agent that is at work shows what its bundle would change.
     pub fn run_once(
         &self,
         options: &RunOptions,
         observer: &mut dyn RunObserver,
     ) -> Result<RunSummary, AgentError> {
-        let mut session = self.session()?;
+        let mut session = match self.session() {
+            Err(AgentError::State(StateError::Locked(_))) if options.dry_run => {
+                return self.dry_run_beside(options, observer);
+            }
+            session => session?,
+        };
         let (mut server, separation) = Network::open(self, &session.identity)?;
         tracing::debug!("{}", separation.describe().unwrap_or_else(|why| why));
         let cycle = session.cycle(&mut server, options, observer);

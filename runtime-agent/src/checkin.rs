@@ -319,6 +319,7 @@ impl Conversation<'_> {
         if server.will_say()
             && !send_traits
             && contact.refusal.is_none()
+            && contact.turned_away.is_none()
             && !held.untimely
             && held.verified.as_ref().is_some_and(|v| !renewal_is_due(v, now))
         {
@@ -372,6 +373,10 @@ impl Conversation<'_> {
                     renew = true;
                     continue;
                 }
+                Err(NetError::TurnedAway { server, message }) => {
+                    self.keep_standing(&message)?;
+                    return Err(NetError::TurnedAway { server, message }.into());
+                }
                 asked => asked?,
             };
             let mut contact = Contact {
@@ -380,6 +385,7 @@ impl Conversation<'_> {
                 jitter: if reply.next_check_in == 0 { DEFAULT_JITTER } else { reply.jitter_percent.min(100) },
                 traits_digest: digest.to_string(),
                 refusal: None,
+                turned_away: None,
                 stream_requested: reply.stream_requested,
             };
             let news = match reply.answer.ok_or(CheckInError::Protocol("it is empty"))? {
@@ -423,6 +429,16 @@ impl Conversation<'_> {
             return Ok(news);
         }
         Err(CheckInError::Protocol("it asks for the same again and again"))
+    }
+
+    /// Keeps for whoever asks that this host is turned away, until an answer says that it is not.
+    fn keep_standing(&self, message: &str) -> Result<(), StoreError> {
+        let contact = self.store.contact()?;
+        let turned_away = Some(crate::text::printable(crate::text::bounded(message, 1000)));
+        if contact.turned_away != turned_away {
+            self.store.keep_contact(&Contact { turned_away, ..contact })?;
+        }
+        Ok(())
     }
 
     /// Whether a server that lets this host in can have that time. Nobody signs it, and it leaves a trace: numbers of requests are

@@ -3,7 +3,6 @@
 use crate::agent::{Agent, AgentError};
 use crate::checks::Checks;
 use crate::identity::{Identity, IdentityError};
-use crate::own;
 use crate::root::{ManagedPath, Root};
 use crate::server::{Grpc, NetError};
 use crate::settings::Settings;
@@ -85,6 +84,9 @@ impl Agent {
             Ok(status) => status,
             Err(error) => return checks.add("runs", Err::<String, AgentError>(error)),
         };
+        if let Some(turned_away) = status.turned_away() {
+            checks.add("enrolment", Err::<String, _>(turned_away));
+        }
         if let Some(privileges) = status.privileges() {
             checks.add("privileges", privileges);
         }
@@ -128,7 +130,7 @@ fn settings(root: &Path) -> Result<String, String> {
     if settings.manage_agent {
         all.push("policy may manage the agent itself");
     }
-    Ok(format!("{} ({})", all.join(", "), own::SETTINGS))
+    Ok(format!("{} ({})", all.join(", "), Settings::path(root).display()))
 }
 
 fn reach(identity: &Identity) -> Result<String, NetError> {

@@ -256,7 +256,9 @@ async fn send(server: &str, ca_pem: &str, request: pb::EnrollRequest) -> Result<
     match EnrolmentClient::new(channel).enroll(request).await {
         Ok(reply) => Ok(reply.into_inner()),
         Err(status) => Err(match status_error(server, &status) {
-            NetError::Refused { server, message } => EnrolError::Refused { server, message },
+            NetError::Refused { server, message } | NetError::TurnedAway { server, message } => {
+                EnrolError::Refused { server, message }
+            }
             other => other.into(),
         }),
     }

@@ -5,7 +5,6 @@ use crate::checkin::Conversation;
 use crate::converge::{Forgetful, RunOptions, evaluate};
 use crate::identity::{Identity, IdentityError};
 use crate::observe::{Outcome, ResourceReport, Silent};
-use crate::root::Root;
 use crate::store::Store;
 use crate::text::{bounded, printable, printable_lines};
 use ir::unparse::{template_text, when_text};
@@ -57,34 +56,20 @@ impl Agent {
         };
         let options = RunOptions { dry_run: true, diff: true, only: Some(id.to_owned()) };
         crate::agent::exists(&options, &verified.modules)?;
-        let root = Root::open(self.root_path())?;
-        let collected = crate::traits::Collectors::default().collect(
-            self.root_path(),
-            self.clock().now(),
-            store.traits()?,
-        );
-        let traits = crate::traits::Traits::from(crate::traits::merge(&collected));
-        let secrets =
-            crate::agent::Sealed { identity: &identity, sealed: store.sealed()?, verified: &verified };
-        let work = crate::agent::Work {
-            modules: &verified.modules,
-            hostname: &identity.hostname,
-            traits: &traits,
-            secrets: &secrets,
-            offline: false,
-        };
         let due = store.triggers()?;
         let triggered = due.contains(id);
-        let summary = self.converge(&root, &work, &options, &mut Forgetful(due), &mut Silent)?;
-        let facts = self.facts(&root, &work);
-        facts.changed.set(triggered);
-        let evaluate = |expr: &Expr| evaluate(&facts, expr);
-        let mut explanation = declared(&verified.modules, id, &evaluate).ok_or_else(|| {
-            AgentError::NoSuch { only: id.to_owned(), modules: crate::agent::names(&verified.modules) }
-        })?;
-        explanation.triggered = triggered;
-        explanation.report = summary.results.into_iter().next();
-        Ok(explanation)
+        self.beside(&identity, &store, &verified, |root, work| {
+            let summary = self.converge(root, work, &options, &mut Forgetful(due), &mut Silent)?;
+            let facts = self.facts(root, work);
+            facts.changed.set(triggered);
+            let evaluate = |expr: &Expr| evaluate(&facts, expr);
+            let mut explanation = declared(&verified.modules, id, &evaluate).ok_or_else(|| {
+                AgentError::NoSuch { only: id.to_owned(), modules: crate::agent::names(&verified.modules) }
+            })?;
+            explanation.triggered = triggered;
+            explanation.report = summary.results.into_iter().next();
+            Ok(explanation)
+        })
     }
 }
 

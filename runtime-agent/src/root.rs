@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 
 /// What a file operation failed at.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action} {path}: {}{}", describe(*.errno), hint(*.errno))]
+#[error("cannot {action} {path}: {}{}", describe(*.errno), hint(.action, *.errno))]
 pub struct FsError {
     /// What was tried.
     pub action: &'static str,
@@ -41,8 +41,12 @@ fn describe(errno: Errno) -> String {
     errno.desc().to_lowercase()
 }
 
-fn hint(errno: Errno) -> &'static str {
+/// What is tried first, and by no resource.
+const OPEN_ROOT: &str = "open root directory";
+
+fn hint(action: &str, errno: Errno) -> &'static str {
     match errno {
+        Errno::ENOENT | Errno::ENOTDIR if action == OPEN_ROOT => "; `--root` names a directory that exists",
         Errno::ENOENT | Errno::ENOTDIR => "; declare its parent as a `directory` that comes first",
         Errno::ENOSPC | Errno::EDQUOT => "; free some space, the next run tries again",
         Errno::EROFS => "; the file system is mounted read-only",
@@ -176,7 +180,7 @@ struct Place<'a> {
 impl Root {
     /// Opens a root; `/` on a host.
     pub fn open(path: &Path) -> Result<Self, FsError> {
-        let fail = |errno| FsError { action: "open root directory", path: path.display().to_string(), errno };
+        let fail = |errno| FsError { action: OPEN_ROOT, path: path.display().to_string(), errno };
         let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
         let directory = open(path, flags, Mode::empty()).map_err(fail)?;
         // Programs that are given a path start elsewhere than we did.

@@ -31,9 +31,29 @@ pub enum NetError {
         /// Why.
         why: String,
     },
+    /// The server, by a name that its certificate does not have.
+    #[error(
+        "{server} has a certificate of this host's CA, but not for that name ({why}); use a name that it is for, or make one for all \
+         that agents use with `vigosrv certificates renew --hostname NAMES` on the server"
+    )]
+    OtherName {
+        /// `HOST:PORT`.
+        server: String,
+        /// Why.
+        why: String,
+    },
     /// It said no.
     #[error("{server} refused the request: {message}")]
     Refused {
+        /// `HOST:PORT`.
+        server: String,
+        /// What it said.
+        message: String,
+    },
+    /// It does not take this host for one of its own: revoked, unknown, or replaced by a copy. Nobody signed that, but whoever
+    /// says it has shown a certificate of the CA.
+    #[error("{server} does not let this host in: {message}")]
+    TurnedAway {
         /// `HOST:PORT`.
         server: String,
         /// What it said.
@@ -280,8 +300,29 @@ fn is_tls(why: &str) -> bool {
 
 /// What went wrong with a connection, in the user's words.
 pub fn connect_error(server: &str, error: &tonic::transport::Error) -> NetError {
-    let (server, why) = (server.to_owned(), causes(error));
-    if is_tls(&why) { NetError::NotTrusted { server, why } } else { NetError::Unreachable { server, why } }
+    no_connection(server, causes(error))
+}
+
+/// [`connect_error`] by the text of its causes. The name is looked at only after the CA was found to be right.
+pub(crate) fn no_connection(server: &str, why: String) -> NetError {
+    let server = server.to_owned();
+    if why.contains("not valid for name") {
+        NetError::OtherName { server, why }
+    } else if is_tls(&why) {
+        NetError::NotTrusted { server, why }
+    } else {
+        NetError::Unreachable { server, why }
+    }
+}
+
+/// What makes a host another one than the server's, whatever it tries again.
+const STANDING: [&str; 3] = ["revoked", "unknown-envoy", "certificate-replaced"];
+
+/// Whether it is an answer to a person: text where gRPC has a flag, or no page of that name.
+fn is_a_web_server(status: &tonic::Status) -> bool {
+    let says = |text: &str| status.message().contains(text);
+    says("invalid compression flag")
+        || (status.code() == tonic::Code::Unimplemented && says("grpc-status header missing"))
 }
 
 /// What went wrong with a request.
@@ -295,6 +336,13 @@ pub fn status_error(server: &str, status: &tonic::Status) -> NetError {
         return NetError::Skew { server, server_time };
     }
     let message = crate::text::printable(crate::text::bounded(status.message(), 1000));
+    if said("vigo-reason").is_some_and(|reason| STANDING.contains(&reason)) {
+        return NetError::TurnedAway { server, message };
+    }
+    if is_a_web_server(status) {
+        let why = "what answers there is not the port for agents, which is 1530 unless the server is set up otherwise";
+        return NetError::Unreachable { server, why: why.to_owned() };
+    }
     match status.code() {
         Code::Unavailable
         | Code::DeadlineExceeded
@@ -330,6 +378,51 @@ mod tests {
         for text in ["", ":1530", "a b:1", "host:port", "http://x:1", "a:99999"] {
             assert!(address(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_a_server_says_of_this_host_is_told_from_what_passes() {
+        let said = |code, reason: Option<&'static str>, message: &str| {
+            let mut status = tonic::Status::new(code, message);
+            if let Some(reason) = reason {
+                status.metadata_mut().insert("vigo-reason", reason.parse().unwrap());
+            }
+            status_error("vigo:1530", &status)
+        };
+        use tonic::Code;
+        for reason in STANDING {
+            let error = said(Code::PermissionDenied, Some(reason), &format!("no\u{1b}{}", "x".repeat(5000)));
+            let NetError::TurnedAway { message, .. } = error else { panic!("{reason}: {error}") };
+            assert!(message.starts_with("no\\u{1b}xxx") && message.len() < 1100, "{message}");
+        }
+        for (code, reason) in [
+            (Code::PermissionDenied, None),
+            (Code::PermissionDenied, Some("wrong-envoy")),
+            (Code::Aborted, Some("replay")),
+            (Code::Unauthenticated, Some("bad-signature")),
+        ] {
+            let error = said(code, reason, "no");
+            assert!(matches!(error, NetError::Refused { .. }), "{reason:?}: {error}");
+        }
+        assert!(said(Code::Unavailable, Some("busy"), "later").is_unreachable());
+        assert!(said(Code::Internal, Some("internal"), "its log says why").is_unreachable());
+    }
+
+    #[test]
+    fn a_web_server_is_not_taken_for_that_of_agents() {
+        let said =
+            |code, message: &str| status_error("vigo:8443", &tonic::Status::new(code, message)).to_string();
+        let flag =
+            "protocol error: received message with invalid compression flag: 123 (valid flags are 0 and 1)";
+        for error in [
+            said(tonic::Code::Internal, flag),
+            said(tonic::Code::Unimplemented, "grpc-status header missing, mapped from HTTP status code 404"),
+        ] {
+            assert!(error.starts_with("cannot reach vigo:8443") && error.contains("1530"), "{error}");
+        }
+        let away =
+            said(tonic::Code::Unavailable, "grpc-status header missing, mapped from HTTP status code 503");
+        assert!(!away.contains("1530"), "a proxy whose server is away: {away}");
     }
 
     #[test]

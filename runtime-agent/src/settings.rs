@@ -47,7 +47,7 @@ pub enum SettingsError {
         cause: std::io::Error,
     },
     /// It is not what it should be.
-    #[error("{path} is not understood: {why}; it looks like {{\"tasks\": false}}")]
+    #[error("{path} is not understood: {why}; mend it or move it away: it looks like {{\"tasks\": false}}")]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -74,8 +74,13 @@ impl Settings {
     pub fn load(root: &Path) -> Result<Self, SettingsError> {
         let path = Self::path(root);
         match std::fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map_err(|e| SettingsError::Malformed { path, why: crate::text::printable(&e.to_string()) }),
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| {
+                let what = if e.is_data() { "" } else { "it is no JSON, " };
+                SettingsError::Malformed {
+                    path,
+                    why: format!("{what}{}", crate::text::printable(&e.to_string())),
+                }
+            }),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Settings::default()),
             Err(cause) => Err(SettingsError::Unreadable { path, cause }),
         }
@@ -110,6 +115,7 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             let message = Settings::load(dir.path()).unwrap_err().to_string();
             assert!(message.contains("agent.json") && message.contains("{\"tasks\": false}"), "{message}");
+            assert_eq!(message.contains("it is no JSON"), !text.starts_with('{'), "{message}");
             assert_eq!(Settings::of(dir.path()), safe, "{text}");
         }
     }

@@ -24,6 +24,7 @@ pub struct Status {
     last_answer: Option<Millis>,
     interval: Millis,
     refusal: Option<String>,
+    turned_away: Option<String>,
     pause: Option<Pause>,
     separation: Option<Separation>,
     crashes: Crashes,
@@ -72,6 +73,7 @@ impl Agent {
             last_answer: None,
             interval: 300_000,
             refusal: None,
+            turned_away: None,
             pause: None,
             separation: None,
             crashes: Crashes::default(),
@@ -99,7 +101,7 @@ impl Agent {
         if contact.interval > 0 {
             status.interval = contact.interval.into();
         }
-        status.refusal = contact.refusal;
+        (status.refusal, status.turned_away) = (contact.refusal, contact.turned_away);
         status.pause = store.pause(now)?;
         status.separation = store.separation()?;
         status.crashes = store.crashes()?;
@@ -157,6 +159,17 @@ impl Status {
         ))
     }
 
+    /// That the server does not let this host in, in its words, and what gets the host back.
+    pub fn turned_away(&self) -> Option<String> {
+        let (said, identity) = (self.turned_away.as_ref()?, self.identity.as_ref()?);
+        let hash = identity.ca_der().and_then(|der| protocol::ca_hash(&der));
+        let hash = hash.map_or_else(|| "HASH".to_owned(), |hash| hash.to_string());
+        Some(format!(
+            "the server does not let this host in: {said} (`vigo enroll --force --server {} --ca-hash {hash} --token TOKEN`)",
+            identity.server
+        ))
+    }
+
     /// Who speaks with the server, if an agent stayed here yet; what is wrong with that.
     pub fn privileges(&self) -> Option<Result<String, String>> {
         self.separation.as_ref().map(Separation::describe)
@@ -166,7 +179,9 @@ impl Status {
     pub fn last_run_is_good(&self) -> Result<String, String> {
         match self.last_whole_run() {
             Some(run) if run.totals.failed > 0 => {
-                Err(format!("{} resources failed in the last run", run.totals.failed))
+                let failed = run.totals.failed;
+                let resources = if failed == 1 { "resource" } else { "resources" };
+                Err(format!("{failed} {resources} failed in the last run"))
             }
             Some(run) if run.interrupted => Err("the last run was interrupted".to_owned()),
             Some(run) => Ok(format!("{} ok, {} changed in the last run", run.totals.ok, run.totals.changed)),
@@ -177,6 +192,10 @@ impl Status {
     /// One word for monitoring, and why.
     pub fn health(&self) -> (Health, String) {
         let Some(_) = &self.identity else { return (Health::Unknown, "not enrolled".to_owned()) };
+        // Whatever else is wrong follows from it, or soon will.
+        if let Some(turned_away) = self.turned_away() {
+            return (Health::Critical, turned_away);
+        }
         if let Some(problem) = &self.problem {
             return (Health::Critical, format!("not converging: {problem}"));
         }
@@ -232,6 +251,9 @@ impl Status {
             .last_answer
             .map_or_else(|| "no answer yet".to_owned(), |at| format!("last answer {}", ago(at)));
         line("server", format!("{}   {answer}", identity.server));
+        if let Some(turned_away) = self.turned_away() {
+            line("", format!("TURNED AWAY: {turned_away}"));
+        }
         line("certificate", self.certificate());
         match self.privileges() {
             Some(Ok(how)) => line("privileges", how),
@@ -354,7 +376,7 @@ impl Status {
             })),
             "server": identity.map(|i| json!({
                 "address": i.server, "last_answer": self.last_answer, "check_in_interval_ms": self.interval,
-                "refusal": self.refusal,
+                "refusal": self.refusal, "turned_away": self.turned_away,
             })),
             "certificate": identity.and_then(Identity::certificate).map(|c| json!({
                 "serial": c.serial, "not_before": c.not_before, "expires_at": c.not_after,

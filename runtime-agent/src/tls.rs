@@ -198,6 +198,20 @@ mod tests {
         let server = certificate(&issuer, 2026, 2028);
         assert_eq!([2026, 2027, 2028, 2040].map(|now| takes(&server, now)), [true, true, false, false]);
         assert!(!takes(&certificate(&issuer, 2030, 2031), 2027), "not good yet");
+        // Another name is told from another CA.
+        let server_error = |name: &'static str, issuer: &Issuer<'_, KeyPair>| {
+            let name = ServerName::try_from(name).unwrap();
+            let error =
+                timely.verify_server_cert(&certificate(issuer, 2026, 2028), &[], &name, &[], year(2026));
+            crate::server::no_connection("x:1530", error.unwrap_err().to_string())
+        };
+        let (_, another) = ca();
+        for name in ["10.0.0.1", "other.test"] {
+            let error = server_error(name, &issuer);
+            assert!(matches!(error, NetError::OtherName { .. }), "{error}");
+            let error = server_error(name, &another);
+            assert!(matches!(error, NetError::NotTrusted { .. }), "{error}");
+        }
         // In 1970: what is good now, and what was issued while this host was switched off.
         assert!(takes(&server, 1970) && takes(&certificate(&issuer, 2030, 2031), 1970));
         // Somebody's key of long ago is none, whatever the clock says.

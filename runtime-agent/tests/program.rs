@@ -91,6 +91,29 @@ fn exit_codes_are_those_of_the_table() {
     );
 }
 
+#[test]
+fn what_is_said_names_the_directory_that_was_given() {
+    let root = host();
+    let help = text(&vigo(root.path(), &["--help"]).stdout);
+    assert!(help.starts_with("Keeps this host in the state that its policy declares\n"), "{help}");
+    let missing = root.path().join("missing");
+    let policy = tempfile::tempdir().unwrap();
+    bundle(policy.path(), "true");
+    let told = vigo(&missing, &["apply", policy.path().to_str().unwrap(), "--dry-run"]);
+    let said = text(&told.stderr);
+    assert!(said.contains("names a directory that exists") && !said.contains("declare"), "{said}");
+    let settings = root.path().join("etc/vigo/agent.json");
+    let line = || {
+        let told = text(&vigo(root.path(), &["doctor"]).stdout);
+        told.lines().find(|line| line.starts_with("settings")).unwrap().to_owned()
+    };
+    assert!(line().contains(settings.to_str().unwrap()), "{}", line());
+    fs::write(&settings, "{\"tasks\": \n").unwrap();
+    for part in [settings.to_str().unwrap(), "it is no JSON", "mend it or move it away"] {
+        assert!(line().contains(part), "{}", line());
+    }
+}
+
 /// What `vigoc build` writes for a host with one command.
 fn bundle(directory: &Path, command: &str) {
     let attribute = |name: &str, value: Value| (name.into(), Expr::Const(value));

@@ -251,6 +251,23 @@ fn case_034_a_revoked_host_is_cut_off_in_the_middle_of_a_task() {
     assert_eq!(target["error"], "the envoy was revoked");
     let (code, _, err) = fleet.cli(&["task", "run", "--on", "web-1.test", "--", "true"]);
     assert!(code == 1 && err.contains("no envoy is called web-1.test"), "{err}");
+    // Its check-in is turned away, too, and then the host itself says so.
+    daemon.wait_for_log(&format!("check-in: {} does not let this host in", fleet.server.address));
+    let check = host.vigo(&["status", "--check"]);
+    let said = text(&check.stdout);
+    assert_eq!(check.status.code(), Some(2), "{said}");
+    assert!(said.starts_with("VIGO CRIT - ") && said.contains("this envoy was revoked"), "{said}");
+    daemon.stop();
+    // What it says to do is what gets the host back.
+    let command = said.split('`').nth(1).unwrap().replace("TOKEN", &fleet.server.token());
+    let words: Vec<&str> = command.split(' ').skip(1).collect();
+    let back = host.vigo(&[&words[..], &["--hostname", "web-1.test"]].concat());
+    assert!(back.status.success(), "{command}: {}", text(&back.stderr));
+    assert!(text(&back.stdout).contains("start the agent with `vigo --root "), "{}", text(&back.stdout));
+    assert_eq!(host.vigo(&["status", "--check"]).status.code(), Some(2), "no bundle yet");
+    let (code, out) = host.run();
+    assert_eq!(code, 0, "{out}");
+    assert_eq!(host.vigo(&["status", "--check"]).status.code(), Some(0));
 }
 
 #[test]

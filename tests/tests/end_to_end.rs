@@ -327,6 +327,16 @@ fn enrolment_fails_clearly_and_changes_nothing() {
     let bound = server.command(&["token", "create", "--hostname", "db-*"]).trim().to_owned();
     assert!(!other.enroll(&server.address, &bound, &server.ca_hash).status.success());
 
+    // The dashboard has another port, and a certificate of the same CA.
+    let dashboard = server.url.trim_start_matches("https://");
+    let there = other.enroll(dashboard, &server.token(), &server.ca_hash);
+    assert_eq!(there.status.code(), Some(69), "{}", text(&there.stderr));
+    assert!(
+        text(&there.stderr).contains("not the port for agents, which is 1530"),
+        "{}",
+        text(&there.stderr)
+    );
+
     server.stop();
     let gone = other.enroll(&server.address, "vigo.x.y", &server.ca_hash);
     assert_eq!(gone.status.code(), Some(69), "{}", text(&gone.stderr));

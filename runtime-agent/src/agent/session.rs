@@ -97,12 +97,8 @@ impl Session<'_> {
     }
 
     fn collect(&self) -> Result<Vec<Collected>, AgentError> {
-        let now = self.agent.clock().now();
         let known = self.store.traits()?;
-        let root = &self.agent.options.root;
-        let mut collected = self.collectors.borrow_mut().collect(root, now, known.clone());
-        let behind = behind(now, self.store.marks()?.time_floor);
-        collected.push(traits::of_agent(now, self.store.pause(now)?.is_some(), behind.is_some()));
+        let collected = self.agent.collect(&self.store, &mut self.collectors.borrow_mut(), known.clone())?;
         self.store.keep_traits(&known, &collected)?;
         Ok(collected)
     }

@@ -15,7 +15,7 @@ use crate::speaker::{self, TalkError, TalkOptions};
 use crate::status::Health;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use output::{Lines, say, summary_json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use zeroize::Zeroizing;
 
@@ -351,15 +351,26 @@ fn read_token(token: Option<&String>, file: Option<&PathBuf>) -> Result<Zeroizin
     }
 }
 
+/// What starts this agent, as it can be typed.
+fn start(agent: &Agent) -> String {
+    let root = agent.root_path();
+    if root == Path::new("/") {
+        return "vigo run".to_owned();
+    }
+    let root = root.to_string_lossy();
+    let quoted = shlex::try_quote(&root).unwrap_or_else(|_| "DIR".into());
+    format!("vigo --root {} run", crate::text::printable(&quoted))
+}
+
 fn enroll(agent: &Agent, options: &EnrolOptions) -> u8 {
     match agent.enrol(options) {
         Ok(id) if options.rejoin => {
-            say(&format!("back as envoy {id}\nstart the agent with `vigo run`"));
+            say(&format!("back as envoy {id}\nstart the agent with `{}`", start(agent)));
             0
         }
         Ok(id) => {
             let server = options.server.as_deref().unwrap_or_default();
-            say(&format!("enrolled with {server} as envoy {id}\nstart the agent with `vigo run`"));
+            say(&format!("enrolled with {server} as envoy {id}\nstart the agent with `{}`", start(agent)));
             0
         }
         Err(EnrolError::Agent(error)) => fail_with(&error),

@@ -228,6 +228,8 @@ impl Failure {
             NetError::Refused { message, .. } => (3, message.as_str(), 0),
             NetError::Address(address) => (4, address.as_str(), 0),
             NetError::Skew { server_time, .. } => (5, "", *server_time),
+            NetError::TurnedAway { message, .. } => (6, message.as_str(), 0),
+            NetError::OtherName { why, .. } => (7, why.as_str(), 0),
         };
         Failure { kind, text: crate::text::bounded(text, MOST_TEXT).to_owned(), server_time }
     }
@@ -241,6 +243,8 @@ impl Failure {
             3 => NetError::Refused { server, message: text },
             4 => NetError::Address(text),
             5 => NetError::Skew { server, server_time: self.server_time },
+            6 => NetError::TurnedAway { server, message: text },
+            7 => NetError::OtherName { server, why: text },
             _ => return None,
         })
     }

@@ -286,6 +286,8 @@ fn an_error_is_the_same_behind_the_socket_pair() {
         NetError::Refused { server: server(), message: "x".into() },
         NetError::Address("x".into()),
         NetError::Skew { server: server(), server_time: 1_800_000_000_000 },
+        NetError::TurnedAway { server: server(), message: "x".into() },
+        NetError::OtherName { server: server(), why: "x".into() },
     ] {
         let back = Failure::of(&error).error(&server()).unwrap();
         assert_eq!(format!("{back:?}"), format!("{error:?}"));

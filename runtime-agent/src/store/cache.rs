@@ -27,6 +27,9 @@ pub struct Contact {
     pub traits_digest: String,
     /// Why it had nothing for this envoy.
     pub refusal: Option<String>,
+    /// Why it does not let this envoy in at all. Nobody signed that: it is shown, and nothing follows from it.
+    #[serde(default)]
+    pub turned_away: Option<String>,
     /// It has work for this envoy.
     #[serde(default)]
     pub stream_requested: bool,

@@ -264,8 +264,7 @@ impl Tasks {
                 started_at: record.started_at,
                 ..result(&name, TaskOutcome::TaskUnknown)
             });
-            let outcome = ended.outcome().as_str_name();
-            tracing::info!("task {name} ended: {outcome}");
+            tracing::info!("task {name} ended: {}", word(ended.outcome()));
             this.finish(&name, &record, ended);
             this.next();
         });
@@ -407,6 +406,20 @@ impl Tasks {
 
 fn result(id: &str, outcome: TaskOutcome) -> TaskEnded {
     TaskEnded { task_id: id.to_owned(), outcome: outcome.into(), ..TaskEnded::default() }
+}
+
+/// As `vigocli` calls it.
+fn word(outcome: TaskOutcome) -> &'static str {
+    match outcome {
+        TaskOutcome::TaskOk => "ok",
+        TaskOutcome::TaskFailed => "failed",
+        TaskOutcome::TaskTimedOut => "timed-out",
+        TaskOutcome::TaskRefused => "refused",
+        TaskOutcome::TaskExpired => "expired",
+        TaskOutcome::TaskInterrupted => "interrupted",
+        TaskOutcome::TaskCancelled => "cancelled",
+        TaskOutcome::TaskUnknown | TaskOutcome::Unspecified => "unknown",
+    }
 }
 
 fn with_result(record: &TaskRecord, ended: &TaskEnded) -> TaskRecord {

@@ -53,6 +53,8 @@ struct Fake {
     envoy_key: ed25519_dalek::VerifyingKey,
     seal_public: [u8; 32],
     down: bool,
+    /// Why it does not let the host in.
+    turns_away: Option<&'static str>,
     max_age: Millis,
     traits: Option<Vec<u8>>,
     counter: u64,
@@ -184,6 +186,9 @@ impl Fake {
     fn open(&mut self, rpc: Rpc, request: &pb::SignedRequest) -> Result<Option<pb::RequestHeader>, NetError> {
         if self.down {
             return Err(NetError::Unreachable { server: "fake".into(), why: "down".into() });
+        }
+        if let Some(message) = self.turns_away {
+            return Err(NetError::TurnedAway { server: "fake".into(), message: message.into() });
         }
         if let Some(server_time) = self.lies {
             return Err(NetError::Skew { server: "fake".into(), server_time });
@@ -364,6 +369,7 @@ fn host() -> Host {
         envoy_key: key.verifying_key(),
         seal_public,
         down: false,
+        turns_away: None,
         max_age: DAY,
         traits: None,
         counter: 0,

@@ -113,6 +113,85 @@ fn a_refusal_is_told_and_the_cache_goes_on() {
 }
 
 #[test]
+fn case_034_a_host_that_was_revoked_says_so_everywhere_until_it_is_let_in_again() {
+    use crate::status::Health;
+    let mut host = host();
+    host.server.publish(motd("one"));
+    host.turn().unwrap();
+    host.server.turns_away = Some("this envoy was revoked\u{1b}[2J");
+    fs::write(host.dir.path().join("etc/motd"), "drift").unwrap();
+    let before = host.store().contact().unwrap();
+    let cycle = host.turn().unwrap();
+    assert!(cycle.check_in.is_err() && host.motd() == "one", "what it holds goes on");
+    let told = |host: &Host| {
+        let status = host.agent.status().unwrap();
+        let (health, why) = status.health();
+        (health, [why, status.human(), host.agent.doctor().human()])
+    };
+    let (health, texts) = told(&host);
+    assert_eq!(health, Health::Critical);
+    for text in texts {
+        let command = format!("`vigo enroll --force --server fake:1530 --ca-hash {}", {
+            protocol::ca_hash(&host.server.ca).unwrap()
+        });
+        assert!(text.contains("this envoy was revoked\\u{1b}[2J") && text.contains(&command), "{text}");
+    }
+    assert!(!host.agent.doctor().is_good());
+    let json = host.agent.status().unwrap().json();
+    assert!(json["server"]["turned_away"].as_str().unwrap().starts_with("this envoy"), "{json}");
+    assert_eq!(json["health"], "critical");
+    // Nobody signed it: all else that is known of the server stays.
+    let after = host.store().contact().unwrap();
+    assert_eq!(crate::store::Contact { turned_away: None, ..after }, before);
+
+    // Being out of reach says nothing about it, and neither does an open stream of before.
+    (host.server.turns_away, host.server.down) = (None, true);
+    host.turn().unwrap();
+    assert_eq!(told(&host).0, Health::Critical);
+    (host.server.down, host.server.stream) = (false, true);
+    host.turn().unwrap();
+    let (health, texts) = told(&host);
+    assert_eq!(health, Health::Ok);
+    assert!(texts.iter().all(|text| !text.contains("revoked") && !text.contains("--force")), "{texts:?}");
+}
+
+/// Keeps what it is told in words.
+#[derive(Default)]
+struct Notes(Vec<String>);
+
+impl crate::observe::RunObserver for Notes {
+    fn resource(&mut self, _: &crate::observe::ResourceReport) {}
+
+    fn note(&mut self, text: &str) {
+        self.0.push(text.to_owned());
+    }
+}
+
+#[test]
+fn a_dry_run_beside_an_agent_at_work_shows_what_its_bundle_would_change() {
+    let mut host = host();
+    host.server.publish(motd("one"));
+    host.turn().unwrap();
+    fs::write(host.dir.path().join("etc/motd"), "drift").unwrap();
+    let at_work = host.agent.session().unwrap();
+    let (asked, contact) = (host.server.requests.len(), host.store().contact().unwrap());
+    let options = |dry_run| RunOptions { dry_run, ..RunOptions::default() };
+    let mut notes = Notes::default();
+    let dry = host.agent.run_once(&options(true), &mut notes).unwrap();
+    assert_eq!((dry.totals.changed, dry.dry_run, host.motd().as_str()), (1, true, "drift"));
+    assert!(notes.0.iter().any(|note| note.contains("an agent is at work")), "{:?}", notes.0);
+    assert_eq!((host.server.requests.len(), host.store().contact().unwrap()), (asked, contact));
+    assert_eq!(host.store().queue().unwrap().waiting, 0, "no run was begun");
+    let unknown = RunOptions { only: Some("nothing".into()), ..options(true) };
+    assert_eq!(host.agent.run_once(&unknown, &mut Silent).unwrap_err().exit_code(), 64);
+    assert_eq!(host.agent.run_once(&options(false), &mut Silent).unwrap_err().exit_code(), 75);
+    host.pass(3 * DAY);
+    let error = host.agent.run_once(&options(true), &mut Silent).unwrap_err();
+    assert_eq!(error.exit_code(), 69, "what has run out is nothing to converge to: {error}");
+    drop(at_work);
+}
+
+#[test]
 fn a_stop_ends_the_run_before_the_next_resource() {
     let mut host = host();
     host.server.publish(motd("one"));
