@@ -46,7 +46,9 @@ const OPEN_ROOT: &str = "open root directory";
 
 fn hint(action: &str, errno: Errno) -> &'static str {
     match errno {
-        Errno::ENOENT | Errno::ENOTDIR if action == OPEN_ROOT => "; `--root` names a directory that exists",
+        Errno::ENOENT | Errno::ENOTDIR if action == OPEN_ROOT => {
+            "; the directory that `--root` names has to exist"
+        }
         Errno::ENOENT | Errno::ENOTDIR => "; declare its parent as a `directory` that comes first",
         Errno::ENOSPC | Errno::EDQUOT => "; free some space, the next run tries again",
         Errno::EROFS => "; the file system is mounted read-only",

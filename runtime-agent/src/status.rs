@@ -165,8 +165,8 @@ impl Status {
         let hash = identity.ca_der().and_then(|der| protocol::ca_hash(&der));
         let hash = hash.map_or_else(|| "HASH".to_owned(), |hash| hash.to_string());
         Some(format!(
-            "the server does not let this host in: {said} (`vigo enroll --force --server {} --ca-hash {hash} --token TOKEN`)",
-            identity.server
+            "the server does not let this host in: {said} (`vigo enroll --force --server {} --ca-hash {hash} --hostname {} --token TOKEN`)",
+            identity.server, identity.hostname
         ))
     }
 

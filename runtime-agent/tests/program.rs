@@ -101,7 +101,7 @@ fn what_is_said_names_the_directory_that_was_given() {
     bundle(policy.path(), "true");
     let told = vigo(&missing, &["apply", policy.path().to_str().unwrap(), "--dry-run"]);
     let said = text(&told.stderr);
-    assert!(said.contains("names a directory that exists") && !said.contains("declare"), "{said}");
+    assert!(said.contains("has to exist") && !said.contains("declare"), "{said}");
     let settings = root.path().join("etc/vigo/agent.json");
     let line = || {
         let told = text(&vigo(root.path(), &["doctor"]).stdout);

@@ -261,7 +261,7 @@ fn case_034_a_revoked_host_is_cut_off_in_the_middle_of_a_task() {
     // What it says to do is what gets the host back.
     let command = said.split('`').nth(1).unwrap().replace("TOKEN", &fleet.server.token());
     let words: Vec<&str> = command.split(' ').skip(1).collect();
-    let back = host.vigo(&[&words[..], &["--hostname", "web-1.test"]].concat());
+    let back = host.vigo(&words);
     assert!(back.status.success(), "{command}: {}", text(&back.stderr));
     assert!(text(&back.stdout).contains("start the agent with `vigo --root "), "{}", text(&back.stdout));
     assert_eq!(host.vigo(&["status", "--check"]).status.code(), Some(2), "no bundle yet");

@@ -131,9 +131,10 @@ fn case_034_a_host_that_was_revoked_says_so_everywhere_until_it_is_let_in_again(
     let (health, texts) = told(&host);
     assert_eq!(health, Health::Critical);
     for text in texts {
-        let command = format!("`vigo enroll --force --server fake:1530 --ca-hash {}", {
-            protocol::ca_hash(&host.server.ca).unwrap()
-        });
+        let hash = protocol::ca_hash(&host.server.ca).unwrap();
+        let command = format!(
+            "`vigo enroll --force --server fake:1530 --ca-hash {hash} --hostname web-1.test --token TOKEN`"
+        );
         assert!(text.contains("this envoy was revoked\\u{1b}[2J") && text.contains(&command), "{text}");
     }
     assert!(!host.agent.doctor().is_good());
