@@ -28,7 +28,7 @@ pub struct Release {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoVariant {
     /// The policy never compiled since the start.
-    #[error("the server has no policy without errors to serve")]
+    #[error("nothing is published yet that the server could serve")]
     NoRelease,
     /// No node entry.
     #[error("no node entry matches `{0}`")]

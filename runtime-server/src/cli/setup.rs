@@ -6,9 +6,11 @@ use crate::config::Config;
 use crate::events::Webhook;
 use crate::files;
 use crate::pki;
+use crate::secrets::Backend;
 use crate::store::api_tokens::{self, Role};
 use crate::store::audit::{self, Event};
 use crate::store::{self, Connection, Database, StoreError, envoys, tokens};
+use crate::text::moment;
 use std::path::Path;
 use std::time::Duration;
 
@@ -63,6 +65,19 @@ pub(super) fn check_config(path: &Path) -> Result<(), Failure> {
     if config.database.file().is_some_and(|file| !file.is_file()) {
         wrong.push(format!("there is no database at {}", config.database));
     }
+    if let Backend::Directory(dir) | Backend::Age { dir, .. } = &config.secrets
+        && !dir.is_dir()
+    {
+        wrong.push(format!("`secrets.dir`: {} is not a directory", dir.display()));
+    }
+    if let Backend::Age { identity_file, .. } = &config.secrets
+        && let Err(e) = files::read_text(identity_file)
+    {
+        wrong.push(format!("`secrets.identity_file`: {e}"));
+    }
+    if config.listen_http == Some(config.listen_grpc) {
+        wrong.push(format!("`listen.grpc` and `listen.http` are both {}", config.listen_grpc));
+    }
     if let Some(settings) = &config.webhook
         && let Err(e) = Webhook::new(settings.clone())
     {
@@ -85,7 +100,7 @@ pub(super) fn token(config: &Path, ttl: Duration, hostname: &str) -> Result<(), 
     let now = Clock::system().now();
     let (token, row) = conn.transaction(|conn| {
         let made = tokens::create(conn, random, hostname, now, ttl.as_millis() as u64)?;
-        let details = format!("hosts {}, until {}", made.1.hostname_glob, made.1.expires_at);
+        let details = format!("hosts {}, until {}", made.1.hostname_glob, moment(made.1.expires_at));
         audit::append(conn, &Event::new(now, &actor(), "token.create", &made.1.id, &details))?;
         Ok(made)
     })?;
@@ -136,7 +151,7 @@ pub(super) fn api_token(config: &Path, name: &str, role: &str, ttl: Duration) ->
     let (now, ttl) = (Clock::system().now(), ttl.as_millis() as u64);
     let (token, row) = conn.transaction(|conn| {
         let made = api_tokens::create(conn, random, name, role, now, ttl)?;
-        let details = format!("{name}, role {}, until {}", role.name(), made.1.expires_at);
+        let details = format!("{name}, role {}, until {}", role.name(), moment(made.1.expires_at));
         audit::append(conn, &Event::new(now, &actor(), "api-token.create", &made.1.id, &details))?;
         Ok(made)
     })?;
@@ -197,6 +212,9 @@ pub(super) fn backup(config: &Path, file: &Path) -> Result<(), Failure> {
     // SQLite fills an empty file, which has its mode from the first moment on.
     files::write_new(file, 0o600, b"").map_err(|e| Failure::new(super::INPUT, e))?;
     store::backup(&mut conn, file)?;
-    anstream::eprintln!("the database was copied to {}; keys and policy are not in it", file.display());
+    anstream::eprintln!(
+        "the database was copied to {}; the keys, the secrets and the configuration are not in it",
+        file.display()
+    );
     Ok(())
 }

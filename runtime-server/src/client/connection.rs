@@ -175,7 +175,15 @@ impl Connection {
             500.. => UNREACHABLE,
             _ => FINDING,
         });
-        let mut message = format!("{}; {}", said(&problem.title), said(&problem.detail));
+        let detail = match problem.code.as_str() {
+            "unauthenticated" => {
+                "it is not known, has expired or was revoked; `vigosrv api-token create` on the \
+                                  server's machine makes one"
+                    .to_owned()
+            }
+            _ => said(&problem.detail),
+        };
+        let mut message = format!("{}; {detail}", said(&problem.title));
         if let Some(findings) = &problem.findings {
             for line in findings.rendered.lines() {
                 message.push('\n');

@@ -5,16 +5,18 @@ use super::output::{pieces, shown, told};
 use super::task::{Outcome, all_ok, path, remark, value};
 use super::{Failure, Format, Shown};
 use crate::http::api::tasks::{Created, Detail, Piece, Target};
-use crate::text::plain;
+use crate::text::{moment, plain};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Between two looks at a task: short at first, for most are.
 const SOON: Duration = Duration::from_millis(100);
 const LATER: Duration = Duration::from_secs(2);
+/// Whoever waits so long wants to know for what.
+const LONG: Duration = Duration::from_secs(3);
 /// Running envoys whose output is shown before they end.
 const WATCHED: usize = 8;
 /// A server that cannot be reached for this long while a task is followed is given up.
@@ -31,6 +33,9 @@ pub(super) struct Printer {
     output: BTreeMap<String, Vec<Piece>>,
     told: BTreeMap<String, bool>,
     one: bool,
+    began: Instant,
+    /// Whether it was said that some have not come yet.
+    waits: bool,
 }
 
 impl Printer {
@@ -53,6 +58,8 @@ impl Printer {
             output: BTreeMap::new(),
             told: BTreeMap::new(),
             one: detail.targets.len() == 1,
+            began: Instant::now(),
+            waits: false,
         }
     }
 
@@ -92,6 +99,21 @@ impl Printer {
             message += &format!(", {wrong} not ok");
         }
         self.bar.set_message(message);
+        if waiting > 0 && self.human && !self.waits && self.began.elapsed() >= LONG {
+            self.waits = true;
+            let who = match detail.targets.iter().find(|t| t.state == "queued") {
+                Some(one) if waiting == 1 => plain(&one.hostname, 253),
+                _ => format!("{waiting} envoys"),
+            };
+            let until = moment(detail.task.not_after);
+            self.bar.suspend(|| {
+                anstream::eprintln!(
+                    "waiting for {who} to check in, until {until}; the task goes on without this command, and \
+                     `vigocli task status {}` shows it",
+                    plain(&detail.task.id, 64)
+                );
+            });
+        }
         Ok(())
     }
 
@@ -191,7 +213,7 @@ pub(super) fn follow(
     let id = &created.task.task.id;
     left_out(created, format);
     let mut pause = SOON;
-    let mut answered = std::time::Instant::now();
+    let mut answered = Instant::now();
     let detail = loop {
         let looked = server.get(&path(id, ""), &[]).and_then(|json| {
             let detail: Detail = typed(json)?;
@@ -200,7 +222,7 @@ pub(super) fn follow(
         });
         match looked {
             Ok(detail) => {
-                answered = std::time::Instant::now();
+                answered = Instant::now();
                 if detail.task.done {
                     break detail;
                 }

@@ -318,7 +318,7 @@ fn list(server: &Connection, limit: usize) -> Result<Shown, Failure> {
         .collect();
     let human = match releases.is_empty() {
         true => String::new(),
-        false => table(["RELEASE", "PUBLISHED", "BY", "FILES", "ENVOYS CHANGED", "", ""], &rows),
+        false => table(["RELEASE", "PUBLISHED", "BY", "FILES CHANGED", "ENVOYS CHANGED", "", ""], &rows),
     };
     let mut notes = Vec::new();
     if releases.is_empty() {

@@ -116,7 +116,7 @@ pub(super) struct Run {
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  vigocli query --all os.distro os.release
+  vigocli query --all os.distro os.version
   vigocli query --on 'web-*' memory --format json")]
 pub(super) struct Query {
     #[command(flatten)]

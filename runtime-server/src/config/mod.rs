@@ -171,7 +171,11 @@ fn read(path: &Path) -> std::io::Result<String> {
 }
 
 fn hint(cause: &std::io::Error) -> &'static str {
-    if cause.kind() == std::io::ErrorKind::NotFound { "; `vigosrv init` makes one" } else { "" }
+    if cause.kind() == std::io::ErrorKind::NotFound {
+        "; `--config FILE` names another one, and a new server begins with `vigosrv init`"
+    } else {
+        ""
+    }
 }
 
 /// Why there is no configuration.

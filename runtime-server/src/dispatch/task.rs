@@ -149,7 +149,8 @@ pub async fn create(
         .call(move |conn| {
             conn.transaction(|conn| {
                 tasks::create(conn, &task, &targets)?;
-                let details = format!("{} on {} envoys", task.summary, targets.len());
+                let envoys = if targets.len() == 1 { "envoy" } else { "envoys" };
+                let details = format!("{} on {} {envoys}", task.summary, targets.len());
                 audit::append(conn, &Event::new(now, &task.author, "task.create", &task.id, &details))
             })
         })

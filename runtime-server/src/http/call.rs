@@ -44,7 +44,18 @@ impl Call {
 
     /// The body as JSON. No body is an empty object.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        serde_json::from_slice(self.json_body()?).map_err(|e| Problem::invalid(format!("the body: {e}")))
+        let mut body = serde_json::Deserializer::from_slice(self.json_body()?);
+        let read = serde_path_to_error::deserialize(&mut body).map_err(|e| {
+            // Whoever wrote it as YAML has other lines, so the place is named as well.
+            let place = match e.path().to_string().as_str() {
+                "." => String::new(),
+                path => format!(" `{}`:", crate::text::plain(path, 200)),
+            };
+            Problem::invalid(format!("the body:{place} {}", e.inner()))
+        });
+        let read = read?;
+        body.end().map_err(|e| Problem::invalid(format!("the body: {e}")))?;
+        Ok(read)
     }
 
     /// The same for a body that holds a secret: what is wrong with it is not quoted.

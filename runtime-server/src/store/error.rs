@@ -11,7 +11,9 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// There is none of ours.
-    #[error("there is no database at {0}; `vigosrv init` makes one")]
+    #[error(
+        "there is no database at {0}, where the configuration has it; a backup goes there, and a new server begins with `vigosrv init`"
+    )]
     Missing(Database),
     /// The file is there and cannot be opened.
     #[error("cannot open the database {}: {cause}", path.display())]
@@ -23,7 +25,8 @@ pub enum StoreError {
     },
     /// Not a database, or one with broken pages.
     #[error(
-        "the database {database} is damaged ({detail}); stop the server, keep a copy of the file and restore a backup"
+        "the database {database} is damaged ({detail}); stop the server, move the file and those beside it that end with \
+         `-wal` and `-shm` elsewhere, and put a backup in its place"
     )]
     Damaged {
         /// Which.

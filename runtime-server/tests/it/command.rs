@@ -63,10 +63,16 @@ fn setting_up_asking_and_refusing() {
     expect(&vigosrv(&["backup", "--config", config_arg, copy.to_str().unwrap()], tmp), 0);
     runtime_server::store::open(&Database::Sqlite(copy), false).unwrap();
 
-    std::fs::write(&config, std::fs::read_to_string(&config).unwrap() + "colour: blue\n").unwrap();
+    let text = std::fs::read_to_string(&config).unwrap();
+    assert!(text.contains("0.0.0.0:8443"), "{text}");
+    std::fs::write(&config, text.replace("0.0.0.0:8443", "0.0.0.0:1530")).unwrap();
+    let (_, said) = expect(&vigosrv(&["check-config", "--config", config_arg], tmp), 1);
+    assert!(said.contains("`listen.grpc` and `listen.http` are both 0.0.0.0:1530"), "{said}");
+    std::fs::write(&config, text + "colour: blue\n").unwrap();
     let (_, said) = expect(&vigosrv(&["check-config", "--config", config_arg], tmp), 65);
     assert!(said.contains("`colour` is not a setting"), "{said}");
-    expect(&vigosrv(&["run", "--config", "/nowhere/server.yaml"], tmp), 65);
+    let (_, said) = expect(&vigosrv(&["run", "--config", "/nowhere/server.yaml"], tmp), 65);
+    assert!(said.contains("`--config FILE` names another one"), "{said}");
     expect(&vigosrv(&["serve"], tmp), 64);
     expect(&vigosrv(&["token", "create", "--ttl", "soon"], tmp), 64);
     expect(&vigosrv(&["--help"], tmp), 0);

@@ -57,6 +57,13 @@ async fn many_hosts_can_be_named_and_what_commands_wrote_is_for_operators() {
     let made = client.post("/api/v1/tasks", body).await.is(201).json();
     assert_eq!(made["unknown"].as_array().map(Vec::len), Some(9_000));
 
+    // A workflow is mostly written as YAML, whose lines the server never sees.
+    let body = json!({ "name": "x", "steps": [{ "command": ["true"] }, { "comand": ["true"] }] });
+    let said = client.post("/api/v1/workflows", body).await;
+    said.problem(400, "invalid-request");
+    let detail = said.json()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("`steps[1].comand`") && detail.contains("unknown field `comand`"), "{detail}");
+
     let id = made["id"].as_str().unwrap();
     let path = format!("/api/v1/tasks/{id}/output/{}", agent.reply.envoy_id);
     client.get(&path).await.is(200);

@@ -94,8 +94,12 @@ pub(in crate::http) async fn create(call: Call) -> Result<Response, Problem> {
         .call(move |conn| {
             conn.transaction(|conn| {
                 let made = api_tokens::create(conn, random, &asked.name, asked.role, now, ttl)?;
-                let details =
-                    format!("{}, role {}, until {}", made.1.name, made.1.role.name(), made.1.expires_at);
+                let details = format!(
+                    "{}, role {}, until {}",
+                    made.1.name,
+                    made.1.role.name(),
+                    crate::text::moment(made.1.expires_at)
+                );
                 audit::append(conn, &Event::new(now, &actor, "api-token.create", &made.1.id, &details))?;
                 Ok(made)
             })

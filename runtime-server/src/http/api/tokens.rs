@@ -108,7 +108,11 @@ pub(in crate::http) async fn create(call: Call) -> Result<Response, Problem> {
         .call(move |conn| {
             conn.transaction(|conn| {
                 let made = tokens::create(conn, random, &glob, now, ttl)?;
-                let details = format!("hosts {}, until {}", made.1.hostname_glob, made.1.expires_at);
+                let details = format!(
+                    "hosts {}, until {}",
+                    made.1.hostname_glob,
+                    crate::text::moment(made.1.expires_at)
+                );
                 audit::append(conn, &Event::new(now, &actor, "token.create", &made.1.id, &details))?;
                 Ok(made)
             })
