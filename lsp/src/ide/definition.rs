@@ -46,19 +46,10 @@ mod tests {
     use super::*;
     use crate::ide::fixture::{ACME, Fixture};
 
-    fn shown(fixture: &Fixture, targets: &[Target]) -> Vec<String> {
-        let line = |t: &Target| {
-            let text = fixture.policy.text(&t.file).unwrap();
-            let line = text[..t.span.start as usize].matches('\n').count() + 1;
-            format!("{}:{line} {}", t.file, &text[t.span.range()])
-        };
-        targets.iter().map(line).collect()
-    }
-
     fn go(mark: &str) -> Vec<String> {
         let fixture = Fixture::new(&ACME.replacen(&mark.replace("$0", ""), mark, 1));
         let source = fixture.ide().source(&fixture.file).unwrap();
-        shown(&fixture, &definition(&fixture.ide(), &source, fixture.at))
+        fixture.shown(&definition(&fixture.ide(), &source, fixture.at))
     }
 
     #[test]
@@ -81,7 +72,7 @@ mod tests {
     fn references_are_found_in_every_file() {
         let fixture = Fixture::new(&ACME.replacen("  port: 80", "  po$0rt: 80", 1));
         let source = fixture.ide().source(&fixture.file).unwrap();
-        let found = shown(&fixture, &references(&fixture.ide(), &source, fixture.at, false));
+        let found = fixture.shown(&references(&fixture.ide(), &source, fixture.at, false));
         assert_eq!(
             found,
             [

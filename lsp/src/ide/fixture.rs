@@ -1,6 +1,6 @@
 //! Policies for tests: `//- PATH` begins a file, `$0` is the cursor.
 
-use super::Ide;
+use super::{Ide, Target};
 use compiler::db::Content;
 use compiler::plan::Member;
 use compiler::policy::Policy;
@@ -53,6 +53,16 @@ impl Fixture {
         };
         self.fleet = hosts.iter().map(member).collect();
         self
+    }
+
+    /// Where targets are, and what stands there.
+    pub fn shown(&self, targets: &[Target]) -> Vec<String> {
+        let line = |t: &Target| {
+            let text = self.policy.text(&t.file).unwrap();
+            let line = text[..t.span.start as usize].matches('\n').count() + 1;
+            format!("{}:{line} {}", t.file, &text[t.span.range()])
+        };
+        targets.iter().map(line).collect()
     }
 
     /// What is asked.

@@ -211,20 +211,11 @@ mod tests {
     use super::*;
     use crate::ide::fixture::{ACME, Fixture};
 
-    fn shown(fixture: &Fixture, targets: &[Target]) -> Vec<String> {
-        let line = |t: &Target| {
-            let text = fixture.policy.text(&t.file).unwrap();
-            let line = text[..t.span.start as usize].matches('\n').count() + 1;
-            format!("{}:{line} {}", t.file, &text[t.span.range()])
-        };
-        targets.iter().map(line).collect()
-    }
-
     fn ask(policy: &str, mark: &str, what: fn(&Ide<'_>, &Source, u32) -> Vec<Target>) -> Vec<String> {
         assert!(policy.contains(&mark.replace("$0", "")), "{mark}");
         let fixture = Fixture::new(&policy.replacen(&mark.replace("$0", ""), mark, 1));
         let source = fixture.ide().source(&fixture.file).unwrap();
-        shown(&fixture, &what(&fixture.ide(), &source, fixture.at))
+        fixture.shown(&what(&fixture.ide(), &source, fixture.at))
     }
 
     #[test]
