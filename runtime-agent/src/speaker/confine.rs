@@ -351,11 +351,9 @@ fn filter(arch: seccompiler::TargetArch) -> Result<seccompiler::SeccompFilter, s
         (libc::SYS_prlimit64, vec![SeccompRule::new(vec![zero(2)?])?]),
         (
             libc::SYS_ioctl,
-            [libc::FIONBIO, libc::FIONREAD, libc::SIOCGIFINDEX]
+            REQUESTS
                 .into_iter()
-                .map(|request| {
-                    SeccompRule::new(vec![SeccompCondition::new(1, Dword, Eq, request & 0xffff_ffff)?])
-                })
+                .map(|request| SeccompRule::new(vec![SeccompCondition::new(1, Dword, Eq, request)?]))
                 .collect::<Result<_, _>>()?,
         ),
         // Of its own threads: how a C library aborts.
@@ -367,6 +365,9 @@ fn filter(arch: seccompiler::TargetArch) -> Result<seccompiler::SeccompFilter, s
     let missing = SeccompAction::Errno(u32::try_from(libc::ENOSYS).unwrap_or(1));
     Ok(SeccompFilter::new(rules, missing, SeccompAction::Allow, arch)?)
 }
+
+/// `FIONBIO`, `FIONREAD` and `SIOCGIFINDEX` as Linux has them; C libraries do not agree on a type.
+const REQUESTS: [u64; 3] = [0x5421, 0x541b, 0x8933];
 
 /// An argument as the kernel compares it: its lower half.
 fn low(value: i32) -> u64 {
