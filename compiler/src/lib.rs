@@ -18,6 +18,7 @@ mod edits;
 pub mod expr;
 pub mod facts;
 pub mod fix;
+mod kept;
 pub mod plan;
 pub mod policy;
 pub mod reference;

@@ -201,7 +201,7 @@ impl Walk<'_> {
             let first = list.text.split('.').next().unwrap_or_default();
             self.push(Of::Variable, first, list.span, "read");
         }
-        r.name.iter().chain(&r.case).for_each(|s| self.syn(s));
+        r.name.iter().chain(r.case.as_deref()).for_each(|s| self.syn(s));
         for a in r.attributes.iter().chain(r.branches.iter().flat_map(|(_, a)| a)) {
             self.syn(&a.value);
             if &*a.name.text == "source"

@@ -54,8 +54,8 @@ pub enum Expr {
     Field(Box<Expr>, Arc<str>),
     /// A list with elements that are not all constant.
     List(Vec<Expr>),
-    /// A map with values that are not all constant: sorted, unique keys, and as many values.
-    Map(Vec<Arc<str>>, Vec<Expr>),
+    /// A map with values that are not all constant: sorted by unique keys. Its children are the values.
+    Map(Vec<(Arc<str>, Expr)>),
     /// A function of `stdlib/functions`.
     Call(Builtin, Vec<Expr>),
     /// Negation of a bool.
@@ -69,6 +69,9 @@ pub enum Expr {
     /// Pieces of text one after the other; always a string.
     Template(Vec<Piece>),
 }
+
+// A policy has hundreds of thousands of them, and an editor holds them all.
+const _: () = assert!(size_of::<Expr>() <= 40);
 
 /// Part of a template.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -198,7 +201,7 @@ impl Expr {
             Expr::Field(e, name) => e.weight() + name.len() as u64,
             Expr::Not(e) => e.weight(),
             Expr::List(args) | Expr::Call(_, args) => sum(args),
-            Expr::Map(keys, values) => names(keys) + sum(values),
+            Expr::Map(entries) => entries.iter().map(|(key, e)| key.len() as u64 + 4 + e.weight()).sum(),
             Expr::And(a, b) | Expr::Or(a, b) | Expr::Compare(_, a, b) => a.weight() + b.weight(),
             Expr::Template(pieces) => pieces.iter().map(Piece::weight).sum(),
         }
@@ -210,9 +213,8 @@ impl Expr {
         match self {
             Expr::Const(_) | Expr::Path(..) | Expr::Local(_) => {}
             Expr::Field(e, _) | Expr::Not(e) => e.walk(visit),
-            Expr::List(args) | Expr::Map(_, args) | Expr::Call(_, args) => {
-                args.iter().for_each(|e| e.walk(visit))
-            }
+            Expr::List(args) | Expr::Call(_, args) => args.iter().for_each(|e| e.walk(visit)),
+            Expr::Map(entries) => entries.iter().for_each(|(_, e)| e.walk(visit)),
             Expr::And(a, b) | Expr::Or(a, b) | Expr::Compare(_, a, b) => {
                 a.walk(visit);
                 b.walk(visit);

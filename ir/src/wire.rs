@@ -162,10 +162,10 @@ mod tests {
             ("a".into(), Expr::Or(Box::new(Expr::Const(1.into())), Box::new(Expr::Local(300)))),
             (
                 "b".into(),
-                Expr::Map(
-                    vec!["".into(), "k".into()],
-                    vec![Expr::List(vec![Expr::Local(1)]), Expr::Const(Value::Null)],
-                ),
+                Expr::Map(vec![
+                    ("".into(), Expr::List(vec![Expr::Local(1)])),
+                    ("k".into(), Expr::Const(Value::Null)),
+                ]),
             ),
             ("c".into(), Expr::Template(vec![Piece::Continue, Piece::Emit(Expr::Const(2.into()))])),
             (

@@ -71,9 +71,8 @@ pub fn expr(e: &Expr) -> String {
         Expr::Local(slot) => format!("${slot}"),
         Expr::Field(of, name) => format!("{}.{name}", expr(of)),
         Expr::List(items) => format!("[{}]", all(items)),
-        Expr::Map(keys, values) => {
-            let entries: Vec<String> =
-                keys.iter().zip(values).map(|(k, v)| format!("{k}: {}", expr(v))).collect();
+        Expr::Map(entries) => {
+            let entries: Vec<String> = entries.iter().map(|(k, v)| format!("{k}: {}", expr(v))).collect();
             format!("{{{}}}", entries.join(", "))
         }
         Expr::Call(f, args) if args.is_empty() => f.name().to_owned(),

@@ -68,7 +68,10 @@ fn expression<'a>(host: &Host<'a>, at: &Place) -> Option<&'a Lowered> {
             NameForm::Template(lowered) => Some(&**lowered),
             _ => None,
         };
-        [r.foreach.as_ref(), r.case.as_ref(), name].into_iter().flatten().find(|l| l.spans.span == at.span)
+        [r.foreach.as_deref(), r.case.as_deref(), name]
+            .into_iter()
+            .flatten()
+            .find(|l| l.spans.span == at.span)
     })
 }
 

@@ -27,8 +27,8 @@ pub(super) fn attribute_json(expr: &Expr) -> Json {
     match expr {
         Expr::Const(value) => value_json(value),
         Expr::List(items) => items.iter().map(attribute_json).collect(),
-        Expr::Map(keys, values) => {
-            Json::Object(keys.iter().zip(values).map(|(k, e)| (k.to_string(), attribute_json(e))).collect())
+        Expr::Map(entries) => {
+            Json::Object(entries.iter().map(|(k, e)| (k.to_string(), attribute_json(e))).collect())
         }
         other => json!({ "expr": template_text(other) }),
     }
@@ -92,8 +92,8 @@ pub(super) fn attribute_text(expr: &Expr) -> String {
         Expr::List(items) => {
             format!("[{}]", items.iter().map(attribute_text).collect::<Vec<_>>().join(", "))
         }
-        Expr::Map(keys, values) => {
-            let entries = keys.iter().zip(values).map(|(k, e)| format!("{k}: {}", attribute_text(e)));
+        Expr::Map(entries) => {
+            let entries = entries.iter().map(|(k, e)| format!("{k}: {}", attribute_text(e)));
             format!("{{ {} }}", entries.collect::<Vec<_>>().join(", "))
         }
         other => Json::from(template_text(other)).to_string(),

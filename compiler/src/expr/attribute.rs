@@ -4,6 +4,7 @@ use super::template;
 use super::{Lowered, Scope, Spans};
 use crate::diagnostic::Sink;
 use crate::diagnostic::codes::{NULL_ATTRIBUTE, SECRET_FLOW, TYPE_MISMATCH};
+use crate::kept::kept;
 use crate::syntax::{Syn, SynKind, Text};
 use crate::types::Type;
 use crate::values::{self, article};
@@ -69,18 +70,13 @@ fn shape(syn: &Syn, ty: &Type, what: &str, scope: &Scope<'_>, sink: &mut Sink) -
         (SynKind::Text(text), _) if dynamic => text_with_template(text, syn.span, ty, what, scope, sink),
         (SynKind::List(items), Type::List(_) | Type::Any) if dynamic => {
             let element = element(ty);
-            Some(Shape::List(items.iter().filter_map(|s| shape(s, element, what, scope, sink)).collect()))
+            Some(Shape::List(kept(items.iter().filter_map(|s| shape(s, element, what, scope, sink)))))
         }
         (SynKind::Map(entries), Type::Map(_) | Type::Any) if dynamic => {
             let element = element(ty);
-            Some(Shape::Map(
-                entries
-                    .iter()
-                    .filter_map(|(k, s)| {
-                        Some((Arc::from(k.text.as_str()), shape(s, element, what, scope, sink)?))
-                    })
-                    .collect(),
-            ))
+            Some(Shape::Map(kept(entries.iter().filter_map(|(k, s)| {
+                Some((Arc::from(k.text.as_str()), shape(s, element, what, scope, sink)?))
+            }))))
         }
         _ => {
             let value = values::typed(syn, ty, what, sink)?;

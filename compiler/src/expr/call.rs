@@ -1,6 +1,6 @@
 //! Calls of functions: arity, types of arguments, type of the result, secrets.
 
-use super::{Lowered, Lowering, Spans};
+use super::{Lowered, Lowering};
 use crate::diagnostic::codes::{INVALID_VALUE, SECRET_FLOW, UNKNOWN_FUNCTION, WRONG_ARGUMENTS};
 use crate::diagnostic::nearest::nearest;
 use crate::schema::{Function, Param, schema};
@@ -97,7 +97,11 @@ impl Lowering<'_> {
             self.report(finding);
             return Lowered { ty: plain(f.returns.clone()), ..Lowered::error(self.at(span)) };
         }
-        let (exprs, children): (Vec<Expr>, Vec<Spans>) = args.into_iter().map(|a| (a.expr, a.spans)).unzip();
+        let (mut exprs, mut children) = (Vec::with_capacity(args.len()), Vec::with_capacity(args.len()));
+        for arg in args {
+            exprs.push(arg.expr);
+            children.push(arg.spans);
+        }
         let mut lowered = Lowered::new(Expr::Call(f.builtin, exprs), self.at(span), children, ty);
         lowered.secret |= secret;
         lowered

@@ -51,6 +51,12 @@ impl Spans {
         Spans { span, children: Vec::new() }
     }
 
+    /// Of an expression with children.
+    fn of(span: Span, mut children: Vec<Spans>) -> Self {
+        children.shrink_to_fit();
+        Spans { span, children }
+    }
+
     /// The span of what an [`ir::EvalError`] points at; the nearest one known.
     pub fn follow(&self, trail: &[u32]) -> Span {
         match trail.split_first() {
@@ -64,7 +70,7 @@ impl Spans {
 
 impl Lowered {
     fn new(expr: Expr, span: Span, children: Vec<Spans>, ty: Type) -> Self {
-        Lowered { expr, spans: Spans { span, children }, secret: ty.holds_secret(), ty, optional: false }
+        Lowered { expr, spans: Spans::of(span, children), secret: ty.holds_secret(), ty, optional: false }
     }
 
     /// Stands for something that was reported: a trait that nobody ever knows, so whatever is computed from it stays

@@ -126,7 +126,7 @@ impl Templates<'_> {
                 self.locals.truncate(known);
                 children.insert(0, condition.spans);
                 children.extend(others);
-                let spans = Spans { span: self.at(branch.span), children };
+                let spans = Spans::of(self.at(branch.span), children);
                 (Piece::If { condition: condition.expr, then, otherwise }, spans)
             }
             Written::Range(branch) => self.range(branch),
@@ -234,6 +234,7 @@ impl Templates<'_> {
         self.dot = outer;
         if let Some((slot, span)) = copy {
             body.insert(0, Piece::Let(slot, Expr::Local(value)));
+            body.shrink_to_fit();
             children.insert(0, Spans { span, children: vec![Spans::leaf(span)] });
         }
         let (mut otherwise, mut others) = (Vec::new(), Vec::new());
@@ -248,11 +249,12 @@ impl Templates<'_> {
         }
         let (pieces, places) = self.otherwise(branch);
         otherwise.extend(pieces);
+        otherwise.shrink_to_fit();
         others.extend(places);
         self.locals.truncate(known);
         children.insert(0, list.spans);
         children.extend(others);
-        let spans = Spans { span: self.at(branch.span), children };
+        let spans = Spans::of(self.at(branch.span), children);
         (Piece::Range { list: list.expr, key, value, body, otherwise }, spans)
     }
 
@@ -302,7 +304,7 @@ impl Templates<'_> {
         let (otherwise, others) = self.otherwise(branch);
         children.insert(0, value.spans);
         children.extend(others);
-        let spans = Spans { span: self.at(branch.span), children };
+        let spans = Spans::of(self.at(branch.span), children);
         (Piece::With { value: value.expr, slot, body, otherwise }, spans)
     }
 

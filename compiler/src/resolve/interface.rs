@@ -162,7 +162,7 @@ impl Reads {
         if let Some(list) = &r.foreach {
             self.vars.insert(first_name(&list.text));
         }
-        r.name.iter().chain(&r.case).for_each(|s| self.syn(s));
+        r.name.iter().chain(r.case.as_deref()).for_each(|s| self.syn(s));
         let as_it_is = |a: &AttributeAst| {
             &*a.name.text == "template" && a.value.as_text().is_some_and(|t| t.scalar.text == "false")
         };

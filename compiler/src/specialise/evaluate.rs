@@ -326,7 +326,7 @@ impl Work {
             },
             attributes: written,
             key,
-            tied: r.when.as_ref().is_some_and(tied),
+            tied: r.when.as_deref().is_some_and(tied),
             waits,
         };
         self.out.instances.push((self.number, Arc::new(instance)));
@@ -480,8 +480,7 @@ impl Work {
                 Some(constant.map_or_else(
                     || {
                         let sorted: BTreeMap<Arc<str>, Expr> = entries.into_iter().collect();
-                        let (keys, values) = sorted.into_iter().unzip();
-                        Expr::Map(keys, values)
+                        Expr::Map(sorted.into_iter().collect())
                     },
                     |m| Expr::Const(Value::Map(m)),
                 ))

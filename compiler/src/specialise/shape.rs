@@ -224,7 +224,7 @@ impl Shaping<'_> {
         };
         let asks = |at: &usize| {
             let resource = self.resources.get(self.names[*at].0);
-            resource.is_some_and(|r| r.when.as_ref().is_some_and(tied))
+            resource.is_some_and(|r| r.when.as_deref().is_some_and(tied))
         };
         if let Some(first) = told.first().filter(|_| !told.iter().any(asks)) {
             let place = self.sink.at(reference.to.span);

@@ -15,6 +15,7 @@ use crate::diagnostic::nearest::{nearest, suggest};
 use crate::diagnostic::{Diagnostic, Sink};
 use crate::expr::attribute::Shape;
 use crate::expr::{Lowered, Scope, VarTypes, when};
+use crate::kept::kept;
 use crate::resolve::interface::module;
 use crate::resolve::names::unknown_names;
 use crate::resolve::vars::shared_traits;
@@ -65,11 +66,11 @@ pub struct TypedResource {
     /// Its type.
     pub kind: &'static ResourceType,
     /// Its condition.
-    pub when: Option<Lowered>,
+    pub when: Option<Box<Lowered>>,
     /// The list it is repeated over.
-    pub foreach: Option<Lowered>,
+    pub foreach: Option<Box<Lowered>>,
     /// What `match` looks at.
-    pub case: Option<Lowered>,
+    pub case: Option<Box<Lowered>>,
     /// Attributes by value of the case.
     pub branches: Vec<(Name, Vec<TypedAttribute>)>,
     /// Attributes, defaults of the module included.
@@ -183,7 +184,7 @@ pub fn typed<'db>(
         shared_traits(&lowered.expr, &mut typing.footprint);
         lowered
     });
-    let mut resources: Vec<_> = module.resources.iter().filter_map(|r| typing.resource(r)).collect();
+    let mut resources = kept(module.resources.iter().filter_map(|r| typing.resource(r)));
     typing.defaults(&resources);
     let small = total::mark(&mut resources, typing.vars);
     Some(TypedModule {
@@ -268,7 +269,7 @@ impl<'db> Typing<'db> {
         let (foreach, item) = match &r.foreach {
             Some(list) => {
                 let (lowered, item) = self.foreach(list)?;
-                (Some(lowered), Some(item))
+                (Some(Box::new(lowered)), Some(item))
             }
             None => (None, None),
         };
@@ -277,9 +278,9 @@ impl<'db> Typing<'db> {
             let scope = self.scope(item, Stage::Converge, "a condition", true);
             let lowered = when::lower(w, &scope, &mut self.sink);
             unknown_names(self.db, self.project, &lowered, &mut self.sink);
-            lowered
+            Box::new(lowered)
         });
-        let case = self.case(r, item);
+        let case = self.case(r, item).map(Box::new);
         let mut attributes = Vec::new();
         let written = self.attributes(&r.attributes, ty, item);
         for default in &self.module.defaults {
@@ -291,9 +292,10 @@ impl<'db> Typing<'db> {
             }
         }
         attributes.extend(written);
-        let branches: Vec<_> =
-            r.branches.iter().map(|(label, a)| (label.clone(), self.attributes(a, ty, item))).collect();
-        self.completeness(r, kind, ty, &attributes, &branches, when.as_ref());
+        attributes.shrink_to_fit();
+        let branches =
+            kept(r.branches.iter().map(|(label, a)| (label.clone(), self.attributes(a, ty, item))));
+        self.completeness(r, kind, ty, &attributes, &branches, when.as_deref());
         let name = self.name(r, ty, item, &attributes);
         for lowered in [&when, &case, &foreach].into_iter().flatten() {
             shared_traits(&lowered.expr, &mut self.footprint);
@@ -335,6 +337,7 @@ impl<'db> Typing<'db> {
                 out.push(Reference { kind, to: to.clone() });
             }
         }
+        out.shrink_to_fit();
         out
     }
 

@@ -4,6 +4,7 @@ use super::Name;
 use crate::diagnostic::Sink;
 use crate::diagnostic::codes::{INVALID_NAME, MISSING_KEY, OLDER_SPELLING, UNKNOWN_KEY, WRONG_KIND};
 use crate::diagnostic::nearest::{listed, nearest};
+use crate::kept::kept;
 use grammar::Span;
 use grammar::document::{Entry, Node, Value};
 use std::sync::Arc;
@@ -162,8 +163,9 @@ pub fn names(node: Node, what: &str, check: bool, sink: &mut Sink) -> Vec<Name> 
             Vec::new()
         }
     };
-    items
-        .iter()
-        .filter_map(|n| if check { name(n, "a name", sink) } else { text(n, "each of them", sink) })
-        .collect()
+    kept(
+        items
+            .iter()
+            .filter_map(|n| if check { name(n, "a name", sink) } else { text(n, "each of them", sink) }),
+    )
 }

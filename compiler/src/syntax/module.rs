@@ -8,9 +8,10 @@ use super::{Name, Variables};
 use crate::diagnostic::Sink;
 use crate::diagnostic::codes::{DUPLICATE_VARIABLE, MISSING_KEY, UNKNOWN_TYPE_NAME};
 use crate::diagnostic::nearest::suggest;
+use crate::kept::kept;
 use crate::types::Type;
 use grammar::Span;
-use grammar::document::{Node, Value};
+use grammar::document::{Entry, Node, Value};
 use std::sync::Arc;
 
 /// A module as it is written.
@@ -68,11 +69,11 @@ pub struct ResourceAst {
     /// Its type.
     pub kind: Option<Name>,
     /// Gates it.
-    pub when: Option<Condition>,
+    pub when: Option<Box<Condition>>,
     /// The variable it is repeated over.
     pub foreach: Option<Name>,
     /// What `match` looks at.
-    pub case: Option<Syn>,
+    pub case: Option<Box<Syn>>,
     /// Attributes by value of the case; the key `default` is the last resort.
     pub branches: Vec<(Name, Vec<AttributeAst>)>,
     /// Place of `match:`.
@@ -138,7 +139,7 @@ pub fn read(root: Node, sink: &mut Sink) -> Option<ModuleAst> {
     let resources = match list {
         None => Vec::new(),
         Some(e) => match e.value.value {
-            Value::Seq(items) => items.into_iter().filter_map(|n| resource(n, sink)).collect(),
+            Value::Seq(items) => kept(items.into_iter().filter_map(|n| resource(n, sink))),
             Value::Null => Vec::new(),
             other => {
                 wrong_kind(sink, e.value.span, "`resources:`", "a list of resources", &other);
@@ -200,14 +201,14 @@ fn params(node: Node, sink: &mut Sink) -> Vec<ParamAst> {
 
 fn attributes(node: Node, what: &str, sink: &mut Sink) -> Vec<AttributeAst> {
     let Some(fields) = Fields::of(node, what, &[], sink) else { return Vec::new() };
-    fields
-        .rest()
-        .into_iter()
-        .map(|e| AttributeAst {
-            name: Name { text: Arc::from(e.key.text), span: e.key.span },
-            value: Syn::new(e.value, true, sink),
-        })
-        .collect()
+    kept(fields.rest().into_iter().map(|e| attribute(e, sink)))
+}
+
+fn attribute(e: Entry, sink: &mut Sink) -> AttributeAst {
+    AttributeAst {
+        name: Name { text: Arc::from(e.key.text), span: e.key.span },
+        value: Syn::new(e.value, true, sink),
+    }
 }
 
 fn resource(node: Node, sink: &mut Sink) -> Option<ResourceAst> {
@@ -215,9 +216,9 @@ fn resource(node: Node, sink: &mut Sink) -> Option<ResourceAst> {
     let mut fields = Fields::of(node, "a resource", &[], sink)?;
     let name = fields.take("name").map(|e| Syn::new(e.value, true, sink));
     let kind = fields.need("type", sink).and_then(|e| text(&e.value, "`type:`", sink));
-    let when = fields.take("when").and_then(|e| Condition::read(e.value, sink));
+    let when = fields.take("when").and_then(|e| Condition::read(e.value, sink)).map(Box::new);
     let foreach = fields.take("foreach").and_then(|e| text(&e.value, "`foreach:`", sink));
-    let case = fields.take("case").map(|e| Syn::new(e.value, true, sink));
+    let case = fields.take("case").map(|e| Box::new(Syn::new(e.value, true, sink)));
     let branches = fields.take("match");
     let match_span = branches.as_ref().map(|e| e.key.span);
     let branches = branches.map(|e| match_branches(e.value, sink)).unwrap_or_default();
@@ -229,14 +230,7 @@ fn resource(node: Node, sink: &mut Sink) -> Option<ResourceAst> {
     let before = references("before", sink);
     let notify = references("notify", sink);
     let subscribes = references("subscribes", sink);
-    let attributes = fields
-        .rest()
-        .into_iter()
-        .map(|e| AttributeAst {
-            name: Name { text: Arc::from(e.key.text), span: e.key.span },
-            value: Syn::new(e.value, true, sink),
-        })
-        .collect();
+    let attributes = kept(fields.rest().into_iter().map(|e| attribute(e, sink)));
     Some(ResourceAst {
         span: start_of(span).cover(span),
         name,
@@ -256,12 +250,8 @@ fn resource(node: Node, sink: &mut Sink) -> Option<ResourceAst> {
 
 fn match_branches(node: Node, sink: &mut Sink) -> Vec<(Name, Vec<AttributeAst>)> {
     let Some(fields) = Fields::of(node, "`match:`", &[], sink) else { return Vec::new() };
-    fields
-        .rest()
-        .into_iter()
-        .map(|e| {
-            let label = Name { text: Arc::from(e.key.text), span: e.key.span };
-            (label, attributes(e.value, "a branch of `match:`", sink))
-        })
-        .collect()
+    kept(fields.rest().into_iter().map(|e| {
+        let label = Name { text: Arc::from(e.key.text), span: e.key.span };
+        (label, attributes(e.value, "a branch of `match:`", sink))
+    }))
 }

@@ -1,6 +1,7 @@
 //! Values as they are written, with the templates inside parsed.
 
 use crate::diagnostic::{Diagnostic, Sink};
+use crate::kept::kept;
 use grammar::Span;
 use grammar::document::{Key, Node, Scalar, Style, Value as Written};
 use grammar::template::Template;
@@ -57,11 +58,11 @@ impl Syn {
                 SynKind::Text(Text { scalar, template })
             }
             Written::Seq(items) => {
-                SynKind::List(items.into_iter().map(|n| Syn::new(n, templates, sink)).collect())
+                SynKind::List(kept(items.into_iter().map(|n| Syn::new(n, templates, sink))))
             }
-            Written::Map(entries) => SynKind::Map(
-                entries.into_iter().map(|e| (e.key, Syn::new(e.value, templates, sink))).collect(),
-            ),
+            Written::Map(entries) => {
+                SynKind::Map(kept(entries.into_iter().map(|e| (e.key, Syn::new(e.value, templates, sink)))))
+            }
         };
         Syn { span, kind }
     }

@@ -217,7 +217,8 @@ impl<'s> TextBuilder<'s> {
         self.pieces.push(Piece { text, file, end });
     }
 
-    pub(super) fn finish(self, style: Style, start: usize) -> Scalar {
+    pub(super) fn finish(mut self, style: Style, start: usize) -> Scalar {
+        self.text.shrink_to_fit();
         let base = Span::of(start..start).start;
         let map = match self.pieces.as_slice() {
             [] => TextMap::identity(base),

@@ -314,8 +314,10 @@ impl<'s> Builder<'s> {
             self.ranges = self.ranges.saturating_sub(1);
         }
         self.leave(block.scope);
-        let Block { kind, span, pipeline, body, otherwise, chained, .. } = block;
-        let branch = Branch { span, pipeline, body, otherwise };
+        let Block { kind, span, pipeline, mut body, mut otherwise, chained, .. } = block;
+        body.shrink_to_fit();
+        otherwise.iter_mut().for_each(Vec::shrink_to_fit);
+        let branch = Box::new(Branch { span, pipeline, body, otherwise });
         self.push(match kind {
             Kind::If => Piece::If(branch),
             Kind::Range => Piece::Range(branch),
@@ -343,6 +345,7 @@ impl<'s> Builder<'s> {
             (self.ignored, self.chain_ignored) = (0, false);
             self.close();
         }
+        self.root.shrink_to_fit();
         (self.root, self.sink)
     }
 

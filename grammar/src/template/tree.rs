@@ -34,11 +34,11 @@ pub enum Piece {
     /// `{{ pipeline }}`, whose value is printed unless it is a declaration.
     Action(Pipeline),
     /// `{{ if }}`
-    If(Branch),
+    If(Box<Branch>),
     /// `{{ range }}`
-    Range(Branch),
+    Range(Box<Branch>),
     /// `{{ with }}`
-    With(Branch),
+    With(Box<Branch>),
     /// `{{ break }}`, always inside a `range`.
     Break(Span),
     /// `{{ continue }}`, always inside a `range`.

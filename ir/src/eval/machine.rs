@@ -84,7 +84,7 @@ impl<'a> Machine<'a> {
             Expr::Path(..) | Expr::Field(..) | Expr::Call(Builtin::Index, _) => self.present(expr),
             Expr::Local(slot) => self.local(*slot),
             Expr::List(items) => self.list(items),
-            Expr::Map(keys, values) => self.map(keys, values),
+            Expr::Map(entries) => self.map(entries),
             Expr::Call(Builtin::And, args) => self.operand(Builtin::And, args),
             Expr::Call(Builtin::Or, args) => self.operand(Builtin::Or, args),
             Expr::Call(Builtin::Default, args) => self.default(args),
@@ -97,11 +97,12 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn map(&mut self, keys: &[Arc<str>], values: &[Expr]) -> Step<Outcome> {
-        let values = self.all(values)?;
+    fn map(&mut self, entries: &[(Arc<str>, Expr)]) -> Step<Outcome> {
+        let values = self.all(entries.iter().map(|(_, e)| e))?;
+        let keys = entries.iter().map(|(key, _)| key.clone());
         Ok(match known(values) {
-            Ok(values) => Outcome::Known(Value::Map(keys.iter().cloned().zip(values).collect())),
-            Err(values) => Outcome::Residual(Expr::Map(keys.to_vec(), self.exprs(values))),
+            Ok(values) => Outcome::Known(Value::Map(keys.zip(values).collect())),
+            Err(values) => Outcome::Residual(Expr::Map(keys.zip(self.exprs(values)).collect())),
         })
     }
 
@@ -239,8 +240,8 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn all(&mut self, exprs: &[Expr]) -> Step<Vec<Outcome>> {
-        exprs.iter().enumerate().map(|(n, e)| self.expr(e).at(n)).collect()
+    fn all<'e>(&mut self, exprs: impl IntoIterator<Item = &'e Expr>) -> Step<Vec<Outcome>> {
+        exprs.into_iter().enumerate().map(|(n, e)| self.expr(e).at(n)).collect()
     }
 
     pub(super) fn exprs(&mut self, outcomes: Vec<Outcome>) -> Vec<Expr> {

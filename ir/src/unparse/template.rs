@@ -114,9 +114,9 @@ impl Writer<'_> {
                 self.call("index", &[(**base).clone(), Expr::Const(Value::Str(name.clone()))]);
             }
             Expr::List(items) => self.call("list", items),
-            Expr::Map(keys, values) => {
+            Expr::Map(entries) => {
                 self.out.push_str("dict");
-                for (key, value) in keys.iter().zip(values) {
+                for (key, value) in entries {
                     self.out.push_str(&format!(" {}", quoted(key, false)));
                     self.argument(value);
                 }

@@ -52,9 +52,9 @@ fn write(expr: &Expr, least: Level, out: &mut String) {
             separated(items, out);
             out.push(']');
         }
-        Expr::Map(keys, values) => {
+        Expr::Map(entries) => {
             out.push('{');
-            for (n, (key, value)) in keys.iter().zip(values).enumerate() {
+            for (n, (key, value)) in entries.iter().enumerate() {
                 out.push_str(if n > 0 { ", " } else { "" });
                 string(key, out);
                 out.push_str(": ");

@@ -9,7 +9,7 @@ use crate::pb::node::Kind;
 use crate::value::{Finite, Value};
 use crate::{Builtin, pb};
 use prost::Message;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Reads a module whose hash was already checked.
@@ -212,12 +212,10 @@ impl Trees {
         if !map.keys.is_sorted_by(|a, b| a < b) {
             return Err(WireError::Malformed("keys out of order or twice"));
         }
-        let keys: Vec<Arc<str>> = map.keys.into_iter().map(Arc::from).collect();
+        let keys = map.keys.into_iter().map(Arc::from);
         Ok(match list(self.exprs(&map.values)?) {
-            Expr::Const(Value::List(values)) => {
-                Expr::Const(Value::Map(keys.into_iter().zip(values).collect::<BTreeMap<_, _>>()))
-            }
-            Expr::List(values) => Expr::Map(keys, values),
+            Expr::Const(Value::List(values)) => Expr::Const(Value::Map(keys.zip(values).collect())),
+            Expr::List(values) => Expr::Map(keys.zip(values).collect()),
             other => other,
         })
     }

@@ -258,10 +258,10 @@ impl Pool {
                 self.exprs(items, depth)?;
                 self.children(7, from)
             }
-            Expr::Map(keys, values) => {
-                self.exprs(values, depth)?;
+            Expr::Map(entries) => {
+                self.exprs(entries.iter().map(|(_, e)| e), depth)?;
                 self.message(8, from, |out, ids| {
-                    keys.iter().for_each(|key| bytes(out, 1, key.as_bytes()));
+                    entries.iter().for_each(|(key, _)| bytes(out, 1, key.as_bytes()));
                     uint32::encode_packed(2, ids, out);
                 })
             }
@@ -300,7 +300,7 @@ impl Pool {
     }
 
     /// Puts the nodes on `ids`.
-    fn exprs(&mut self, exprs: &[Expr], depth: u32) -> Result<(), WireError> {
+    fn exprs<'e>(&mut self, exprs: impl IntoIterator<Item = &'e Expr>, depth: u32) -> Result<(), WireError> {
         for e in exprs {
             let id = self.expr(e, depth)?;
             self.ids.push(id);

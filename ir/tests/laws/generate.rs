@@ -84,8 +84,7 @@ impl<'a> Generator<'a> {
                 None => self.constant(t),
             },
             (Type::Map, 7..) => {
-                let values = vec![self.of(Type::Str), self.of(Type::Str)];
-                Expr::Map(vec!["x".into(), "y".into()], values)
+                Expr::Map(vec![("x".into(), self.of(Type::Str)), ("y".into(), self.of(Type::Str))])
             }
             (_, 0) | (Type::Map, _) => self.constant(t),
             (Type::Bool, n) => self.bool(n),

@@ -126,7 +126,8 @@ fn at(expr: &Expr, trail: &[u32]) -> bool {
     let children: Vec<&Expr> = match expr {
         Expr::Template(pieces) => return pieces.get(first).is_some_and(|p| at_piece(p, rest)),
         Expr::Field(e, _) | Expr::Not(e) => vec![e],
-        Expr::List(l) | Expr::Map(_, l) | Expr::Call(_, l) => l.iter().collect(),
+        Expr::List(l) | Expr::Call(_, l) => l.iter().collect(),
+        Expr::Map(entries) => entries.iter().map(|(_, e)| e).collect(),
         Expr::And(a, b) | Expr::Or(a, b) | Expr::Compare(_, a, b) => vec![a, b],
         Expr::Const(_) | Expr::Path(..) | Expr::Local(_) => vec![],
     };

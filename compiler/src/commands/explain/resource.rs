@@ -62,7 +62,7 @@ pub(super) fn explain(host: &Host<'_>, name: &str) -> Result<Answer, Failure> {
     }
     let mut text = table(&[head]) + &table(&rows);
     if here.is_none() {
-        let conditions = found.typed.when.iter().chain(&typed.when);
+        let conditions = found.typed.when.iter().chain(typed.when.as_deref());
         for when in conditions {
             text.push_str(&condition::of(host, when, &found.path, &facts).text("  its condition"));
         }

@@ -116,12 +116,13 @@ fn folded(expr: &Expr, facts: &ClassFacts, budget: &mut Budget) -> Expr {
         Expr::Const(_) => expr.clone(),
         // parts of a list that are known need no expression around them
         Expr::List(items) => constant(items.iter().map(|e| folded(e, facts, budget)).collect()),
-        Expr::Map(keys, values) => {
-            let values: Vec<Expr> = values.iter().map(|e| folded(e, facts, budget)).collect();
-            let known: Option<Vec<Value>> = values.iter().map(|e| e.as_const().cloned()).collect();
+        Expr::Map(entries) => {
+            let entries: Vec<(Arc<str>, Expr)> =
+                entries.iter().map(|(key, e)| (key.clone(), folded(e, facts, budget))).collect();
+            let known = entries.iter().map(|(key, e)| Some((key.clone(), e.as_const()?.clone()))).collect();
             match known {
-                Some(known) => Expr::Const(Value::Map(keys.iter().cloned().zip(known).collect())),
-                None => Expr::Map(keys.clone(), values),
+                Some(known) => Expr::Const(Value::Map(known)),
+                None => Expr::Map(entries),
             }
         }
         _ => match ir::eval(expr, facts, budget) {

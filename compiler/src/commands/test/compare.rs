@@ -9,7 +9,6 @@ use ir::unparse::template_text;
 use ir::{Expr, Value};
 use serde_json::{Map, Value as Json};
 use similar::{Algorithm, TextDiffConfig};
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// An expectation that does not hold.
@@ -43,10 +42,7 @@ pub(super) fn value_of(expr: &Expr) -> Value {
     match expr {
         Expr::Const(value) => value.clone(),
         Expr::List(items) => Value::List(items.iter().map(value_of).collect()),
-        Expr::Map(keys, values) => {
-            let entries: BTreeMap<_, _> = keys.iter().cloned().zip(values.iter().map(value_of)).collect();
-            Value::Map(entries)
-        }
+        Expr::Map(entries) => Value::Map(entries.iter().map(|(key, e)| (key.clone(), value_of(e))).collect()),
         other => Value::from(template_text(other)),
     }
 }

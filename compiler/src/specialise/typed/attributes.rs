@@ -43,6 +43,7 @@ impl Typing<'_> {
                 _ => out.extend(self.attribute(a, ty, item)),
             }
         }
+        out.shrink_to_fit();
         out
     }
 

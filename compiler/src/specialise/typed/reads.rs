@@ -107,5 +107,7 @@ pub(super) fn groups(resources: &[TypedResource], depth: Depth) -> Vec<Group> {
             }
         }
     }
+    out.iter_mut().for_each(|group| group.resources.shrink_to_fit());
+    out.shrink_to_fit();
     out
 }
