@@ -129,6 +129,8 @@ fn a_task_on_two_hosts_and_one_that_is_not_there() {
     let (code, _, err) = fleet.cli(&["task", "run", "--when", "traits.os.kernell == 'x'", "--", "true"]);
     assert_eq!(code, 64, "{err}");
     assert!(err.contains("kernell") && err.contains("when:1:"), "{err}");
+    let (code, _, err) = fleet.cli(&["query", "--on", "web-1.test", "os.kernell"]);
+    assert!(code == 64 && err.contains("did you mean `os.kernel`?"), "{code} {err}");
     let (code, _, err) = fleet.cli(&["task", "run", "--on", "nobody.test", "--", "true"]);
     assert!(code == 1 && err.contains("no envoy is called nobody.test"), "{code} {err}");
     let (code, _, err) = fleet.cli(&["task", "run", "--", "true"]);

@@ -54,7 +54,7 @@ pub enum TaskError {
     Work(#[from] WorkError),
     /// A query for what no host has.
     #[error("no host has what the query asks for: {}; `vigoc doc` lists all traits", .0.messages.join("; "))]
-    Traits(Mistakes),
+    Traits(Box<Mistakes>),
     /// A command and a query.
     #[error("a task is a command, a shell line or a query; give one of them")]
     Several,
@@ -121,7 +121,7 @@ impl Job {
         };
         let work = TaskWork { work: Some(work) };
         protocol::task::check(&work)?;
-        self.query.as_deref().map_or(Ok(()), query::check).map_err(TaskError::Traits)?;
+        self.query.as_deref().map_or(Ok(()), query::check).map_err(|e| TaskError::Traits(Box::new(e)))?;
         Ok(Checked { work, wait, limit })
     }
 }

@@ -177,7 +177,7 @@ impl From<TaskError> for Problem {
         let detail = e.to_string();
         match e {
             TaskError::Store(e) => e.into(),
-            TaskError::Traits(mistakes) => Problem::invalid(detail).with_findings(mistakes),
+            TaskError::Traits(mistakes) => Problem::invalid(detail).with_findings(*mistakes),
             _ => Problem::invalid(detail),
         }
     }

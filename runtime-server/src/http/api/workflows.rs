@@ -83,7 +83,7 @@ impl From<WorkflowError> for Problem {
             WorkflowError::Store(e) => e.into(),
             WorkflowError::Offline => Problem::conflict(detail),
             WorkflowError::Step(_, TaskError::Traits(mistakes)) => {
-                Problem::invalid(detail).with_findings(mistakes)
+                Problem::invalid(detail).with_findings(*mistakes)
             }
             _ => Problem::invalid(detail),
         }
