@@ -19,7 +19,7 @@ use crate::identity::{Identity, IdentityError};
 use crate::observe::{Outcome, RunObserver, RunSummary};
 use crate::platform::Platform;
 use crate::renew::RenewError;
-use crate::resource::{Context, Managed};
+use crate::resource::{Context, Managed, Units};
 use crate::root::{FsError, Root};
 use crate::server::NetError;
 use crate::settings::Settings;
@@ -231,7 +231,7 @@ impl Agent {
             }
             session => session?,
         };
-        let (mut server, separation) = Network::open(self, &session.identity)?;
+        let (mut server, separation) = Network::open(self, &session.identity, session.signed_time()?)?;
         tracing::debug!("{}", separation.describe().unwrap_or_else(|why| why));
         let cycle = session.cycle(&mut server, options, observer);
         // Nobody else will be there when they answer.
@@ -242,7 +242,7 @@ impl Agent {
     /// Renews the certificate now, be it time or not; when the new one ends.
     pub fn renew(&self) -> Result<Option<Millis>, RenewError> {
         let mut session = self.session()?;
-        let (mut server, _) = Network::open(self, &session.identity)?;
+        let (mut server, _) = Network::open(self, &session.identity, session.signed_time()?)?;
         session.renew(&mut server)?;
         Ok(session.identity.certificate().map(|certificate| certificate.not_after))
     }
@@ -308,6 +308,7 @@ impl Agent {
             // In a sandbox of an ordinary user all files are that user's.
             ownership: root.is_host() || nix::unistd::geteuid().is_root(),
             managed: &Managed::unknown(),
+            units: &Units::none(),
             platform: &Platform::of(work.traits.known(), root),
             limit: Settings::of(root.path()).resource_limit,
         };

@@ -295,8 +295,19 @@ impl Conversation<'_> {
 
     /// The nonce inside a lease: judged with it, a lease is measured by the clock it was issued under.
     fn claimed_nonce(&self, cached: &crate::store::Cached) -> Option<Vec<u8>> {
+        Some(self.lease(cached)?.agent_nonce)
+    }
+
+    /// When the server last signed what time it is, by its clock; 0 before it did. Unlike the time floor, a clock of this host that
+    /// was ahead did not raise it.
+    pub fn signed_time(&self) -> Result<Millis, StoreError> {
+        let lease = self.store.cached()?.and_then(|cached| self.lease(&cached));
+        Ok(lease.map_or(0, |lease| lease.server_time))
+    }
+
+    fn lease(&self, cached: &crate::store::Cached) -> Option<ir::Lease> {
         let key = self.trust(cached.lease_key.as_ref()?).ok()?;
-        Some(ir::Lease::open(&key.key, &cached.lease).ok()?.agent_nonce)
+        ir::Lease::open(&key.key, &cached.lease).ok()
     }
 
     /// Asks for news and takes what is good. On a stream on which the server says when there is something new, nothing
@@ -465,17 +476,28 @@ impl Conversation<'_> {
             cached.manifest_key = Some(record.clone());
         }
         let verified = self.judge(&cached, lease, Some(record), Some(nonce))??;
-        self.store.renew(&Renewed {
-            manifest: answer.manifest.as_deref(),
+        self.store.renew(&self.signed(answer.manifest.as_deref(), lease, record, &verified)?)?;
+        Ok(News::Renewed)
+    }
+
+    /// What is kept of a manifest and a lease that were found good.
+    fn signed<'a>(
+        &self,
+        manifest: Option<&'a [u8]>,
+        lease: &'a [u8],
+        key: &'a KeyRecord,
+        verified: &Verified,
+    ) -> Result<Renewed<'a>, CheckInError> {
+        Ok(Renewed {
+            manifest,
             lease,
-            key: record,
+            key,
             epoch: verified.lease.epoch,
             seq: verified.manifest.seq,
             root: verified.manifest.merkle_root,
-            reset: self.reset_of(record)?,
+            reset: self.reset_of(key)?,
             server_time: verified.lease.server_time,
-        })?;
-        Ok(News::Renewed)
+        })
     }
 
     fn take_bundle(
@@ -506,19 +528,8 @@ impl Conversation<'_> {
             manifest.secret_refs.iter().any(|r| r.path == s.path && r.version == s.version)
         };
         let secrets: Vec<pb::SealedSecret> = bundle.secrets.iter().filter(wanted).cloned().collect();
-        self.store.accept(&Accepted {
-            manifest: &bundle.manifest,
-            lease: &bundle.lease,
-            key: record,
-            modules: &modules,
-            keep: &keep,
-            secrets: &secrets,
-            epoch: verified.lease.epoch,
-            seq: manifest.seq,
-            root: manifest.merkle_root,
-            reset: self.reset_of(record)?,
-            server_time: verified.lease.server_time,
-        })?;
+        let signed = self.signed(Some(&bundle.manifest), &bundle.lease, record, &verified)?;
+        self.store.accept(&Accepted { signed, modules: &modules, keep: &keep, secrets: &secrets })?;
         Ok(News::Bundle)
     }
 

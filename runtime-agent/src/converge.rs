@@ -6,7 +6,7 @@ use crate::facts::HostFacts;
 use crate::limit;
 use crate::observe::{BLOCKED, Outcome, ResourceReport, RunObserver, Totals, WOULD_CHANGE};
 use crate::own::Own;
-use crate::resource::{Context, Desired, Executor, Managed, Probe, ResourceError, executor};
+use crate::resource::{Context, Desired, Executor, Managed, Probe, ResourceError, Units, executor};
 use crate::store::StoreError;
 use crate::text::{bounded, printable, printable_lines};
 use ahead::Ahead;
@@ -114,13 +114,15 @@ fn take_all(
     stop: &AtomicBool,
 ) -> Result<Converged, StoreError> {
     let Work { modules, facts, context, options, .. } = *work;
-    let managed = Managed::of(modules, |expr| evaluate(facts, expr).map(|(value, _)| value));
-    let context = &Context { managed: &managed, ..*context };
     let wanted: Vec<Place<'_>> = modules
         .iter()
         .flat_map(|module| module.resources.iter().map(move |resource| Place { module, resource }))
         .filter(|place| options.wants(&place.module.name, &place.resource.name))
         .collect();
+    let value = |expr: &ir::Expr| evaluate(facts, expr).map(|(value, _)| value);
+    let managed = Managed::of(modules, value);
+    let units = Units::of(wanted.iter().map(|place| place.resource), value);
+    let context = &Context { managed: &managed, units: &units, ..*context };
     let due = triggers.pending()?;
     std::thread::scope(|scope| {
         let mut run = Run {
@@ -377,6 +379,7 @@ impl Run<'_, '_> {
         }
         // From here on the host is another one than it was when later resources were looked at.
         self.ahead.give_up();
+        self.context.units.forget();
         let mut end = End::plain(Outcome::Changed, printable(&probe.action()));
         end.lines = probe.diff.as_ref().map(|d| (d.added, d.removed)).filter(|lines| *lines != (0, 0));
         end.diff = probe.diff.as_ref().map(|d| d.text.clone()).filter(|text| !text.is_empty());

@@ -2,6 +2,7 @@
 
 use crate::agent::{Agent, AgentError, Session, back_off, jittered};
 use crate::checkin::News;
+use crate::clock::Millis;
 use crate::converge::RunOptions;
 use crate::identity::Identity;
 use crate::observe::{Outcome, ResourceReport, RunObserver};
@@ -73,7 +74,7 @@ pub fn stop_on_signals(stop: Arc<AtomicBool>) -> std::io::Result<Alarm> {
 /// Runs until `alarm` says to stop. Only what no later turn could mend ends it otherwise.
 pub fn run(agent: &Agent, alarm: &Alarm, observer: &mut dyn RunObserver) -> Result<(), AgentError> {
     let mut session = agent.session()?;
-    let (mut network, separation) = Network::open(agent, &session.identity)?;
+    let (mut network, separation) = Network::open(agent, &session.identity, session.signed_time()?)?;
     session.store.keep_separation(&separation)?;
     tracing::info!(
         "agent {} of {} started, server {}",
@@ -206,9 +207,9 @@ impl Server for Way<'_> {
         self.network.renew(request)
     }
 
-    fn adopt(&mut self, identity: &Identity) -> Result<(), NetError> {
+    fn adopt(&mut self, identity: &Identity, signed_time: Millis) -> Result<(), NetError> {
         // A stream that is open speaks with the certificate before; the server ends it.
-        self.network.adopt(identity)
+        self.network.adopt(identity, signed_time)
     }
 
     fn is_stream(&self) -> bool {

@@ -1,6 +1,7 @@
 //! `vigo doctor`: everything that keeps an agent from its work, looked at one by one, with what to do about it.
 
 use crate::agent::{Agent, AgentError};
+use crate::checkin::Conversation;
 use crate::checks::Checks;
 use crate::identity::{Identity, IdentityError};
 use crate::root::{ManagedPath, Root};
@@ -27,7 +28,7 @@ impl Agent {
         match Identity::load(self.state()) {
             Ok(identity) => {
                 checks.add("clock", self.clock_is_right());
-                checks.add("server", reach(&identity));
+                checks.add("server", self.reach(&identity));
                 checks.add("daemon", self.daemon_runs());
                 self.look_into_the_store(&mut checks);
             }
@@ -61,6 +62,15 @@ impl Agent {
             ));
         }
         Ok("not behind what the server said".to_owned())
+    }
+
+    fn reach(&self, identity: &Identity) -> Result<String, NetError> {
+        let store = Store::look(self.state()).ok().flatten();
+        let signed_time = store.and_then(|store| {
+            Conversation { identity, store: &store, clock: self.clock() }.signed_time().ok()
+        });
+        Grpc::new(identity, signed_time.unwrap_or_default())?.connect()?;
+        Ok(format!("{} answers, and proves to be the server", identity.server))
     }
 
     /// The lock is taken for a moment only; whoever holds it is at work.
@@ -131,11 +141,6 @@ fn settings(root: &Path) -> Result<String, String> {
         all.push("policy may manage the agent itself");
     }
     Ok(format!("{} ({})", all.join(", "), Settings::path(root).display()))
-}
-
-fn reach(identity: &Identity) -> Result<String, NetError> {
-    Grpc::new(identity)?.connect()?;
-    Ok(format!("{} answers, and proves to be the server", identity.server))
 }
 
 fn collectors(traits: &ir::Value) -> Result<String, String> {

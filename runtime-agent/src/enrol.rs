@@ -4,13 +4,13 @@ use crate::agent::{Agent, AgentError};
 use crate::identity::{Identity, IdentityError, pem, pkcs8};
 use crate::server::{NetError, address, connect_error, endpoint, runtime, status_error};
 use crate::store::{KeyRecord, Store};
+use crate::tls::{Judge, Verifier};
 use ed25519_dalek::SigningKey;
 use ir::Hash;
 use protocol::key_statement::{self, KeyStatementError};
 use protocol::pb::{self, enrolment_client::EnrolmentClient};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::ClientConfig;
+use rustls::client::danger::ServerCertVerified;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -269,7 +269,7 @@ async fn look(server: &str) -> Result<Vec<CertificateDer<'static>>, NetError> {
     let unreachable = |why: String| NetError::Unreachable { server: server.to_owned(), why };
     let (host, port) = address(server)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let capture = Arc::new(Capture { provider: provider.clone(), seen: Mutex::default() });
+    let capture = Arc::new(Verifier { provider: provider.clone(), judge: Capture::default() });
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|e| unreachable(e.to_string()))?
@@ -283,7 +283,7 @@ async fn look(server: &str) -> Result<Vec<CertificateDer<'static>>, NetError> {
         tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await
     };
     let shaken = tokio::time::timeout(LIMIT, handshake).await;
-    let seen = capture.seen.lock().map(|seen| seen.clone()).unwrap_or_default();
+    let seen = capture.judge.0.lock().map(|seen| seen.clone()).unwrap_or_default();
     match shaken {
         _ if !seen.is_empty() => Ok(seen),
         Ok(Ok(_)) => Ok(seen),
@@ -292,58 +292,22 @@ async fn look(server: &str) -> Result<Vec<CertificateDer<'static>>, NetError> {
     }
 }
 
-/// Keeps the chain it is shown. The handshake's signatures are checked all the same.
-#[derive(Debug)]
-struct Capture {
-    provider: Arc<CryptoProvider>,
-    seen: Mutex<Vec<CertificateDer<'static>>>,
-}
+/// Keeps the chain it is shown.
+#[derive(Debug, Default)]
+struct Capture(Mutex<Vec<CertificateDer<'static>>>);
 
-impl ServerCertVerifier for Capture {
-    fn verify_server_cert(
+impl Judge for Capture {
+    fn judge(
         &self,
-        end_entity: &CertificateDer<'_>,
+        server: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
+        _name: &ServerName<'_>,
+        _wall: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let chain = std::iter::once(end_entity).chain(intermediates).take(16);
-        if let Ok(mut seen) = self.seen.lock() {
+        let chain = std::iter::once(server).chain(intermediates).take(16);
+        if let Ok(mut seen) = self.0.lock() {
             *seen = chain.map(|der| der.clone().into_owned()).collect();
         }
         Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(
-            message,
-            cert,
-            dss,
-            &self.provider.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(
-            message,
-            cert,
-            dss,
-            &self.provider.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -88,7 +88,8 @@ impl Session<'_> {
         certificate_is_ours(&renewed)?;
         renewed.store(self.state()).map_err(AgentError::from)?;
         self.identity = renewed;
-        server.adopt(&self.identity)?;
+        let signed_time = self.signed_time()?;
+        server.adopt(&self.identity, signed_time)?;
         tracing::info!("the certificate of this host was renewed");
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The way to the server: gRPC over mutual TLS, behind a trait so that the rules of a check-in can be tested without it.
 
+use crate::clock::Millis;
 use crate::identity::Identity;
 use crate::tls::Connector;
 use protocol::pb::fleet_client::FleetClient;
@@ -67,7 +68,7 @@ pub enum NetError {
         /// `HOST:PORT`.
         server: String,
         /// What time it is there. Nobody signed it, but whoever says it has shown a certificate of the CA.
-        server_time: crate::clock::Millis,
+        server_time: Millis,
     },
     /// `HOST:PORT` that is none.
     #[error("`{0}` is not a server address; write it as HOST:1530")]
@@ -97,8 +98,8 @@ pub trait Server {
     }
     /// Asks for a certificate for a new key.
     fn renew(&mut self, request: SignedRequest) -> Result<RenewReply, NetError>;
-    /// Speaks with another certificate from now on.
-    fn adopt(&mut self, identity: &Identity) -> Result<(), NetError>;
+    /// Speaks with another certificate from now on; `signed_time` as in [`Credential`].
+    fn adopt(&mut self, identity: &Identity, signed_time: Millis) -> Result<(), NetError>;
 }
 
 /// What a connection needs of an identity.
@@ -112,15 +113,19 @@ pub struct Credential {
     pub certificate_pem: String,
     /// Its key, or what stands for one that is elsewhere.
     pub key_pem: Zeroizing<String>,
+    /// What time it was when the server last signed one: it is not earlier. 0 before it did.
+    pub signed_time: Millis,
 }
 
-impl From<&Identity> for Credential {
-    fn from(identity: &Identity) -> Self {
+impl Credential {
+    /// Of an agent that has its key.
+    pub fn new(identity: &Identity, signed_time: Millis) -> Self {
         Credential {
             server: identity.server.clone(),
             ca_pem: identity.ca_pem.clone(),
             certificate_pem: identity.certificate_pem.clone(),
             key_pem: identity.key_pem(),
+            signed_time,
         }
     }
 }
@@ -244,9 +249,9 @@ impl Client {
 }
 
 impl Grpc {
-    /// For an enrolled agent; nothing is sent yet.
-    pub fn new(identity: &Identity) -> Result<Self, NetError> {
-        Ok(Grpc { client: Client::new(&identity.into())?, runtime: runtime()? })
+    /// For an enrolled agent; nothing is sent yet. `signed_time` as in [`Credential`].
+    pub fn new(identity: &Identity, signed_time: Millis) -> Result<Self, NetError> {
+        Ok(Grpc { client: Client::new(&Credential::new(identity, signed_time))?, runtime: runtime()? })
     }
 
     /// Shakes hands and asks for nothing.
@@ -268,10 +273,10 @@ impl Server for Grpc {
         self.runtime.block_on(self.client.renew(request))
     }
 
-    fn adopt(&mut self, identity: &Identity) -> Result<(), NetError> {
+    fn adopt(&mut self, identity: &Identity, signed_time: Millis) -> Result<(), NetError> {
         // Where the server is does not change with the certificate.
         let server = self.client.server().to_owned();
-        self.client = Client::new(&Credential { server, ..identity.into() })?;
+        self.client = Client::new(&Credential { server, ..Credential::new(identity, signed_time) })?;
         Ok(())
     }
 }

@@ -258,7 +258,8 @@ impl StreamParts {
     /// Opens a stream under the key that the last check-in pinned. A server that has another one states it; its
     /// statement is good for this stream only, and its orders sign our nonce, so it is a live key.
     async fn open(&self) -> Result<Opened<'_>, StreamError> {
-        let mut connected = self.carrier.connect(&Credential::from(&self.identity)).await?;
+        let signed_time = self.conversation().signed_time().map_err(CheckInError::from)?;
+        let mut connected = self.carrier.connect(&Credential::new(&self.identity, signed_time)).await?;
         let record = self.store.current_key().map_err(CheckInError::from)?.ok_or(StreamError::StaleKey)?;
         let mut key = self.conversation().trust(&record).map_err(CheckInError::from)?;
         for _ in 0..2 {

@@ -2,14 +2,16 @@
 //!
 //! A machine without a battery for its clock starts in 1970, when no certificate was good yet. A clock that shows a time before
 //! this host's own certificate was issued is wrong, so certificates are judged by that time then, or by the time from which on
-//! the server's is good, whichever is later: what ended before is still refused. Chains are verified by `webpki` alone.
+//! the server's is good, whichever is later. What ended before that, or before the time that the server signed last, is refused
+//! whatever the clock says. Chains are verified by `webpki` alone.
 
+use crate::clock::Millis;
 use crate::server::{Credential, NetError};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -37,7 +39,7 @@ impl Connector {
     /// As the envoy of that credential, to a server that has a certificate of its CA for this host name or address. `limit` is for
     /// a connection, and for the handshake after it.
     pub(crate) fn new(credential: &Credential, host: String, limit: Duration) -> Result<Self, NetError> {
-        let Credential { server, ca_pem, certificate_pem, key_pem } = credential;
+        let Credential { server, ca_pem, certificate_pem, key_pem, signed_time } = credential;
         let name = ServerName::try_from(host).map_err(|_| NetError::Address(server.clone()))?;
         let wrong = |what: &str, why: &dyn std::fmt::Display| NetError::NotTrusted {
             server: server.clone(),
@@ -56,12 +58,13 @@ impl Connector {
         let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
             .build()
             .map_err(|e| wrong("the CA", &e))?;
-        let issued = chain.first().and_then(begins).unwrap_or_default();
+        let timely = Timely::new(inner, chain.first(), *signed_time);
+        let verifier = Arc::new(Verifier { provider: provider.clone(), judge: timely });
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|e| wrong("the TLS", &e))?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Timely { inner, issued }))
+            .with_custom_certificate_verifier(verifier)
             .with_client_auth_cert(chain, key)
             .map_err(|e| wrong("the certificate", &e))?;
         config.alpn_protocols = vec![b"h2".to_vec()];
@@ -95,40 +98,82 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// From when on a certificate is good, in seconds since 1970.
-fn begins(certificate: &CertificateDer<'_>) -> Option<u64> {
-    protocol::certificate::facts(certificate).map(|facts| facts.not_before / 1000)
-}
-
 /// [`WebPkiServerVerifier`] by a time that can be right.
 #[derive(Debug)]
 struct Timely {
     inner: Arc<WebPkiServerVerifier>,
     /// When the certificate of this host was; it is later.
-    issued: u64,
+    issued: Millis,
+    /// What the server signed; it is later, too.
+    signed: Millis,
 }
 
 impl Timely {
+    /// The signed time counts within the life of this host's certificate: a server whose clock was years ahead for a while does not
+    /// lock out its hosts for as long, because the certificates of servers live longer.
+    fn new(inner: Arc<WebPkiServerVerifier>, own: Option<&CertificateDer<'_>>, signed_time: Millis) -> Self {
+        let own = own.and_then(|own| protocol::certificate::facts(own));
+        let (issued, ends) = own.map_or((0, 0), |own| (own.not_before, own.not_after));
+        Timely { inner, issued, signed: signed_time.min(ends) }
+    }
+
+    /// By which time that certificate is judged.
     fn time(&self, server: &CertificateDer<'_>, wall: UnixTime) -> UnixTime {
-        if wall.as_secs() >= self.issued {
+        let server = protocol::certificate::facts(server);
+        let (begins, ends) = server.map_or((0, 0), |server| (server.not_before, server.not_after));
+        let at_least = self.issued.max(self.signed);
+        let judged = if ends < self.signed {
+            at_least
+        } else if wall.as_secs() < self.issued / 1000 {
+            at_least.max(begins)
+        } else {
             return wall;
-        }
-        let at_least = self.issued.max(begins(server).unwrap_or_default());
-        UnixTime::since_unix_epoch(Duration::from_secs(at_least))
+        };
+        UnixTime::since_unix_epoch(Duration::from_millis(judged))
     }
 }
 
-impl ServerCertVerifier for Timely {
+impl Judge for Timely {
+    fn judge(
+        &self,
+        server: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        wall: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.inner.verify_server_cert(server, intermediates, name, &[], self.time(server, wall))
+    }
+}
+
+/// Says whether certificates are those of the server.
+pub(crate) trait Judge: std::fmt::Debug + Send + Sync {
+    /// `wall` is what the clock of this host shows.
+    fn judge(
+        &self,
+        server: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        wall: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error>;
+}
+
+/// Leaves certificates to a [`Judge`]; that the other end has their key is checked as ever.
+#[derive(Debug)]
+pub(crate) struct Verifier<J> {
+    pub(crate) provider: Arc<CryptoProvider>,
+    pub(crate) judge: J,
+}
+
+impl<J: Judge> ServerCertVerifier for Verifier<J> {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
+        _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let now = self.time(end_entity, now);
-        self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        self.judge.judge(end_entity, intermediates, server_name, now)
     }
 
     fn verify_tls12_signature(
@@ -137,7 +182,7 @@ impl ServerCertVerifier for Timely {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner.verify_tls12_signature(message, cert, dss)
+        rustls::crypto::verify_tls12_signature(message, cert, dss, self.algorithms())
     }
 
     fn verify_tls13_signature(
@@ -146,11 +191,17 @@ impl ServerCertVerifier for Timely {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner.verify_tls13_signature(message, cert, dss)
+        rustls::crypto::verify_tls13_signature(message, cert, dss, self.algorithms())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
+        self.algorithms().supported_schemes()
+    }
+}
+
+impl<J> Verifier<J> {
+    fn algorithms(&self) -> &WebPkiSupportedAlgorithms {
+        &self.provider.signature_verification_algorithms
     }
 }
 
@@ -181,19 +232,25 @@ mod tests {
         UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(since).unwrap()))
     }
 
-    #[test]
-    fn case_099_a_clock_before_our_own_certificate_does_not_count_and_what_ended_stays_refused() {
-        let (root, issuer) = ca();
+    /// The verifier of a host whose certificate is good in 2026, and whose server signed last that it is that year.
+    fn timely(root: &Certificate, issuer: &Issuer<'_, KeyPair>, signed: i32) -> Timely {
         let mut roots = RootCertStore::empty();
         roots.add(root.der().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
-        let issued = begins(&certificate(&issuer, 2026, 2027)).unwrap();
-        let timely = Timely { inner, issued };
+        Timely::new(inner, Some(&certificate(issuer, 2026, 2027)), year(signed).as_secs() * 1000)
+    }
+
+    fn takes(timely: &Timely, server: &CertificateDer<'_>, now: i32) -> bool {
         let name = ServerName::try_from("server.test").unwrap();
-        let takes = |server: &CertificateDer<'_>, now: i32| {
-            timely.verify_server_cert(server, &[], &name, &[], year(now)).is_ok()
-        };
+        timely.judge(server, &[], &name, year(now)).is_ok()
+    }
+
+    #[test]
+    fn case_099_a_clock_before_our_own_certificate_does_not_count_and_what_ended_stays_refused() {
+        let (root, issuer) = ca();
+        let timely = timely(&root, &issuer, 1970);
+        let takes = |server: &CertificateDer<'_>, now: i32| takes(&timely, server, now);
         // By a clock that can be right, it alone counts.
         let server = certificate(&issuer, 2026, 2028);
         assert_eq!([2026, 2027, 2028, 2040].map(|now| takes(&server, now)), [true, true, false, false]);
@@ -201,8 +258,7 @@ mod tests {
         // Another name is told from another CA.
         let server_error = |name: &'static str, issuer: &Issuer<'_, KeyPair>| {
             let name = ServerName::try_from(name).unwrap();
-            let error =
-                timely.verify_server_cert(&certificate(issuer, 2026, 2028), &[], &name, &[], year(2026));
+            let error = timely.judge(&certificate(issuer, 2026, 2028), &[], &name, year(2026));
             crate::server::no_connection("x:1530", error.unwrap_err().to_string())
         };
         let (_, another) = ca();
@@ -219,5 +275,35 @@ mod tests {
         // And another CA is another CA.
         let (_, stranger) = ca();
         assert!(!takes(&certificate(&stranger, 2026, 2028), 1970));
+    }
+
+    #[test]
+    fn case_099_a_certificate_that_ended_before_the_server_last_said_the_time_is_refused_whatever_the_clock_says()
+     {
+        let (root, issuer) = ca();
+        let told = timely(&root, &issuer, 2026);
+        // It ended in 2026, before the middle of the year; this host's own began before that.
+        let mut params = CertificateParams::new(vec!["server.test".to_owned()]).unwrap();
+        (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2026, 3, 1));
+        let ended = params.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap().der().clone();
+        let spring = UnixTime::since_unix_epoch(Duration::from_secs(
+            u64::try_from(date_time_ymd(2026, 2, 1).unix_timestamp()).unwrap(),
+        ));
+        let name = ServerName::try_from("server.test").unwrap();
+        let by = |timely: &Timely, now: UnixTime| timely.judge(&ended, &[], &name, now);
+        for now in [year(1970), year(2024), spring] {
+            assert!(by(&timely(&root, &issuer, 1970), now).is_ok(), "the server never said what time it is");
+            let error = by(&told, now).unwrap_err();
+            let ended = rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
+            assert!(error == ended || format!("{error:?}").contains("ExpiredContext"), "{error:?}");
+        }
+        // What is good then is taken, by every clock that was possible before.
+        let server = certificate(&issuer, 2026, 2028);
+        assert_eq!([1970, 2026, 2027, 2028].map(|now| takes(&told, &server, now)), [true, true, true, false]);
+
+        // A server that was far ahead once has a certificate of these days now.
+        let ahead = timely(&root, &issuer, 2090);
+        assert!(takes(&ahead, &server, 2026) && takes(&ahead, &server, 1970));
+        assert!(!takes(&ahead, &certificate(&issuer, 2020, 2026), 1970));
     }
 }

@@ -62,6 +62,11 @@ impl Session<'_> {
         Conversation { identity: &self.identity, store: &self.store, clock: self.agent.clock() }
     }
 
+    /// When the server last signed what time it is.
+    pub fn signed_time(&self) -> Result<Millis, AgentError> {
+        Ok(self.conversation().signed_time()?)
+    }
+
     /// Puts on record that it is now. While the clock is behind what is on record, that grows by as long as the machine has been
     /// running since; otherwise a promise would never run out on a host that believes it to be 1970.
     fn keep_time(&self) -> Result<(), AgentError> {

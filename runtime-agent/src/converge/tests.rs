@@ -5,6 +5,7 @@ use crate::clock::FixedClock;
 use crate::facts::NoSecrets;
 use crate::observe::Silent;
 use crate::platform::Platform;
+use crate::resource::testing::Machine;
 use crate::root::Root;
 use ir::{Builtin, Expr};
 use std::cell::{Cell, RefCell};
@@ -95,6 +96,7 @@ fn run_within(limit: Duration, modules: &[Module], options: &RunOptions, trigger
         diff: false,
         ownership: false,
         managed: &Managed::unknown(),
+        units: &Units::none(),
         platform: &Platform::of(&traits, &root),
         limit,
     };
@@ -391,5 +393,78 @@ fn the_timeout_of_a_resource_comes_on_top_of_what_any_may_take() {
         limit("exec", Some("nonsense")),
         Duration::from_secs(3600),
         "the type says what is wrong with it"
+    );
+}
+
+#[test]
+fn systemd_is_asked_about_all_units_at_once_until_something_changes() {
+    let m = Machine::new();
+    m.program(
+        "systemctl",
+        r#"
+shift 4
+echo "$*" >> "$here/shows"
+for unit in "$@"; do
+  case $unit in gone*) load=not-found state=inactive file= ;; old*) load=masked state=inactive file=masked ;;
+    *) load=loaded state=active file=enabled ;; esac
+  printf 'Names=%s\nLoadState=%s\nActiveState=%s\nUnitFileState=%s\nNeedDaemonReload=no\n\n' "$unit" $load $state "$file"
+done
+"#,
+    );
+    let service = |name: &str, state: &str| {
+        let attribute = |name: &str, value: Value| (Arc::from(name), Expr::Const(value));
+        let mut r = Resource { kind: "service".into(), ..log(name) };
+        r.attributes = vec![
+            attribute("service", name.into()),
+            attribute("state", state.into()),
+            attribute("timeout", "20s".into()),
+        ];
+        r
+    };
+    let run = |change: Resource| {
+        let resources = vec![
+            service("web@1", "running"),
+            service("gone", "stopped"),
+            change,
+            service("old", "stopped"),
+            service("gone.timer", "running"),
+        ];
+        let traits = Value::Map([("os".into(), "linux".into())].into());
+        let facts = HostFacts {
+            root: &m.sandbox.root,
+            hostname: "h",
+            traits: &traits.clone().into(),
+            clock: &FixedClock::at(1),
+            secrets: &NoSecrets,
+            changed: Cell::new(false),
+            touched: Cell::new(false),
+            missing: RefCell::new(None),
+        };
+        let _ = std::fs::remove_file(m.sandbox.path("shows"));
+        let converged = converge(
+            &[module("m", resources)],
+            &facts,
+            &m.sandbox.context(),
+            &RunOptions::default(),
+            &mut Forgetful::default(),
+            &mut Silent,
+            &AtomicBool::new(false),
+        );
+        let results = converged.unwrap().results;
+        let outcomes: Vec<_> = results.iter().map(|r| format!("{} {}", r.outcome.name(), r.action)).collect();
+        // On a machine that stands still for seconds it is asked again, and says the same.
+        let mut shows: Vec<_> = m.read("shows").lines().map(str::to_owned).collect();
+        shows.dedup();
+        (outcomes.join("; "), shows)
+    };
+    let all = "gone.service gone.timer old.service web@1.service".to_owned();
+    let due = "skipped would change: started (a sandbox leaves the machine alone)";
+    assert_eq!(run(unchanged("c")), (format!("ok ; ok ; ok ; ok ; {due}"), vec![all.clone()]));
+    let (outcomes, shows) = run(log("c"));
+    assert_eq!(outcomes, format!("ok ; ok ; changed ran; ok ; {due}"));
+    assert_eq!(
+        shows,
+        [all, "old.service".to_owned(), "gone.timer".to_owned()],
+        "each by itself after the change"
     );
 }

@@ -43,6 +43,7 @@ mod user;
 pub use content::Diff;
 pub use desired::Desired;
 pub use managed::Managed;
+pub use service::Units;
 
 use crate::accounts::AccountError;
 use crate::command::CommandError;
@@ -62,6 +63,8 @@ pub struct Context<'a> {
     pub ownership: bool,
     /// What must not be purged.
     pub managed: &'a Managed,
+    /// What systemd said, as long as the run has changed nothing.
+    pub units: &'a Units,
     /// What the machine is, for types that act on it.
     pub platform: &'a Platform,
     /// What a resource may take in all, beside its own `timeout`.
@@ -405,6 +408,7 @@ pub(crate) mod testing {
         pub dir: tempfile::TempDir,
         pub root: Root,
         pub managed: Managed,
+        pub units: Units,
         pub platform: Platform,
     }
 
@@ -418,7 +422,7 @@ pub(crate) mod testing {
                 busybox_accounts: false,
                 programs: None,
             };
-            Sandbox { dir, root, managed: Managed::unknown(), platform }
+            Sandbox { dir, root, managed: Managed::unknown(), units: Units::none(), platform }
         }
 
         pub fn path(&self, below: &str) -> std::path::PathBuf {
@@ -432,6 +436,7 @@ pub(crate) mod testing {
                 diff: true,
                 ownership: false,
                 managed: &self.managed,
+                units: &self.units,
                 platform: &self.platform,
                 limit: crate::limit::DEFAULT,
             }

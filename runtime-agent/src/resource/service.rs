@@ -1,9 +1,13 @@
 //! `service`: a unit of systemd, or a service of OpenRC, that runs or does not, now and after a boot.
 
 mod openrc;
+mod units;
+
+pub use units::Units;
 
 use super::program::Program;
 use super::{Applied, Context, Desired, Executor, Probe, ResourceError};
+use crate::command::Answer;
 use crate::platform::Init;
 use crate::text::{bounded, printable};
 use std::borrow::Cow;
@@ -24,7 +28,7 @@ const STATES: &[&str] = &["running", "stopped", "restarted", "reloaded"];
 const ASK_LIMIT: Duration = Duration::from_secs(30);
 /// What systemd is asked for. A property that an old one does not know is left out of its answer.
 const PROPERTIES: &str =
-    "--property=LoadState,ActiveState,UnitFileState,NeedDaemonReload,Type,RemainAfterExit";
+    "--property=Names,LoadState,ActiveState,UnitFileState,NeedDaemonReload,Type,RemainAfterExit";
 /// Suffixes of unit names; without one a name is that of a service.
 const KINDS: &[&str] = &[
     ".service",
@@ -54,7 +58,7 @@ struct Want {
 }
 
 /// What systemd says of a unit.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Found {
     load: String,
     pub(super) active: String,
@@ -194,14 +198,28 @@ impl ServiceType {
         context.program(std::iter::once(&*self.systemctl).chain(words.iter().copied()))
     }
 
+    fn show<'u>(
+        &self,
+        context: &Context<'_>,
+        units: impl Iterator<Item = &'u str>,
+    ) -> Result<Answer, ResourceError> {
+        let words: Vec<&str> = ["show", "--no-pager", PROPERTIES, "--"].into_iter().chain(units).collect();
+        self.program(context, &words).within(ASK_LIMIT).ask()
+    }
+
     /// What systemd says of a unit.
     pub(super) fn found(&self, context: &Context<'_>, unit: &str) -> Result<Found, ResourceError> {
         if context.platform.init == Init::None {
             return Err(ResourceError::NoInit("the trait `os.init` is `none`".to_owned()));
         }
-        let program =
-            self.program(context, &["show", "--no-pager", PROPERTIES, "--", unit]).within(ASK_LIMIT);
-        let answer = match program.ask() {
+        let together = context.units.found(unit, |units| {
+            let answer = self.show(context, units.iter().map(String::as_str)).ok()?;
+            (answer.code == 0).then_some(answer.stdout)
+        });
+        if let Some(found) = together {
+            return Ok(found);
+        }
+        let answer = match self.show(context, std::iter::once(unit)) {
             Err(ResourceError::NoProgram(_)) => {
                 return Err(ResourceError::NoInit("there is no `systemctl`".to_owned()));
             }

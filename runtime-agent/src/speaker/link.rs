@@ -4,6 +4,7 @@
 use super::confine::Confined;
 use super::frame::{self, Frame, FrameError, Kind, Order, Word};
 use super::{Failure, Introduction, ROOM_DOWN, ROOM_UP, outline, signing};
+use crate::clock::Millis;
 use crate::identity::Identity;
 use crate::server::NetError;
 use crate::text::{printable, took};
@@ -146,12 +147,12 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Link {
-    pub(super) fn new(identity: &Identity) -> Self {
+    pub(super) fn new(identity: &Identity, signed_time: Millis) -> Self {
         Link(Arc::new(Shared {
             server: identity.server.clone(),
             state: Mutex::new(State {
                 phase: Phase::Starting,
-                introduction: Introduction::of(identity),
+                introduction: Introduction::of(identity, signed_time),
                 number: 1,
                 key: identity.key.clone(),
                 next: 1,
@@ -477,11 +478,11 @@ impl Link {
     }
 
     /// Speaks with another certificate from now on.
-    pub(super) fn adopt(&self, identity: &Identity) {
+    pub(super) fn adopt(&self, identity: &Identity, signed_time: Millis) {
         let mut state = self.state();
         state.number = state.number.wrapping_add(1);
         state.key = identity.key.clone();
-        state.introduction = Introduction::of(identity);
+        state.introduction = Introduction::of(identity, signed_time);
         if let Phase::Live(live) = &state.phase {
             live.say(Order::Introduce, state.number, &state.introduction.encode_to_vec());
         }

@@ -25,6 +25,7 @@ pub(crate) use link::{LinkIn, LinkOut};
 pub use talk::{TalkError, TalkOptions, talk};
 
 use crate::agent::Agent;
+use crate::clock::Millis;
 use crate::identity::Identity;
 use crate::server::{Credential, Grpc, NetError, Server, address};
 use crate::settings::Settings;
@@ -91,8 +92,13 @@ pub enum Network {
 
 impl Network {
     /// Starts what has to be started; nothing is sent yet. Says so in the log where there is one process and there should be two.
-    pub fn open(agent: &Agent, identity: &Identity) -> Result<(Self, Separation), NetError> {
-        let one = |separation| Ok((Network::One(Box::new(Grpc::new(identity)?)), separation));
+    /// `signed_time` as in [`Credential`].
+    pub fn open(
+        agent: &Agent,
+        identity: &Identity,
+        signed_time: Millis,
+    ) -> Result<(Self, Separation), NetError> {
+        let one = |separation| Ok((Network::One(Box::new(Grpc::new(identity, signed_time)?)), separation));
         if !agent.is_split() {
             return one(Separation::Asked);
         }
@@ -105,7 +111,7 @@ impl Network {
             Err(why) => return one(Separation::Root { why }),
         };
         let launch = Launch::of_this_program(&TalkOptions { uid: user.uid, gid: user.gid, port });
-        match Split::start(launch, identity) {
+        match Split::start(launch, identity, signed_time) {
             Ok((split, confined)) => {
                 let separation = Separation::Own { user: user.name, confined };
                 Ok((Network::Split(split), separation))
@@ -143,8 +149,8 @@ impl Server for Network {
         self.server().renew(request)
     }
 
-    fn adopt(&mut self, identity: &Identity) -> Result<(), NetError> {
-        self.server().adopt(identity)
+    fn adopt(&mut self, identity: &Identity, signed_time: Millis) -> Result<(), NetError> {
+        self.server().adopt(identity, signed_time)
     }
 }
 
@@ -183,14 +189,18 @@ struct Introduction {
     ca_pem: String,
     #[prost(string, tag = "3")]
     certificate_pem: String,
+    /// As in [`Credential`].
+    #[prost(uint64, tag = "4")]
+    signed_time: Millis,
 }
 
 impl Introduction {
-    fn of(identity: &Identity) -> Self {
+    fn of(identity: &Identity, signed_time: Millis) -> Self {
         Introduction {
             server: identity.server.clone(),
             ca_pem: identity.ca_pem.clone(),
             certificate_pem: identity.certificate_pem.clone(),
+            signed_time,
         }
     }
 
@@ -201,6 +211,7 @@ impl Introduction {
             ca_pem: self.ca_pem,
             certificate_pem: self.certificate_pem,
             key_pem: signing::stand_in(number),
+            signed_time: self.signed_time,
         }
     }
 }

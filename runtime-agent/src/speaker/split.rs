@@ -4,6 +4,7 @@ use super::confine::Confined;
 use super::frame::Order;
 use super::keeper::{self, Launch};
 use super::link::Link;
+use crate::clock::Millis;
 use crate::identity::Identity;
 use crate::server::{NetError, Server};
 use protocol::pb::{CheckInReply, RenewReply, ReportReply, SignedRequest};
@@ -16,8 +17,12 @@ pub struct Split {
 
 impl Split {
     /// Waits for the first speaker to have given up its privileges; why it cannot.
-    pub(super) fn start(launch: Launch, identity: &Identity) -> Result<(Self, Confined), String> {
-        let link = Link::new(identity);
+    pub(super) fn start(
+        launch: Launch,
+        identity: &Identity,
+        signed_time: Millis,
+    ) -> Result<(Self, Confined), String> {
+        let link = Link::new(identity, signed_time);
         let kept = link.clone();
         let thread = std::thread::Builder::new().name("speaker".to_owned()).stack_size(512 << 10);
         let keeper = thread.spawn(move || keeper::keep(&kept, &launch)).map_err(|e| e.to_string())?;
@@ -54,8 +59,8 @@ impl Server for Split {
         self.link.ask(Order::Renew, &request)
     }
 
-    fn adopt(&mut self, identity: &Identity) -> Result<(), NetError> {
-        self.link.adopt(identity);
+    fn adopt(&mut self, identity: &Identity, signed_time: Millis) -> Result<(), NetError> {
+        self.link.adopt(identity, signed_time);
         Ok(())
     }
 }

@@ -42,7 +42,7 @@ fn ready(socket: &UnixStream) {
     let introduced: Frame<Order> = frame::read(&mut &*socket).unwrap();
     assert_eq!((introduced.kind, introduced.number), (Order::Introduce, 1));
     let introduction = Introduction::decode(introduced.body.as_slice()).unwrap();
-    assert_eq!(introduction.server, "127.0.0.1:1530");
+    assert_eq!((introduction.server.as_str(), introduction.signed_time), ("127.0.0.1:1530", 7));
     let key = pkcs8(&identity().key);
     assert!(!introduced.body.windows(16).any(|part| key.windows(16).any(|k| k == part)), "no part of a key");
 }
@@ -50,7 +50,7 @@ fn ready(socket: &UnixStream) {
 /// A link with somebody at its other end; what it says of how that ended.
 fn against(speaker: impl FnOnce(UnixStream) + Send + 'static) -> (Link, thread::JoinHandle<String>) {
     let (ours, theirs) = UnixStream::pair().unwrap();
-    let link = Link::new(&identity());
+    let link = Link::new(&identity(), 7);
     let kept = link.clone();
     thread::spawn(move || speaker(theirs));
     (link, thread::spawn(move || kept.converse(ours)))
@@ -220,7 +220,7 @@ fn script(text: &str) -> Launch {
 
 /// A speaker that is a script, with its socket as standard input.
 pub(crate) fn scripted(text: &str, identity: &Identity) -> Split {
-    Split::start(script(&format!("{READY}; {text}")), identity).unwrap().0
+    Split::start(script(&format!("{READY}; {text}")), identity, 0).unwrap().0
 }
 
 /// A frame that begins a conversation, as `printf` writes it.
@@ -231,7 +231,7 @@ fn one_that_ends_is_followed_by_another_one() {
     let dir = tempfile::tempdir().unwrap();
     let count = dir.path().join("count");
     let text = format!("{READY}; echo x >> {}; exit 3", count.display());
-    let (mut split, _) = Split::start(script(&text), &identity()).unwrap();
+    let (mut split, _) = Split::start(script(&text), &identity(), 0).unwrap();
     let deadline = Instant::now() + Duration::from_secs(60);
     while std::fs::read_to_string(&count).unwrap_or_default().lines().count() < 3 {
         assert!(Instant::now() < deadline, "it is not started again");
@@ -244,9 +244,9 @@ fn one_that_ends_is_followed_by_another_one() {
 #[test]
 fn one_that_cannot_give_up_its_privileges_is_none() {
     let text = r"printf '\010\000\000\000\000\000\000\000\002no' >&0; sleep 60";
-    assert_eq!(Split::start(script(text), &identity()).err().unwrap(), "no");
+    assert_eq!(Split::start(script(text), &identity(), 0).err().unwrap(), "no");
     let missing = Launch { program: "/no/such/program".into(), arguments: Vec::new() };
-    let why = Split::start(missing, &identity()).err().unwrap();
+    let why = Split::start(missing, &identity(), 0).err().unwrap();
     assert!(why.contains("cannot be started: No such file"), "{why}");
 }
 
@@ -255,7 +255,7 @@ fn it_ends_with_what_started_it() {
     let dir = tempfile::tempdir().unwrap();
     let pid = dir.path().join("pid");
     let text = format!("echo $$ > {p}.new; mv {p}.new {p}; {READY}; exec sleep 1000", p = pid.display());
-    let (split, _) = Split::start(script(&text), &identity()).unwrap();
+    let (split, _) = Split::start(script(&text), &identity(), 0).unwrap();
     let process = format!("/proc/{}", std::fs::read_to_string(&pid).unwrap().trim());
     assert!(std::path::Path::new(&process).exists());
     drop(split);
@@ -266,7 +266,7 @@ fn it_ends_with_what_started_it() {
 #[test]
 fn a_link_that_was_closed_listens_to_nobody() {
     let (ours, _theirs) = UnixStream::pair().unwrap();
-    let link = Link::new(&identity());
+    let link = Link::new(&identity(), 7);
     link.close();
     assert_eq!(link.converse(ours), "");
 }

@@ -47,41 +47,14 @@ pub struct Cached {
     pub blobs: BTreeMap<Hash, Vec<u8>>,
 }
 
-/// A bundle that was verified and shall be kept.
-#[derive(Clone, Debug)]
-pub struct Accepted<'a> {
-    /// Signed envelope.
-    pub manifest: &'a [u8],
-    /// Signed envelope.
-    pub lease: &'a [u8],
-    /// The key of both.
-    pub key: &'a KeyRecord,
-    /// Modules to add.
-    pub modules: &'a [Vec<u8>],
-    /// Modules of the bundle, old and new.
-    pub keep: &'a BTreeSet<Hash>,
-    /// All secrets of the bundle.
-    pub secrets: &'a [SealedSecret],
-    /// New marks.
-    pub epoch: u64,
-    /// New marks.
-    pub seq: u64,
-    /// New marks.
-    pub root: Hash,
-    /// Came with the key's statement, and was verified.
-    pub reset: Option<Reset>,
-    /// The server's clock.
-    pub server_time: Millis,
-}
-
-/// A lease, with or without a manifest, for the modules that are already here.
+/// A lease that was verified, with or without a manifest, for modules that are here.
 #[derive(Clone, Debug)]
 pub struct Renewed<'a> {
     /// Signed envelope, when it is a new one.
     pub manifest: Option<&'a [u8]>,
     /// Signed envelope.
     pub lease: &'a [u8],
-    /// The key.
+    /// The key of both.
     pub key: &'a KeyRecord,
     /// New marks.
     pub epoch: u64,
@@ -93,6 +66,19 @@ pub struct Renewed<'a> {
     pub reset: Option<Reset>,
     /// The server's clock.
     pub server_time: Millis,
+}
+
+/// A bundle that was verified and shall be kept.
+#[derive(Clone, Debug)]
+pub struct Accepted<'a> {
+    /// Its manifest and lease.
+    pub signed: Renewed<'a>,
+    /// Modules to add.
+    pub modules: &'a [Vec<u8>],
+    /// Modules of the bundle, old and new.
+    pub keep: &'a BTreeSet<Hash>,
+    /// All secrets of the bundle.
+    pub secrets: &'a [SealedSecret],
 }
 
 impl Store {
@@ -154,41 +140,15 @@ impl Store {
                     secrets.insert(secret.path.as_str(), secret.encode_to_vec().as_slice())?;
                 }
             }
-            put(t, "bundle.manifest", a.manifest)?;
-            put(t, "bundle.manifest_key", &a.key.encode())?;
-            put(t, "bundle.lease", a.lease)?;
-            put(t, "bundle.lease_key", &a.key.encode())?;
-            take_reset(t, a.reset)?;
-            put_key(t, a.key, a.epoch)?;
-            change_marks(t, |marks| {
-                marks.epoch = marks.epoch.max(a.epoch);
-                marks.seq = marks.seq.max(a.seq);
-                marks.root = a.root.to_string();
-                marks.time_floor = a.server_time;
-            })
+            put_signed(t, &a.signed)
         })?;
         self.copy_marks(&marks);
         Ok(())
     }
 
     /// Keeps a verified lease.
-    pub fn renew(&self, r: &Renewed<'_>) -> Result<(), StoreError> {
-        let marks = self.write(|t| {
-            if let Some(manifest) = r.manifest {
-                put(t, "bundle.manifest", manifest)?;
-                put(t, "bundle.manifest_key", &r.key.encode())?;
-            }
-            put(t, "bundle.lease", r.lease)?;
-            put(t, "bundle.lease_key", &r.key.encode())?;
-            take_reset(t, r.reset)?;
-            put_key(t, r.key, r.epoch)?;
-            change_marks(t, |marks| {
-                marks.epoch = marks.epoch.max(r.epoch);
-                marks.seq = marks.seq.max(r.seq);
-                marks.root = r.root.to_string();
-                marks.time_floor = r.server_time;
-            })
-        })?;
+    pub fn renew(&self, signed: &Renewed<'_>) -> Result<(), StoreError> {
+        let marks = self.write(|t| put_signed(t, signed))?;
         self.copy_marks(&marks);
         Ok(())
     }
@@ -237,6 +197,24 @@ fn take_reset(t: &WriteTransaction, reset: Option<Reset>) -> Result<(), redb::Er
     );
     put_json(t, "key.highest_epoch", &0u64)?;
     change_marks(t, |marks| *marks = std::mem::take(marks).after(reset)).map(drop)
+}
+
+fn put_signed(t: &WriteTransaction, signed: &Renewed<'_>) -> Result<Marks, redb::Error> {
+    let key = signed.key.encode();
+    if let Some(manifest) = signed.manifest {
+        put(t, "bundle.manifest", manifest)?;
+        put(t, "bundle.manifest_key", &key)?;
+    }
+    put(t, "bundle.lease", signed.lease)?;
+    put(t, "bundle.lease_key", &key)?;
+    take_reset(t, signed.reset)?;
+    put_key(t, signed.key, signed.epoch)?;
+    change_marks(t, |marks| {
+        marks.epoch = marks.epoch.max(signed.epoch);
+        marks.seq = marks.seq.max(signed.seq);
+        marks.root = signed.root.to_string();
+        marks.time_floor = signed.server_time;
+    })
 }
 
 fn put_key(t: &WriteTransaction, key: &KeyRecord, epoch: u64) -> Result<(), redb::Error> {

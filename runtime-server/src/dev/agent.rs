@@ -104,7 +104,8 @@ fn live(
     let _ = tell.send(Event::Enrolled(id));
 
     let mut session = agent.session().map_err(|e| e.to_string())?;
-    let mut server = Grpc::new(&session.identity).map_err(|e| e.to_string())?;
+    let signed_time = session.signed_time().map_err(|e| e.to_string())?;
+    let mut server = Grpc::new(&session.identity, signed_time).map_err(|e| e.to_string())?;
     let (mut runs, mut first) = (Runs::default(), true);
     // A refusal is said once, not every two seconds.
     let mut refused = String::new();

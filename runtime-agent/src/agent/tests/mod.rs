@@ -309,7 +309,7 @@ impl Server for Fake {
         Ok(pb::RenewReply { answer: Some(answer) })
     }
 
-    fn adopt(&mut self, _: &Identity) -> Result<(), NetError> {
+    fn adopt(&mut self, _: &Identity, _: Millis) -> Result<(), NetError> {
         Ok(())
     }
 }

@@ -199,6 +199,9 @@ fn case_016_a_clock_that_was_ahead_does_not_stop_the_host_once_it_is_right() {
     host.pass(365 * DAY);
     assert!(matches!(host.turn(), Err(AgentError::NothingValid { bundle: VerifyError::Expired { .. }, .. })));
     assert!(host.store().marks().unwrap().time_floor > now + 364 * DAY);
+    let session = host.agent.session().unwrap();
+    assert!(session.signed_time().unwrap() < now + DAY, "a clock does not sign");
+    drop(session);
     // Both are right again, at a time at which no renewal is due.
     host.server.clock.set(now + HOUR);
     host.server.down = false;
@@ -332,6 +335,7 @@ fn case_099_a_host_that_starts_in_1970_goes_by_the_time_it_was_told_says_so_and_
     let cycle = host.turn().unwrap();
     assert_eq!((news(&cycle), host.motd().as_str()), (News::Bundle, "two"));
     assert_eq!(host.store().marks().unwrap().time_floor, month);
+    assert_eq!(host.agent.session().unwrap().signed_time().unwrap(), month);
     assert_eq!((known(&host), host.store().queue().unwrap().waiting), (Some(true.into()), 0));
 
     // As soon as the clock is right there is nothing more to say.

@@ -6,7 +6,7 @@ use crate::converge::{Converged, Forgetful, RunOptions, Work, take_all};
 use crate::facts::{HostFacts, NoSecrets};
 use crate::observe::Silent;
 use crate::platform::Platform;
-use crate::resource::{Context, Managed};
+use crate::resource::{Context, Managed, Units};
 use crate::root::Root;
 use ir::{Builtin, Expr, Module, Resource, Target, Value};
 use proptest::prelude::*;
@@ -89,6 +89,7 @@ fn told(modules: &[Module], before: &[u8], dry_run: bool, ahead: usize) -> Strin
         diff: false,
         ownership: false,
         managed: &Managed::unknown(),
+        units: &Units::none(),
         platform: &platform,
         limit: crate::limit::DEFAULT,
     };
