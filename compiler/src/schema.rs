@@ -201,6 +201,14 @@ pub fn schema() -> &'static Schema {
     &SCHEMA
 }
 
+impl Schema {
+    /// Whether the paths of some traits begin with this one, and a dot.
+    pub fn is_trait_group(&self, path: &str) -> bool {
+        let from = format!("{path}.");
+        self.traits.keys().any(|known| known.starts_with(&from))
+    }
+}
+
 impl ResourceType {
     /// Whether the key itself has to be given.
     pub fn is_key_required(&self) -> bool {

@@ -19,6 +19,8 @@ pub const MAX_PIECE_BYTES: usize = 64 << 10;
 pub const MAX_ANSWER_BYTES: usize = 1 << 20;
 /// Traits that one query asks for.
 pub const MAX_QUERY_TRAITS: usize = 256;
+/// Bytes of the path of a trait in a query.
+pub const MAX_QUERY_PATH_BYTES: usize = 256;
 
 /// Why an order is not followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,7 +67,7 @@ pub enum WorkError {
     #[error("at most {} MiB of output are kept", MAX_OUTPUT_BYTES >> 20)]
     Output,
     /// Too many traits, or none that can be.
-    #[error("a query asks for at most {MAX_QUERY_TRAITS} traits, such as `os.family`")]
+    #[error("a query asks for at most {MAX_QUERY_TRAITS} traits, each by its path such as `os.family`")]
     Traits,
     /// The whole is too long to be sent.
     #[error("the work has more than {} KiB; put a long script into a file of the policy", MAX_ORDER_BYTES >> 10)]
@@ -104,7 +106,8 @@ pub fn check(work: &TaskWork) -> Result<(), WorkError> {
         }
         task_work::Work::Query(query) => {
             let name = |path: &String| {
-                !path.is_empty() && path.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+                (1..=MAX_QUERY_PATH_BYTES).contains(&path.len())
+                    && path.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
             };
             if query.traits.len() > MAX_QUERY_TRAITS || !query.traits.iter().all(name) {
                 return Err(WorkError::Traits);

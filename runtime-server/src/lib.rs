@@ -31,6 +31,7 @@ pub mod fleet;
 pub mod grpc;
 pub mod hostname;
 pub mod http;
+pub mod identity;
 pub mod init;
 pub mod limits;
 pub mod live_key;
@@ -51,6 +52,7 @@ pub mod service;
 pub mod status;
 pub mod store;
 pub mod telemetry;
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod text;
 pub mod tls;

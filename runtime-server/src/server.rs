@@ -8,22 +8,21 @@ use crate::connection::Listener;
 use crate::context::Context;
 use crate::dispatch::{self, Dispatch};
 use crate::events::{Teller, WebhookError};
-use crate::files::{self, FileError};
 use crate::fleet::FleetIndex;
 use crate::grpc::Grpc;
 use crate::http::{Https, Site};
-use crate::live_key::{KeyError, KeyRing, SignerIdentity};
+use crate::identity::{Identity, IdentityError};
+use crate::live_key::{KeyError, KeyRing};
 use crate::metrics::Metrics;
 use crate::pace::Pace;
-use crate::pki::{self, Ca, PkiError};
 use crate::policy::PolicySource;
 use crate::publish::{self, Look, PublishError, Publishing, Reloaded};
 use crate::retention;
 use crate::secrets::{SecretError, Secrets};
 use crate::store::api_tokens::{self, Role};
-use crate::store::{Connection, Store, StoreError, Topic, certificates, envoys, meta, tokens};
-use crate::tls::{self, TlsError};
+use crate::store::{Connection, Store, StoreError, Topic, certificates, envoys, meta, seen, tokens};
 use ir::Hash;
+use rustls::ServerConfig;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,15 +44,9 @@ const BEAT: Duration = Duration::from_secs(20);
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A file.
+    /// Certificates and keys.
     #[error(transparent)]
-    File(#[from] FileError),
-    /// A certificate or key.
-    #[error(transparent)]
-    Pki(#[from] PkiError),
-    /// TLS.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
+    Identity(#[from] IdentityError),
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -82,14 +75,6 @@ pub enum StartError {
         /// The configuration's.
         config: String,
     },
-    /// Certificates and configuration are not of one cluster.
-    #[error("the signer identity is not usable for cluster {cluster_id}: {why}")]
-    Signer {
-        /// The configuration's.
-        cluster_id: String,
-        /// Why.
-        why: String,
-    },
     /// The system gave no random bytes.
     #[error("the system gives no random bytes: {0}")]
     Random(#[from] getrandom::Error),
@@ -117,6 +102,10 @@ pub struct Server {
     telling: Option<JoinHandle<()>>,
 }
 
+/// Where agents come in, where people and programs do, and what shows them that it is this server.
+type Parts =
+    (TcpListener, SocketAddr, Option<(TcpListener, SocketAddr)>, (Arc<ServerConfig>, Arc<ServerConfig>));
+
 impl Server {
     /// Starts to serve: at once, and what the store has as the latest release as soon as that is compiled; until then agents are
     /// told so. The policy directory is looked at with [`Server::reload`], and not before.
@@ -137,8 +126,10 @@ impl Server {
             Some(at) => Some(bound(at, TcpListener::bind(at).await)?),
             None => None,
         };
-        let context = Arc::new(context(config, source, clock).await?);
-        let parts = (listener, address, http);
+        let identity = Identity::load(config)?;
+        let tls = (identity.grpc.clone(), identity.https.clone());
+        let context = Arc::new(context(config, identity, source, clock).await?);
+        let parts = (listener, address, http, tls);
         let started = Self::begin(config, context.clone(), parts).await;
         if started.is_err() {
             leave(&context).await;
@@ -150,11 +141,8 @@ impl Server {
     async fn begin(
         config: &Config,
         context: Arc<Context>,
-        (listener, address, http): (TcpListener, SocketAddr, Option<(TcpListener, SocketAddr)>),
+        (listener, address, http, (grpc_tls, https_tls)): Parts,
     ) -> Result<Self, StartError> {
-        let chain = files::read_text(&config.tls.certificate)?;
-        let key = zeroize::Zeroizing::new(files::read_text(&config.tls.key)?);
-        let tls = tls::config(&chain, &key, &context.ca.der)?;
         let latest = retention::latest(&context.store).await?;
 
         let (stop, stopped) = watch::channel(false);
@@ -167,8 +155,8 @@ impl Server {
         };
         let https = match http {
             Some((listener, address)) => {
-                let tls = tls::http_config(&chain, &key)?;
-                let https = Listener::new(Https::new(site.clone()), tls, limits.of_https(), stopped.clone());
+                let https =
+                    Listener::new(Https::new(site.clone()), https_tls, limits.of_https(), stopped.clone());
                 tracing::info!(%address, "serving HTTPS");
                 Some((address, tokio::spawn(https.serve(listener))))
             }
@@ -177,7 +165,7 @@ impl Server {
         let telling = teller.map(|teller| tokio::spawn(teller.run(stopped.clone())));
         let looking_after = tokio::spawn(site.look_after(stopped.clone()));
         let grpc = Grpc::new(context.clone(), limits.request);
-        let grpc = Listener::new(grpc, tls, limits.clone(), stopped.clone());
+        let grpc = Listener::new(grpc, grpc_tls, limits.clone(), stopped.clone());
         let grpc = tokio::spawn(grpc.serve(listener));
         let dispatching = tokio::spawn(dispatch::look_after(context.clone(), stopped.clone()));
         let publishing = tokio::spawn(publish::keep_up(context.clone(), stopped.clone()));
@@ -320,32 +308,18 @@ async fn leave(context: &Context) {
 
 async fn context(
     config: &Config,
+    identity: Identity,
     source: Box<dyn PolicySource>,
     clock: Clock,
 ) -> Result<Context, StartError> {
-    let tls = &config.tls;
-    let read_key = |path| files::read_text(path).map(zeroize::Zeroizing::new);
-    let ca = Ca::load(&files::read_text(&tls.ca)?, &read_key(&tls.ca_key)?)?;
-    let signer = SignerIdentity {
-        key: pki::read_key("the signer identity's key", &read_key(&tls.signer_key)?)?,
-        certificate: pki::read_certificate(
-            "the signer identity's certificate",
-            &files::read_text(&tls.signer)?,
-        )?
-        .to_vec(),
-    };
-    let signer_certificate = signer.certificate.clone();
-    let fixed = match &config.signing_key_file {
-        Some(path) => Some(pki::read_key("`signing.key_file`", &read_key(path)?)?),
-        None => None,
-    };
-
     let store = Store::open(&config.database).await?;
     let cluster_id = config.cluster_id.clone();
     let cluster = store.call(move |conn| meta::cluster(conn, &cluster_id)).await?;
     if cluster != config.cluster_id {
         return Err(StartError::OtherCluster { database: cluster, config: config.cluster_id.clone() });
     }
+    identity.check(&config.cluster_id, &clock)?;
+    let Identity { ca, signer, signing_key, ends, .. } = identity;
     let secrets = Secrets::new(&config.secrets, signer.secret_version_key())?;
     let fleet = FleetIndex::default();
     let mut last = String::new();
@@ -360,29 +334,12 @@ async fn context(
     }
     let metrics = Metrics::new()?;
     // Last, because it takes a higher epoch and retires the key of the server that was here before.
-    let keys = KeyRing::start(&config.cluster_id, signer, fixed, &store, clock.clone()).await?;
-    // What agents would say to it; better said now.
-    let statement = &keys.current().statement;
-    let good = protocol::key_statement::verify(statement, &ca.der, &config.cluster_id, clock.now());
-    if let Err(e) = good {
-        let _ = keys.leave(&store).await;
-        return Err(StartError::Signer { cluster_id: config.cluster_id.clone(), why: e.to_string() });
-    }
+    let keys = KeyRing::start(&config.cluster_id, signer, signing_key, &store, clock.clone()).await?;
     Ok(Context {
         cluster_id: config.cluster_id.clone(),
         checkin: config.checkin,
         clock,
-        own_certificates: vec![
-            ("ca", ends(&ca.der)),
-            (
-                "server",
-                ends(&pki::read_certificate(
-                    "the server's certificate",
-                    &files::read_text(&tls.certificate)?,
-                )?),
-            ),
-            ("signer", ends(&signer_certificate)),
-        ],
+        own_certificates: ends,
         ca,
         envoy_lifetime: config.envoy_lifetime,
         keys,
@@ -397,11 +354,6 @@ async fn context(
         metrics,
         publishing: Publishing::default(),
     })
-}
-
-/// The end of a certificate. One that does not read would have kept the server from starting.
-fn ends(der: &[u8]) -> u64 {
-    protocol::certificate::facts(der).map_or(u64::MAX, |facts| facts.not_after)
 }
 
 fn warn_of_certificates(context: &Context) {
@@ -459,7 +411,7 @@ async fn flush(context: &Context) {
         return;
     }
     let again = batch.clone();
-    match context.store.call(move |conn| envoys::flush(conn, &batch)).await {
+    match context.store.call(move |conn| seen::flush(conn, &batch)).await {
         Ok(_) => context.fleet.stored(&again),
         Err(e) => {
             tracing::error!(error = %e, envoys = again.len(), "cannot store what envoys sent; will try again");

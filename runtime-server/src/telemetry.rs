@@ -63,10 +63,15 @@ pub struct Telemetry {
     provider: SdkTracerProvider,
 }
 
+/// Whether traces could be sent, as far as that can be said without a request.
+pub fn check(settings: &TelemetrySettings) -> Result<(), TelemetryError> {
+    Client::new(settings).map(drop)
+}
+
 impl Telemetry {
     /// On a thread of its own; a collector that does not answer costs spans and nothing else.
     pub fn start(settings: &TelemetrySettings) -> Result<Self, TelemetryError> {
-        let client = Client(outgoing::agent(settings.ca_file.as_deref(), TIMEOUT, false)?);
+        let client = Client::new(settings)?;
         let endpoint = settings.endpoint.trim_end_matches('/');
         let endpoint = endpoint.strip_suffix("/v1/traces").unwrap_or(endpoint);
         let exporter = SpanExporter::builder()
@@ -113,6 +118,12 @@ impl Telemetry {
 /// The server's own HTTP client: no second one, and no second TLS.
 #[derive(Debug)]
 struct Client(ureq::Agent);
+
+impl Client {
+    fn new(settings: &TelemetrySettings) -> Result<Self, TelemetryError> {
+        Ok(Client(outgoing::agent(settings.ca_file.as_deref(), TIMEOUT, false)?))
+    }
+}
 
 #[tonic::async_trait]
 impl HttpClient for Client {

@@ -1,4 +1,5 @@
 //! A policy in memory and databases to try, for tests of this crate and of its neighbours.
+#![allow(clippy::expect_used, reason = "the harness of tests: a failing step fails the test")]
 
 use crate::policy::{
     Checked, ClassKey, Policy, PolicyError, PolicySource, SecretUse, Variant, VariantModule,
@@ -189,7 +190,6 @@ pub fn database(dir: &Path) -> Database {
 ///
 /// # Panics
 /// When a database cannot be made, or `test` panics.
-#[allow(clippy::expect_used, reason = "the harness of tests: a failing step fails the test")]
 pub fn on_each(test: impl Fn(&mut Connection)) {
     let dir = tempfile::tempdir().expect("a directory");
     let sqlite = Database::Sqlite(dir.path().join("vigo.db"));
@@ -202,7 +202,6 @@ pub fn on_each(test: impl Fn(&mut Connection)) {
 ///
 /// # Panics
 /// When the database cannot be opened, or `work` panics.
-#[allow(clippy::expect_used, reason = "the harness of tests: a failing step fails the test")]
 pub fn with<T: Send>(database: &Database, work: impl FnOnce(&mut Connection) -> T + Send) -> T {
     std::thread::scope(|scope| {
         let work = scope.spawn(|| work(&mut store::open(database, false).expect("the database")));
@@ -214,7 +213,6 @@ pub fn with<T: Send>(database: &Database, work: impl FnOnce(&mut Connection) -> 
 ///
 /// # Panics
 /// When the database cannot be read.
-#[allow(clippy::expect_used, reason = "the harness of tests: a failing step fails the test")]
 pub fn everything_in(database: &Database) -> Vec<u8> {
     if let Some(path) = database.file() {
         let parts = ["", "-wal", "-journal"].map(|part| format!("{}{part}", path.display()));
@@ -241,7 +239,6 @@ pub fn everything_in(database: &Database) -> Vec<u8> {
 }
 
 /// A new schema, which stays: the server of a test is thrown away as a whole.
-#[allow(clippy::expect_used, reason = "the harness of tests: a failing step fails the test")]
 fn postgres_database() -> Option<Database> {
     let url = std::env::var("VIGO_TEST_POSTGRES").ok().filter(|url| !url.is_empty())?;
     let schema = format!("t_{}", uuid::Uuid::new_v4().simple());

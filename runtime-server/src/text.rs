@@ -72,6 +72,16 @@ pub fn span(ms: u64) -> String {
     }
 }
 
+/// What is left of a time, to the minute: who has just asked for 15 minutes reads 15 minutes.
+pub fn left(ms: u64) -> String {
+    span(if ms > 60_000 { ms.div_ceil(60_000).saturating_mul(60_000) } else { ms })
+}
+
+/// How long something can still be used.
+pub fn good_for(ms: u64) -> String {
+    format!("good for {}", left(ms))
+}
+
 /// Lines of cells, each column as wide as its widest cell.
 pub fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
     let mut widths = head.map(|cell| cell.chars().count());
@@ -123,6 +133,23 @@ mod tests {
         ] {
             assert_eq!(span(ms), text);
         }
+    }
+
+    #[test]
+    fn what_was_made_for_some_time_is_good_for_that_time_a_moment_later() {
+        for (ms, text) in [
+            (900_000, "good for 15 min"),
+            (899_999, "good for 15 min"),
+            (840_001, "good for 15 min"),
+            (840_000, "good for 14 min"),
+            (3_599_000, "good for 1 h"),
+            (90 * 86_400_000 - 1, "good for 90 d"),
+            (41_000, "good for 41 s"),
+            (0, "good for 0 ms"),
+        ] {
+            assert_eq!(good_for(ms), text, "{ms}");
+        }
+        assert!(good_for(u64::MAX).starts_with("good for "));
     }
 
     #[test]

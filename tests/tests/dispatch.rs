@@ -129,6 +129,8 @@ fn a_task_on_two_hosts_and_one_that_is_not_there() {
     let (code, _, err) = fleet.cli(&["task", "run", "--when", "traits.os.kernell == 'x'", "--", "true"]);
     assert_eq!(code, 64, "{err}");
     assert!(err.contains("kernell") && err.contains("when:1:"), "{err}");
+    let (code, _, err) = fleet.cli(&["query", "--on", "web-1.test", "os.kernell"]);
+    assert!(code == 64 && err.contains("did you mean `os.kernel`?"), "{code} {err}");
     let (code, _, err) = fleet.cli(&["task", "run", "--on", "nobody.test", "--", "true"]);
     assert!(code == 1 && err.contains("no envoy is called nobody.test"), "{code} {err}");
     let (code, _, err) = fleet.cli(&["task", "run", "--", "true"]);
@@ -260,7 +262,8 @@ fn case_034_a_revoked_host_is_cut_off_in_the_middle_of_a_task() {
     daemon.stop();
     // What it says to do is what gets the host back.
     let command = said.split('`').nth(1).unwrap().replace("TOKEN", &fleet.server.token());
-    let words: Vec<&str> = command.split(' ').skip(1).collect();
+    let words = command.strip_prefix(&format!("vigo --root {} ", host.root.display()));
+    let words: Vec<&str> = words.unwrap_or_else(|| panic!("no --root: {command}")).split(' ').collect();
     let back = host.vigo(&words);
     assert!(back.status.success(), "{command}: {}", text(&back.stderr));
     assert!(text(&back.stdout).contains("start the agent with `vigo --root "), "{}", text(&back.stdout));

@@ -170,7 +170,7 @@ fn the_servers_own_certificates_are_shown_and_renewed_under_the_same_ca() {
     let dir = tempfile::tempdir().unwrap();
     let (mut server, host) = start(dir.path());
     let shown = server.command(&["certificates"]);
-    assert!(shown.contains("server") && shown.contains("signer") && shown.contains(" left"), "{shown}");
+    assert!(shown.contains("server") && shown.contains("signer") && shown.contains("good for "), "{shown}");
     server.stop();
     let serials = |server: &Server| {
         let json: serde_json::Value =

@@ -171,11 +171,11 @@ pub fn main() -> ExitCode {
         Ok(Ok(code)) => code,
         // the panic has printed what it had to say
         Ok(Err(_)) => {
-            output::note("this is a bug of vigoc; please report it together with the policy that shows it");
+            output::error("this is a bug of vigoc; please report it together with the policy that shows it");
             failure::BUG
         }
         Err(e) => {
-            output::note(&format!("cannot start: {e}"));
+            output::error(&format!("cannot start: {e}"));
             failure::BUG
         }
     };

@@ -81,7 +81,7 @@ pub(super) fn pretty(json: &Json) -> String {
 pub(super) fn note(text: &str) {
     let mut err = anstream::AutoStream::auto(io::stderr());
     // there is no third place to complain in
-    let _ = writeln!(err, "vigoc: {text}");
+    let _ = writeln!(err, "{text}");
 }
 
 /// Says on stderr what went wrong.

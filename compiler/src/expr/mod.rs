@@ -7,7 +7,7 @@ pub mod template;
 pub mod truth;
 pub mod when;
 
-pub use path::Reading;
+pub use path::{Reading, check_queried_trait};
 
 use crate::diagnostic::codes::{EVALUATION_FAILED, LIMIT_EXCEEDED};
 use crate::diagnostic::{Diagnostic, Place, Severity, Sink};

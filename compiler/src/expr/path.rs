@@ -1,6 +1,7 @@
 //! Paths: variables, traits, the envoy and the item, with their types.
 
-use super::{Lowered, Lowering, Spans, VarType};
+use super::{Lowered, Lowering, Scope, Spans, VarType, VarTypes};
+use crate::diagnostic::Sink;
 use crate::diagnostic::codes::{
     OPTIONAL_TRAIT, TOO_LATE, TYPE_MISMATCH, UNKNOWN_FIELD, UNKNOWN_TRAIT, UNKNOWN_VARIABLE, UNSET_VARIABLE,
 };
@@ -11,7 +12,38 @@ use crate::values::{article, unknown_field};
 use grammar::Span;
 use grammar::when::Ident;
 use ir::{Expr, Root};
+use std::collections::BTreeSet;
 use std::sync::Arc;
+
+/// Looks at the path of what hosts are asked for: a trait, a part of one, or a group of them such as `memory`. What is
+/// wrong with it is told as it is of a path in a condition; `start` is where the path begins in the text of the sink.
+pub fn check_queried_trait(path: &str, start: u32, sink: &mut Sink) {
+    if schema().is_trait_group(path) {
+        return;
+    }
+    let mut at = start;
+    let steps: Vec<Ident> = path
+        .split('.')
+        .map(|step| {
+            let end = at.saturating_add(u32::try_from(step.len()).unwrap_or(u32::MAX));
+            let span = Span::new(at, end);
+            at = end.saturating_add(1);
+            Ident { text: step.to_owned(), span }
+        })
+        .collect();
+    let span = Span::new(start, at.saturating_sub(1));
+    let vars = VarTypes::new();
+    let place = "a query";
+    let scope =
+        Scope { vars: &vars, module: None, item: None, stage: Stage::Converge, place, changed: false };
+    let mut lowering = Lowering { scope: &scope, sink, to_file: &|span| span, present: Vec::new() };
+    lowering.trait_path(&steps, span, Reading::Excused);
+}
+
+/// The first step of a trait's path.
+fn group_of(path: &str) -> &str {
+    path.split('.').next().unwrap_or_default()
+}
 
 /// How a path is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,10 +200,14 @@ impl Lowering<'_> {
         let finding = match nearest(path, traits()) {
             Some(near) => finding.help(format!("did you mean `{near}`?")),
             None => {
-                let group = |path: &str| path.split('.').next().unwrap_or_default().to_owned();
-                let of_group: Vec<&str> = traits().filter(|t| group(t) == group(path)).collect();
-                let known = if of_group.is_empty() { traits().collect() } else { of_group };
-                finding.help(format!("known: {}", listed(known)))
+                let group = path.split('.').next().unwrap_or_default();
+                let of_group: Vec<&str> = traits().filter(|t| group_of(t) == group).collect();
+                let groups: BTreeSet<&str> = traits().map(group_of).collect();
+                finding.help(match nearest(group, groups.iter().copied()) {
+                    _ if !of_group.is_empty() => format!("known: {}", listed(of_group)),
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("traits begin with {}", listed(groups)),
+                })
             }
         };
         self.report(finding);

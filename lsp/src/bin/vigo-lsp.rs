@@ -23,7 +23,7 @@ fn main() -> ExitCode {
             Some("-h" | "--help") => return print(HELP),
             Some("-V" | "--version") => return print(concat!("vigo-lsp ", env!("CARGO_PKG_VERSION"))),
             _ => {
-                eprintln!("vigo-lsp: `{}` is not understood; try --help", argument.to_string_lossy());
+                eprintln!("error: `{}` is not understood; try --help", argument.to_string_lossy());
                 return ExitCode::from(64);
             }
         }
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
             std::process::exit(i32::from(!goodbye))
         }
         Err(e) => {
-            eprintln!("vigo-lsp: cannot start: {e}");
+            eprintln!("error: cannot start: {e}");
             ExitCode::FAILURE
         }
     }

@@ -14,7 +14,7 @@ use crate::renew::RenewError;
 use crate::speaker::{self, TalkError, TalkOptions};
 use crate::status::Health;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
-use output::{Lines, say, summary_json};
+use output::{Lines, say, summary_json, typed};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use zeroize::Zeroizing;
@@ -241,7 +241,7 @@ pub fn main() -> ExitCode {
     }
     // There are keys and secrets in memory: no core, and nobody else looks in. What is started here begins afresh.
     if let Err(errno) = nix::sys::prctl::set_dumpable(false) {
-        eprintln!("vigo: a crash of this process may leave a core: {}", errno.desc());
+        eprintln!("warning: a crash of this process may leave a core: {}", errno.desc());
     }
     let daemon = matches!(cli.command, Command::Run { once: false, .. });
     crate::log::begin(level(cli.verbose, daemon));
@@ -286,7 +286,7 @@ pub fn main() -> ExitCode {
         Command::Explain { resource, diff, format } => explain(&agent, resource, *diff, *format),
         Command::Pause { time, reason } => pause_for(&agent, time, reason),
         Command::Resume => resume(&agent),
-        Command::Doctor { format } => checked("doctor", &agent.doctor(), *format),
+        Command::Doctor { format } => checked("doctor", &agent, &agent.doctor(), *format),
         Command::Verify { format } => verify(&agent, *format),
         // It was dealt with before anything of the host was looked at.
         Command::Talk { .. } => 64,
@@ -324,8 +324,8 @@ fn fail(code: u8, message: &str) -> u8 {
     code
 }
 
-fn fail_with(error: &AgentError) -> u8 {
-    fail(error.exit_code(), &error.to_string())
+fn fail_with(root: &Path, error: &AgentError) -> u8 {
+    fail(error.exit_code(), &typed(&error.to_string(), root))
 }
 
 /// More than any token has.
@@ -351,29 +351,19 @@ fn read_token(token: Option<&String>, file: Option<&PathBuf>) -> Result<Zeroizin
     }
 }
 
-/// What starts this agent, as it can be typed.
-fn start(agent: &Agent) -> String {
-    let root = agent.root_path();
-    if root == Path::new("/") {
-        return "vigo run".to_owned();
-    }
-    let root = root.to_string_lossy();
-    let quoted = shlex::try_quote(&root).unwrap_or_else(|_| "DIR".into());
-    format!("vigo --root {} run", crate::text::printable(&quoted))
-}
-
 fn enroll(agent: &Agent, options: &EnrolOptions) -> u8 {
     match agent.enrol(options) {
         Ok(id) if options.rejoin => {
-            say(&format!("back as envoy {id}\nstart the agent with `{}`", start(agent)));
+            say(&typed(&format!("back as envoy {id}\nstart the agent with `vigo run`"), agent.root_path()));
             0
         }
         Ok(id) => {
             let server = options.server.as_deref().unwrap_or_default();
-            say(&format!("enrolled with {server} as envoy {id}\nstart the agent with `{}`", start(agent)));
+            let said = format!("enrolled with {server} as envoy {id}\nstart the agent with `vigo run`");
+            say(&typed(&said, agent.root_path()));
             0
         }
-        Err(EnrolError::Agent(error)) => fail_with(&error),
+        Err(EnrolError::Agent(error)) => fail_with(agent.root_path(), &error),
         Err(error) => fail(error.exit_code(), &error.to_string()),
     }
 }
@@ -385,8 +375,8 @@ fn renew(agent: &Agent) -> u8 {
             say(&format!("renewed, good for {}", crate::text::span(left.unwrap_or(0))));
             0
         }
-        Err(RenewError::Agent(error)) => fail_with(&error),
-        Err(RenewError::CheckIn(CheckInError::Net(error))) => fail_with(&error.into()),
+        Err(RenewError::Agent(error)) => fail_with(agent.root_path(), &error),
+        Err(RenewError::CheckIn(CheckInError::Net(error))) => fail_with(agent.root_path(), &error.into()),
         Err(error) => fail(65, &error.to_string()),
     }
 }
@@ -410,7 +400,7 @@ fn once(
             }
             exit_code(&summary, args.detailed_exitcode)
         }
-        Err(error) => fail_with(&error),
+        Err(error) => fail_with(&options.root, &error),
     }
 }
 
@@ -431,7 +421,7 @@ fn run(agent: &Agent, options: &AgentOptions, args: &RunArgs) -> u8 {
     };
     match daemon::run(agent, &wake, &mut Lines::new(false, args.diff)) {
         Ok(()) => 0,
-        Err(error) => fail_with(&error),
+        Err(error) => fail_with(agent.root_path(), &error),
     }
 }
 
@@ -439,10 +429,10 @@ fn status(agent: &Agent, format: Format, check: bool) -> u8 {
     let status = match agent.status() {
         Ok(status) => status,
         Err(error) if check => {
-            say(&format!("VIGO UNKNOWN - {error}"));
+            say(&typed(&format!("VIGO UNKNOWN - {error}"), agent.root_path()));
             return 3;
         }
-        Err(error) => return fail_with(&error),
+        Err(error) => return fail_with(agent.root_path(), &error),
     };
     if check {
         let (health, why) = status.health();
@@ -452,12 +442,12 @@ fn status(agent: &Agent, format: Format, check: bool) -> u8 {
             Health::Critical => ("CRIT", 2),
             Health::Unknown => ("UNKNOWN", 3),
         };
-        say(&format!("VIGO {word} - {why}"));
+        say(&typed(&format!("VIGO {word} - {why}"), agent.root_path()));
         return code;
     }
     match format {
         Format::Json => say(&status.json().to_string()),
-        Format::Human => say(status.human().trim_end()),
+        Format::Human => say(typed(&status.human(), agent.root_path()).trim_end()),
     }
     0
 }
@@ -481,15 +471,15 @@ fn traits(agent: &Agent, path: Option<&str>, format: Format) -> u8 {
 
 fn verify(agent: &Agent, format: Format) -> u8 {
     match agent.verify() {
-        Ok(checks) => checked("verify", &checks, format),
-        Err(error) => fail_with(&error),
+        Ok(checks) => checked("verify", agent, &checks, format),
+        Err(error) => fail_with(agent.root_path(), &error),
     }
 }
 
-fn checked(command: &str, checks: &Checks, format: Format) -> u8 {
+fn checked(command: &str, agent: &Agent, checks: &Checks, format: Format) -> u8 {
     match format {
         Format::Json => say(&checks.json(command).to_string()),
-        Format::Human => say(checks.human().trim_end()),
+        Format::Human => say(typed(&checks.human(), agent.root_path()).trim_end()),
     }
     u8::from(!checks.is_good())
 }
@@ -497,7 +487,7 @@ fn checked(command: &str, checks: &Checks, format: Format) -> u8 {
 fn explain(agent: &Agent, resource: &str, diff: bool, format: Format) -> u8 {
     let explanation = match agent.explain(resource) {
         Ok(explanation) => explanation,
-        Err(error) => return fail_with(&error),
+        Err(error) => return fail_with(agent.root_path(), &error),
     };
     match format {
         Format::Json => say(&explanation.json().to_string()),
@@ -521,20 +511,22 @@ fn pause_for(agent: &Agent, time: &str, reason: &str) -> u8 {
     }
     match agent.pause(time, reason) {
         Ok(pause) => {
-            say(&format!("paused for {}\n`vigo resume` ends it", pause.human(pause.since)));
+            let said = format!("paused for {}\n`vigo resume` ends it", pause.human(pause.since));
+            say(&typed(&said, agent.root_path()));
             0
         }
-        Err(error) => fail_with(&error),
+        Err(error) => fail_with(agent.root_path(), &error),
     }
 }
 
 fn resume(agent: &Agent) -> u8 {
     match agent.resume() {
-        Ok(true) => say(
+        Ok(true) => say(&typed(
             "resumed; the next run comes with the next check-in, `vigo run --once` runs now if no daemon does",
-        ),
+            agent.root_path(),
+        )),
         Ok(false) => say("it was not paused"),
-        Err(error) => return fail_with(&error),
+        Err(error) => return fail_with(agent.root_path(), &error),
     }
     0
 }

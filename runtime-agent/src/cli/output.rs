@@ -6,6 +6,7 @@ use anstyle::{AnsiColor, Style};
 use ir::Value;
 use serde_json::json;
 use std::io::Write;
+use std::path::Path;
 
 const GREEN: Style = AnsiColor::Green.on_default();
 const YELLOW: Style = AnsiColor::Yellow.on_default();
@@ -22,6 +23,17 @@ pub fn say(text: &str) {
 pub fn error(message: &str) {
     let mut out = anstream::stderr().lock();
     let _ = writeln!(out, "{RED}error{RED:#}: {}", printable_lines(message));
+}
+
+/// Commands of a message, as they have to be typed where the agent has another root than the host's. Where messages are
+/// made they are written without it.
+pub fn typed(message: &str, root: &Path) -> String {
+    if root == Path::new("/") {
+        return message.to_owned();
+    }
+    let root = root.to_string_lossy();
+    let quoted = shlex::try_quote(&root).unwrap_or_else(|_| "DIR".into());
+    message.replace("`vigo ", &format!("`vigo --root {} ", printable(&quoted)))
 }
 
 /// Prints a line for each change and failure, as it happens.
@@ -201,6 +213,17 @@ mod tests {
         assert_eq!((verb(&report).0, verb(&report).2), ("replaced", "a directory"));
         report.outcome = Outcome::Failed;
         assert_eq!(verb(&report).0, "failed");
+    }
+
+    #[test]
+    fn commands_can_be_typed_as_they_stand() {
+        let said = "it does not run; start it with `systemctl start vigo` or `vigo run`";
+        assert_eq!(typed(said, Path::new("/")), said);
+        for (root, shown) in [("/srv/a", "/srv/a"), ("/srv/a b", "'/srv/a b'")] {
+            let expected =
+                format!("it does not run; start it with `systemctl start vigo` or `vigo --root {shown} run`");
+            assert_eq!(typed(said, Path::new(root)), expected);
+        }
     }
 
     #[test]

@@ -81,7 +81,7 @@ fn list(config: &ConfigArgs, format: Format) -> Result<(), Failure> {
                 .iter()
                 .map(|(name, file, facts)| {
                     let left = match facts.not_after.checked_sub(now) {
-                        Some(left) => format!("{} left", crate::text::span(left)),
+                        Some(left) => crate::text::good_for(left),
                         None => format!("ended {} ago", crate::text::span(now - facts.not_after)),
                     };
                     [(*name).to_owned(), left, file.display().to_string()]

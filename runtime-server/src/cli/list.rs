@@ -5,7 +5,7 @@ use super::{FINDING, Failure, Format};
 use crate::clock::Clock;
 use crate::status::{RUNS, Reachability, Status};
 use crate::store::{api_tokens, envoys, runs, tokens};
-use crate::text::{self, span};
+use crate::text::{self, good_for, span};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -26,7 +26,7 @@ pub(super) fn tokens(config: &Path, format: Format) -> Result<(), Failure> {
     }
     let rows = tokens.iter().map(|t| {
         let left = match state(t) {
-            "open" => format!("{} left", span(t.expires_at - now)),
+            "open" => good_for(t.expires_at - now),
             _ => t.used_by.clone().unwrap_or_default(),
         };
         [t.id.clone(), state(t).to_owned(), t.hostname_glob.clone(), left]
@@ -49,7 +49,7 @@ pub(super) fn api_tokens(config: &Path, format: Format) -> Result<(), Failure> {
     }
     let rows = tokens.iter().map(|t| {
         let left = match t.state(now) {
-            "open" => format!("{} left", span(t.expires_at - now)),
+            "open" => good_for(t.expires_at - now),
             _ => String::new(),
         };
         [t.id.clone(), t.state(now).to_owned(), t.role.name().to_owned(), plain(&t.name), left]

@@ -1,16 +1,18 @@
 //! Commands that set something up or take something away.
 
-use super::{FINDING, Failure, INTERNAL};
+use super::{FINDING, Failure, INPUT, INTERNAL};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::events::Webhook;
 use crate::files;
+use crate::identity::Identity;
 use crate::pki;
-use crate::secrets::Backend;
+use crate::secrets::{Backend, Secrets};
 use crate::store::api_tokens::{self, Role};
 use crate::store::audit::{self, Event};
 use crate::store::{self, Connection, Database, StoreError, envoys, tokens};
-use crate::text::moment;
+use crate::telemetry;
+use crate::text::{good_for, moment};
 use std::path::Path;
 use std::time::Duration;
 
@@ -49,6 +51,7 @@ then publish a policy with `vigocli publish DIR`, or put it into {}",
     Ok(())
 }
 
+/// Looks at all that `vigosrv run` reads before it serves, with the same eyes; and besides at what that goes on without.
 pub(super) fn check_config(path: &Path) -> Result<(), Failure> {
     let config = Config::load(path)?;
     let mut wrong = Vec::new();
@@ -59,11 +62,20 @@ pub(super) fn check_config(path: &Path) -> Result<(), Failure> {
             wrong.push(e.to_string());
         }
     }
+    if wrong.is_empty() {
+        let loaded = Identity::load(&config)
+            .and_then(|identity| identity.check(&config.cluster_id, &Clock::system()).map(|()| identity));
+        match loaded {
+            Ok(identity) => {
+                let secrets = Secrets::new(&config.secrets, identity.signer.secret_version_key());
+                wrong.extend(secrets.err().map(|e| e.to_string()));
+            }
+            Err(e) => wrong.push(e.to_string()),
+        }
+    }
+    wrong.extend(store::check(&config.database).err().map(|e| e.to_string()));
     if config.policy_watch && !config.policy_dir.is_dir() {
         wrong.push(format!("the policy {} is not a directory", config.policy_dir.display()));
-    }
-    if config.database.file().is_some_and(|file| !file.is_file()) {
-        wrong.push(format!("there is no database at {}", config.database));
     }
     if let Backend::Directory(dir) | Backend::Age { dir, .. } = &config.secrets
         && !dir.is_dir()
@@ -75,16 +87,18 @@ pub(super) fn check_config(path: &Path) -> Result<(), Failure> {
     {
         wrong.push(format!("`secrets.identity_file`: {e}"));
     }
-    if config.listen_http == Some(config.listen_grpc) {
-        wrong.push(format!("`listen.grpc` and `listen.http` are both {}", config.listen_grpc));
-    }
     if let Some(settings) = &config.webhook
         && let Err(e) = Webhook::new(settings.clone())
     {
         wrong.push(e.to_string());
     }
+    if let Some(settings) = &config.telemetry
+        && let Err(e) = telemetry::check(settings)
+    {
+        wrong.push(e.to_string());
+    }
     if !wrong.is_empty() {
-        return Err(Failure::new(FINDING, wrong.join("\nerror: ")));
+        return Err(Failure::new(INPUT, wrong.join("\nerror: ")));
     }
     anstream::eprintln!("{} is fine", path.display());
     Ok(())
@@ -104,19 +118,19 @@ pub(super) fn token(config: &Path, ttl: Duration, hostname: &str) -> Result<(), 
         audit::append(conn, &Event::new(now, &actor(), "token.create", &made.1.id, &details))?;
         Ok(made)
     })?;
-    let certificate = files::read_text(&config.tls.ca).map_err(|e| Failure::new(super::INPUT, e))?;
+    let certificate = files::read_text(&config.tls.ca).map_err(|e| Failure::new(INPUT, e))?;
     let hash = pki::read_certificate("the CA's certificate", &certificate)
         .ok()
         .and_then(|der| protocol::ca_hash(&der))
-        .ok_or_else(|| Failure::new(super::INPUT, "the CA's certificate is not readable"))?;
+        .ok_or_else(|| Failure::new(INPUT, "the CA's certificate is not readable"))?;
     anstream::println!("{token}");
     anstream::eprintln!(
-        "token {} for hosts that match `{}`, good for {}; it is shown this once
+        "token {} for hosts that match `{}`, {}; it is shown this once
 on the host:
   vigo enroll --server HOST:{} --token {token} --ca-hash {hash}",
         row.id,
         row.hostname_glob,
-        crate::text::span(ttl.as_millis() as u64),
+        good_for(ttl.as_millis() as u64),
         config.listen_grpc.port(),
     );
     Ok(())
@@ -157,10 +171,10 @@ pub(super) fn api_token(config: &Path, name: &str, role: &str, ttl: Duration) ->
     })?;
     anstream::println!("{token}");
     anstream::eprintln!(
-        "API token {} for `{name}`, role {}, good for {}; it is shown this once",
+        "API token {} for `{name}`, role {}, {}; it is shown this once",
         row.id,
         role.name(),
-        crate::text::span(ttl)
+        good_for(ttl)
     );
     Ok(())
 }
@@ -194,10 +208,14 @@ fn recorded(
     })
 }
 
-/// Who works on the server's machine, as far as the environment tells: a name for the audit log, and no proof.
+/// Who works on the server's machine, as far as the environment tells, and the number of the account where it does not: for
+/// the audit log, and no proof.
 pub(super) fn actor() -> String {
-    let user = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
-    format!("local {}", crate::text::plain(user.as_deref().unwrap_or("unknown"), 64))
+    let name = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+    match name.filter(|name| !name.trim().is_empty()) {
+        Some(name) => format!("local {}", crate::text::plain(&name, 64)),
+        None => format!("local uid {}", nix::unistd::getuid()),
+    }
 }
 
 pub(super) fn backup(config: &Path, file: &Path) -> Result<(), Failure> {
@@ -210,7 +228,7 @@ pub(super) fn backup(config: &Path, file: &Path) -> Result<(), Failure> {
     }
     let mut conn = store::open(&database, false)?;
     // SQLite fills an empty file, which has its mode from the first moment on.
-    files::write_new(file, 0o600, b"").map_err(|e| Failure::new(super::INPUT, e))?;
+    files::write_new(file, 0o600, b"").map_err(|e| Failure::new(INPUT, e))?;
     store::backup(&mut conn, file)?;
     anstream::eprintln!(
         "the database was copied to {}; the keys, the secrets and the configuration are not in it",

@@ -5,7 +5,7 @@ use super::{Failure, Shown};
 use crate::http::api::api_tokens::{ApiToken as ApiTokenRow, Created as ApiTokenCreated};
 use crate::http::api::audit::{Entry, Verdict};
 use crate::http::api::tokens::{Created, Token as TokenRow};
-use crate::text::{moment, plain, span, table};
+use crate::text::{good_for, moment, plain, table};
 use clap::Subcommand;
 use serde_json::{Value, json};
 use std::time::SystemTime;
@@ -73,7 +73,7 @@ pub(super) enum Audit {
 /// What is left until then, by this machine's clock.
 fn left(until: u64) -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
-    format!("{} left", span(until.saturating_sub(now)))
+    good_for(until.saturating_sub(now))
 }
 
 pub(super) fn token(server: &Connection, command: Token) -> Result<Shown, Failure> {

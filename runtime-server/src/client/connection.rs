@@ -4,15 +4,14 @@ use super::{FINDING, Failure, INPUT, INTERNAL, UNREACHABLE, USAGE};
 use crate::http::IDEMPOTENCY_KEY;
 use crate::http::page::Page;
 use crate::http::problem::Problem;
+use crate::outgoing;
 use backon::{BlockingRetryable, ExponentialBuilder};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 use ureq::http::Response;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 use zeroize::Zeroizing;
 
@@ -61,22 +60,11 @@ impl Connection {
                 "give `--ca FILE`, or set VIGO_CA: it is `tls/ca.pem` beside the server's configuration";
             Failure::new(USAGE, format!("which certificate does the server have? {help}"))
         })?;
-        let pem = read(ca)?;
-        let certificate = Certificate::from_pem(pem.as_bytes())
-            .map_err(|e| Failure::new(INPUT, format!("{} is no certificate in PEM: {e}", ca.display())))?;
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::Specific(Arc::new(vec![certificate])))
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .build();
-        let config = Agent::config_builder()
-            .tls_config(tls)
+        let roots = outgoing::roots(ca).map_err(|e| Failure::new(INPUT, e))?;
+        let config = outgoing::config(&roots, concat!("vigocli/", env!("CARGO_PKG_VERSION")))
             .https_only(true)
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .proxy(None)
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .timeout_global(Some(TIMEOUT))
-            .user_agent(concat!("vigocli/", env!("CARGO_PKG_VERSION")))
             .build();
         let token = token(place.token_file.as_deref())?;
         Ok(Connection { agent: config.into(), server: format!("https://{server}"), token })

@@ -6,7 +6,7 @@ use crate::difference::FileChange;
 use crate::http::api::releases::{Detail, Difference, Done, File, Frozen, Release, State};
 use crate::publish::Plan;
 use crate::reach::{Reach, Share};
-use crate::text::{moment, plain, span, table};
+use crate::text::{left, moment, plain, span, table};
 use crate::tree::Tree;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -293,7 +293,7 @@ fn time(text: &str) -> Result<u64, Failure> {
 }
 
 fn frozen(frozen: &Frozen) -> String {
-    let left = span(frozen.until.saturating_sub(now()));
+    let left = left(frozen.until.saturating_sub(now()));
     let reason =
         if frozen.reason.is_empty() { String::new() } else { format!(": {}", plain(&frozen.reason, 1000)) };
     let (until, by) = (moment(frozen.until), plain(&frozen.by, 100));

@@ -78,6 +78,18 @@ pub(super) struct Selection {
     all: bool,
 }
 
+impl Selection {
+    /// Nobody in particular is never everybody.
+    fn check(&self) -> Result<(), Failure> {
+        let parts = [&self.hosts, &self.roles, &self.environments];
+        if self.all || self.when.is_some() || parts.iter().any(|part| !part.is_empty()) {
+            return Ok(());
+        }
+        let why = "which envoys? Give --on, --role, --environment or --when, or --all for every envoy";
+        Err(Failure::new(USAGE, why))
+    }
+}
+
 impl From<Selection> for Targets {
     fn from(s: Selection) -> Self {
         Targets { all: s.all, hosts: s.hosts, roles: s.roles, environments: s.environments, when: s.when }
@@ -227,6 +239,7 @@ fn envoys(n: u64) -> String {
 }
 
 fn create(server: &Connection, job: Job, selection: Selection) -> Result<Created, Failure> {
+    selection.check()?;
     typed(server.make("/api/v1/tasks", &Create { job, targets: selection.into() })?)
 }
 

@@ -1,10 +1,11 @@
 //! From the document to the configuration.
 
+mod secrets;
+
 use super::value::{duration, spell};
 use super::{Config, Problem};
 use crate::events::WebhookSettings;
-use crate::secrets::acl::{Rule, Rules};
-use crate::secrets::{Backend, VaultSettings};
+use crate::secrets::acl::Rules;
 use crate::store::{Database, StoreError};
 use crate::telemetry::TelemetrySettings;
 use grammar::Span;
@@ -98,6 +99,7 @@ pub(super) fn config(text: &str, dir: &Path, problems: &mut Vec<Problem>) -> Con
         limits: defaults.limits,
         runs_keep: reader.limit("runs", "keep", defaults.runs_keep),
     };
+    reader.two_addresses(&config);
     if parsed.root.is_error() {
         // What stands in the file is unknown, so nothing can be missing from it.
         reader.problems.truncate(1);
@@ -214,6 +216,18 @@ impl<'a> Reader<'a> {
             Some(node) if node.as_str() == Some("none") => None,
             Some(_) => self.address("http"),
         }
+    }
+
+    /// Two listeners cannot have one port, unless it is one of the system's choice.
+    fn two_addresses(&mut self, config: &Config) {
+        let (grpc, http) = (config.listen_grpc, config.listen_http);
+        if http != Some(grpc) || grpc.port() == 0 {
+            return;
+        }
+        let node = self.node("listen", "http").or_else(|| self.node("listen", "grpc"));
+        let message = format!("`listen.grpc` and `listen.http` are both {grpc}");
+        let help = "give one of them another port, or set `listen.http` to `none`".to_owned();
+        self.problem(node.map_or(Span::new(0, 0), |n| n.span), message, "taken", Some(help));
     }
 
     fn path(&mut self, section: &str, key: &str) -> Option<PathBuf> {
@@ -365,150 +379,6 @@ impl<'a> Reader<'a> {
             timeout: self.duration(SECTION, "timeout", SECOND..=MINUTE).unwrap_or(SECOND * 10),
             look: SECOND * 5,
         })
-    }
-
-    fn secrets(&mut self) -> Backend {
-        let Some((backend, span)) = self.text("secrets", "backend") else {
-            // The others would be read by nobody, which is hardly what they were written for.
-            if let Some(entry) = self.root.get("secrets").map_or(&[][..], entries).first() {
-                let help = format!("`backend` is one of {}", listed(Backend::NAMES));
-                self.problem(entry.key.span, "`secrets.backend` is missing".into(), "needs it", Some(help));
-            }
-            return Backend::None;
-        };
-        let needed: &[(&str, &str)] = match backend {
-            "none" | "environment" => &[],
-            "directory" => &[("dir", "the directory with a file per secret")],
-            "age" => &[
-                ("dir", "the directory with a file per secret, encrypted with age"),
-                ("identity_file", "the file with the age identity of the server"),
-            ],
-            "command" => &[("command", "the program and its arguments, such as `[pass, show]`")],
-            "vault" => &[
-                ("url", "such as `https://vault.example.com:8200`"),
-                ("token_file", "the file with the token for the Vault"),
-            ],
-            _ => {
-                let message = format!("`secrets.backend` is one of {}", listed(Backend::NAMES));
-                self.problem(span, message, "not known", None);
-                return Backend::None;
-            }
-        };
-        let optional: &[&str] = match backend {
-            "command" => &["refresh"],
-            "vault" => &["refresh", "mount", "namespace", "ca_file"],
-            _ => &[],
-        };
-        for entry in self.root.get("secrets").map_or(&[][..], entries) {
-            let key = entry.key.text.as_str();
-            let of_another = SECTIONS.iter().any(|(name, keys)| *name == "secrets" && keys.contains(&key));
-            let used = key == "backend"
-                || key == "allow"
-                || optional.contains(&key)
-                || needed.iter().any(|(k, _)| *k == key);
-            if of_another && !used {
-                let message = format!("`secrets.{key}` says nothing to the backend `{backend}`");
-                self.problem(entry.key.span, message, "not used", Some("remove it".to_owned()));
-            }
-        }
-        let mut complete = true;
-        for (key, help) in needed {
-            if self.node("secrets", key).is_none() {
-                self.missing("secrets", key, help);
-                complete = false;
-            }
-        }
-        if !complete {
-            return Backend::None;
-        }
-        let refresh = self.duration("secrets", "refresh", SECOND..=DAY).unwrap_or(SECOND * 60);
-        let built = match backend {
-            "environment" => Some(Backend::Environment),
-            "directory" => self.path("secrets", "dir").map(Backend::Directory),
-            "age" => self
-                .path("secrets", "dir")
-                .zip(self.path("secrets", "identity_file"))
-                .map(|(dir, identity_file)| Backend::Age { dir, identity_file }),
-            "command" => {
-                self.words("secrets", "command").map(|command| Backend::Command { command, refresh })
-            }
-            "vault" => self.vault(refresh),
-            _ => None,
-        };
-        built.unwrap_or(Backend::None)
-    }
-
-    fn vault(&mut self, refresh: Duration) -> Option<Backend> {
-        let (url, span) = self.text("secrets", "url")?;
-        if url.strip_prefix("https://").is_none_or(str::is_empty) {
-            let help = "secrets travel over TLS only: `https://HOST:PORT`".to_owned();
-            self.problem(span, "`secrets.url` begins with `https://`".into(), "not HTTPS", Some(help));
-            return None;
-        }
-        Some(Backend::Vault(VaultSettings {
-            url: url.to_owned(),
-            mount: self.text("secrets", "mount").map_or("secret", |(mount, _)| mount).to_owned(),
-            namespace: self.text("secrets", "namespace").map(|(namespace, _)| namespace.to_owned()),
-            token_file: self.path("secrets", "token_file")?,
-            ca_file: self.path("secrets", "ca_file"),
-            refresh,
-        }))
-    }
-
-    /// `secrets.allow`; a rule that cannot be read lets nobody have anything.
-    fn rules(&mut self) -> Option<Vec<Rule>> {
-        const KEYS: &[&str] = &["secrets", "envoys", "roles"];
-        let node = self.node("secrets", "allow")?;
-        let Value::Seq(items) = &node.value else {
-            let message = "`secrets.allow` is a list of rules".to_owned();
-            let help = "for example `- { secrets: [db/*], envoys: [db-*], roles: [database] }`".to_owned();
-            self.problem(node.span, message, "not a list", Some(help));
-            return Some(Vec::new());
-        };
-        let mut rules = Vec::new();
-        for item in items {
-            for entry in entries(item).iter().filter(|e| !KEYS.contains(&e.key.text.as_str())) {
-                self.unknown(entry, "secrets.allow.", KEYS);
-            }
-            let mut list = |key: &str| match item.get(key) {
-                None => Vec::new(),
-                Some(node) => self.texts(node, &format!("`secrets.allow.{key}`")),
-            };
-            let rule = Rule { secrets: list("secrets"), envoys: list("envoys"), roles: list("roles") };
-            if item.get("secrets").is_none() {
-                let message = "a rule names `secrets`, and perhaps `envoys` and `roles`".to_owned();
-                self.problem(item.span, message, "names none", None);
-            }
-            rules.push(rule);
-        }
-        Some(rules)
-    }
-
-    fn texts(&mut self, node: &Node, what: &str) -> Vec<String> {
-        let texts: Option<Vec<String>> = match &node.value {
-            Value::Seq(items) => items.iter().map(|i| i.as_str().map(str::to_owned)).collect(),
-            _ => None,
-        };
-        texts.unwrap_or_else(|| {
-            self.problem(node.span, format!("{what} is a list of text"), "not a list of text", None);
-            Vec::new()
-        })
-    }
-
-    /// A program and its arguments.
-    fn words(&mut self, section: &str, key: &str) -> Option<Vec<String>> {
-        let node = self.node(section, key)?;
-        let words: Option<Vec<String>> = match &node.value {
-            Value::Seq(items) => items.iter().map(|i| i.as_str().map(str::to_owned)).collect(),
-            _ => None,
-        };
-        let words = words.filter(|w| w.first().is_some_and(|program| !program.is_empty()));
-        if words.is_none() {
-            let help = "a list, the program first: nothing is read by a shell".to_owned();
-            let message = format!("`{section}.{key}` is a program and its arguments");
-            self.problem(node.span, message, "not a list of text", Some(help));
-        }
-        words
     }
 }
 

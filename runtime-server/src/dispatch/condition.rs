@@ -4,8 +4,8 @@
 //! to whoever asks, with the place, and never turns into "no envoy matches". Variables belong to a policy and cannot be
 //! asked for here.
 
-use compiler::diagnostic::render::{Style, human};
-use compiler::diagnostic::{Diagnostic, Severity, Sink, json};
+use super::mistakes::Mistakes;
+use compiler::diagnostic::{Diagnostic, Severity, Sink};
 use compiler::expr::{Lowered, Scope, VarTypes, when};
 use compiler::facts::{ClassFacts, all_traits_of_host};
 use compiler::schema::Stage;
@@ -22,17 +22,6 @@ const MAX_LENGTH: usize = 4096;
 #[derive(Debug)]
 pub struct Condition {
     lowered: Lowered,
-}
-
-/// What is wrong with a condition.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Mistakes {
-    /// As `vigoc check` draws them, without colours.
-    pub rendered: String,
-    /// As in `vigoc check --format json`; the file is called `when`.
-    pub diagnostics: serde_json::Value,
-    /// The messages alone.
-    pub messages: Vec<String>,
 }
 
 /// What is known of an envoy.
@@ -56,11 +45,7 @@ impl Condition {
         let file: Arc<str> = NAME.into();
         let mut sink = Sink::new(file.clone());
         if text.len() > MAX_LENGTH {
-            return Err(Mistakes {
-                rendered: format!("the condition has more than {MAX_LENGTH} characters\n"),
-                diagnostics: serde_json::json!([]),
-                messages: vec![format!("the condition has more than {MAX_LENGTH} characters")],
-            });
+            return Err(Mistakes::plain(format!("the condition has more than {MAX_LENGTH} characters")));
         }
         let scope = Scope {
             vars: &VarTypes::new(),
@@ -85,15 +70,7 @@ impl Condition {
         if sink.found.is_empty() {
             return Ok(Condition { lowered });
         }
-        let text: Arc<str> = text.into();
-        let source = |_: &str| Some(text.clone());
-        let style = Style { colour: false, ..Style::default() };
-        let texts = [(file, text.clone())].into_iter().collect();
-        Err(Mistakes {
-            rendered: sink.found.iter().map(|d| human(d, &source, style)).collect::<Vec<_>>().join("\n"),
-            diagnostics: json::diagnostics(&sink.found, &texts),
-            messages: sink.found.iter().map(|d| d.message.clone()).collect(),
-        })
+        Err(Mistakes::new(&sink.found, file, text))
     }
 
     /// Whether it holds for an envoy; `None` where what is known of the envoy does not say.

@@ -9,6 +9,8 @@
 //! is room is promoted, and stays until there is none, or until the server is late with its answers.
 
 pub mod condition;
+pub mod mistakes;
+mod query;
 pub mod stream;
 pub mod target;
 pub mod task;

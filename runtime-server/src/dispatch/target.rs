@@ -1,6 +1,7 @@
 //! Which envoys work is for.
 
-use super::condition::{About, Condition, Mistakes};
+use super::condition::{About, Condition};
+use super::mistakes::Mistakes;
 use crate::context::Context;
 use crate::store::tasks::{NewTarget, Reach};
 use compiler::resolve::glob::{HostGlob, normal};
@@ -62,7 +63,7 @@ pub struct Chosen {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum TargetError {
     /// Nothing was given.
-    #[error("which envoys? Give hosts, roles, environments or a condition, or ask for all")]
+    #[error("which envoys? Give `hosts`, `roles`, `environments` or `when`, or `all: true` for every envoy")]
     Nothing,
     /// A pattern.
     #[error("`{0}` is no pattern of host names: {1}")]

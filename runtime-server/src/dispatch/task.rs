@@ -1,5 +1,7 @@
 //! Making tasks.
 
+use super::mistakes::Mistakes;
+use super::query;
 use crate::context::Context;
 use crate::store::audit::{self, Event};
 use crate::store::tasks::{self, NewTarget, TaskRow};
@@ -50,6 +52,9 @@ pub enum TaskError {
     /// What to do cannot be done.
     #[error(transparent)]
     Work(#[from] WorkError),
+    /// A query for what no host has.
+    #[error("no host has what the query asks for: {}; `vigoc doc` lists all traits", .0.messages.join("; "))]
+    Traits(Box<Mistakes>),
     /// A command and a query.
     #[error("a task is a command, a shell line or a query; give one of them")]
     Several,
@@ -116,6 +121,7 @@ impl Job {
         };
         let work = TaskWork { work: Some(work) };
         protocol::task::check(&work)?;
+        self.query.as_deref().map_or(Ok(()), query::check).map_err(|e| TaskError::Traits(Box::new(e)))?;
         Ok(Checked { work, wait, limit })
     }
 }

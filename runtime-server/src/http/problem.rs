@@ -1,6 +1,6 @@
 //! Errors as RFC 9457 problem documents.
 
-use crate::dispatch::condition::Mistakes;
+use crate::dispatch::mistakes::Mistakes;
 use crate::policy::Checked;
 use crate::store::StoreError;
 use axum::body::Body;

@@ -18,6 +18,7 @@ pub mod releases;
 pub mod runs;
 pub mod samples;
 mod schema;
+pub mod seen;
 pub mod servers;
 mod session;
 mod sqlite;
@@ -66,6 +67,15 @@ pub fn open(database: &Database, create: bool) -> Result<Connection, StoreError>
     };
     schema::migrate(&mut conn, database, create)?;
     Ok(conn)
+}
+
+/// Whether [`open`] would open it, as far as that can be said without a change to it: a SQLite file is looked at whole, of a
+/// PostgreSQL database only how to reach it.
+pub fn check(database: &Database) -> Result<(), StoreError> {
+    match database {
+        Database::Sqlite(path) => schema::check(&mut sqlite::look(path)?, database),
+        Database::Postgres(settings) => settings.config().and(settings.ca()).map(drop),
+    }
 }
 
 /// Copies a SQLite database into an empty file, also while a server uses it.

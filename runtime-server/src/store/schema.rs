@@ -53,6 +53,17 @@ pub(super) fn migrate(conn: &mut Connection, database: &Database, create: bool) 
     newer.map_err(|found| StoreError::Newer { database: database.clone(), found, known: KNOWN })
 }
 
+/// Whether [`migrate`] could bring it up to date; changes nothing.
+pub(super) fn check(conn: &mut Connection, database: &Database) -> Result<(), StoreError> {
+    if !is_there(conn)? {
+        return Err(StoreError::Missing(database.clone()));
+    }
+    match version(conn)? {
+        found if found > KNOWN => Err(StoreError::Newer { database: database.clone(), found, known: KNOWN }),
+        _ => Ok(()),
+    }
+}
+
 fn is_there(conn: &mut Connection) -> Result<bool, StoreError> {
     conn.exists(
         match conn.backend {

@@ -42,6 +42,21 @@ pub(super) fn claim(path: &Path) -> Result<File, StoreError> {
 
 /// Opens the file and looks at every page of it. Creates it only when `create` is set.
 pub(super) fn open(path: &Path, create: bool) -> Result<Connection, StoreError> {
+    let conn = whole(path, create)?;
+    conn.pragma_update(None, "journal_mode", "wal").map_err(|e| broken(path, e))?;
+    conn.pragma_update(None, "synchronous", "full")?;
+    conn.pragma_update(None, "foreign_keys", true)?;
+    Ok(Connection::new(Backend::Sqlite(conn)))
+}
+
+/// The same without a change to the file; the connection only reads.
+pub(super) fn look(path: &Path) -> Result<Connection, StoreError> {
+    let conn = whole(path, false)?;
+    conn.pragma_update(None, "query_only", true)?;
+    Ok(Connection::new(Backend::Sqlite(conn)))
+}
+
+fn whole(path: &Path, create: bool) -> Result<rusqlite::Connection, StoreError> {
     let unreadable = |cause: io::Error| match cause.kind() {
         io::ErrorKind::NotFound => StoreError::Missing(Database::Sqlite(path.to_owned())),
         _ => StoreError::Unreadable { path: path.to_owned(), cause },
@@ -56,19 +71,21 @@ pub(super) fn open(path: &Path, create: bool) -> Result<Connection, StoreError> 
         .open(path)
         .map_err(unreadable)?;
     let conn = another(path)?;
-    let damaged = |detail| StoreError::Damaged { database: Database::Sqlite(path.to_owned()), detail };
-    let broken = |e: rusqlite::Error| match e.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => damaged(e.to_string()),
-        _ => e.into(),
-    };
-    let verdict: String = conn.query_row("pragma quick_check(1)", [], |r| r.get(0)).map_err(broken)?;
+    let verdict: String =
+        conn.query_row("pragma quick_check(1)", [], |r| r.get(0)).map_err(|e| broken(path, e))?;
     if verdict != "ok" {
-        return Err(damaged(verdict));
+        return Err(StoreError::Damaged { database: Database::Sqlite(path.to_owned()), detail: verdict });
     }
-    conn.pragma_update(None, "journal_mode", "wal").map_err(broken)?;
-    conn.pragma_update(None, "synchronous", "full")?;
-    conn.pragma_update(None, "foreign_keys", true)?;
-    Ok(Connection::new(Backend::Sqlite(conn)))
+    Ok(conn)
+}
+
+fn broken(path: &Path, e: rusqlite::Error) -> StoreError {
+    match e.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+            StoreError::Damaged { database: Database::Sqlite(path.to_owned()), detail: e.to_string() }
+        }
+        _ => e.into(),
+    }
 }
 
 /// A further connection to a file that [`open`] found whole; it only reads.

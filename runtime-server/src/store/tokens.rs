@@ -56,19 +56,23 @@ impl Token {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// No such token.
-    #[error("the token is not known")]
+    #[error(
+        "the token is not known: it was cut short, or is of another server; `vigocli token create` makes a new one"
+    )]
     Unknown,
     /// It was used before.
-    #[error("the token was used before; make a new one")]
+    #[error("the token was used before; `vigocli token create` makes a new one")]
     Used,
     /// Too late.
-    #[error("the token has expired; make a new one")]
+    #[error("the token has expired; `vigocli token create` makes a new one")]
     Expired,
     /// Somebody took it back.
-    #[error("the token was revoked")]
+    #[error("the token was revoked; `vigocli token create` makes a new one")]
     Revoked,
     /// For other hosts.
-    #[error("the token is for other host names")]
+    #[error(
+        "the token is for other host names; `vigocli token create --hostname NAME` makes one for this host"
+    )]
     Hostname,
 }
 

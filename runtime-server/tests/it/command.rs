@@ -66,7 +66,7 @@ fn setting_up_asking_and_refusing() {
     let text = std::fs::read_to_string(&config).unwrap();
     assert!(text.contains("0.0.0.0:8443"), "{text}");
     std::fs::write(&config, text.replace("0.0.0.0:8443", "0.0.0.0:1530")).unwrap();
-    let (_, said) = expect(&vigosrv(&["check-config", "--config", config_arg], tmp), 1);
+    let (_, said) = expect(&vigosrv(&["check-config", "--config", config_arg], tmp), 65);
     assert!(said.contains("`listen.grpc` and `listen.http` are both 0.0.0.0:1530"), "{said}");
     std::fs::write(&config, text + "colour: blue\n").unwrap();
     let (_, said) = expect(&vigosrv(&["check-config", "--config", config_arg], tmp), 65);
@@ -76,6 +76,51 @@ fn setting_up_asking_and_refusing() {
     expect(&vigosrv(&["serve"], tmp), 64);
     expect(&vigosrv(&["token", "create", "--ttl", "soon"], tmp), 64);
     expect(&vigosrv(&["--help"], tmp), 0);
+}
+
+#[test]
+fn what_keeps_the_server_from_starting_is_found_by_check_config_and_ends_both_alike() {
+    let dir = tempfile::tempdir().unwrap();
+    let tmp = dir.path();
+    let srv = tmp.join("srv");
+    expect(&vigosrv(&["init", "--dir", srv.to_str().unwrap(), "--hostname", "localhost"], tmp), 0);
+    let config = srv.join("server.yaml");
+    let good = std::fs::read_to_string(&config)
+        .unwrap()
+        .replace("0.0.0.0:1530", "127.0.0.1:0")
+        .replace("0.0.0.0:8443", "127.0.0.1:0");
+    std::fs::write(&config, &good).unwrap();
+    let config = config.to_str().unwrap();
+    expect(&vigosrv(&["check-config", "--config", config], tmp), 0);
+    let both = |said: &str| {
+        for command in ["check-config", "run"] {
+            let (_, err) = expect(&vigosrv(&[command, "--config", config], tmp), 65);
+            assert!(err.contains(said), "{command}: {err}");
+        }
+    };
+    let with = |file: &str, text: Option<&str>, said: &str| {
+        let (file, kept) = (srv.join(file), srv.join("kept"));
+        std::fs::rename(&file, &kept).unwrap();
+        if let Some(text) = text {
+            std::fs::write(&file, text).unwrap();
+        }
+        both(said);
+        std::fs::rename(&kept, &file).unwrap();
+    };
+    with("vigo.db", None, "there is no database at");
+    with("vigo.db", Some(&"not a database, and long enough to be one. ".repeat(100)), "is damaged");
+    with("vigo.db", Some(""), "there is no database at");
+    with("tls/ca.key", None, "ca.key");
+    let other = std::fs::read_to_string(srv.join("tls/signer.key")).unwrap();
+    with("tls/ca.key", Some(&other), "key and certificate do not belong together");
+    with("tls/server.key", Some(&other), "certificates and keys cannot be used");
+    let one_port = good.replace("127.0.0.1:0", "127.0.0.1:15300");
+    std::fs::write(config, one_port).unwrap();
+    both("`listen.grpc` and `listen.http` are both 127.0.0.1:15300");
+    let connection = rusqlite::Connection::open(srv.join("vigo.db")).unwrap();
+    connection.execute("update vigo_schema set version = 9999", []).unwrap();
+    std::fs::write(config, &good).unwrap();
+    both("has schema 9999");
 }
 
 #[test]

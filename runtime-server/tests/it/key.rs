@@ -1,6 +1,7 @@
 use crate::harness::*;
 use protocol::pb::check_in_reply::Answer;
 use protocol::reset::Reset;
+use runtime_server::identity::IdentityError;
 use runtime_server::pki;
 use runtime_server::server::{Server, StartError};
 use runtime_server::store::{Database, meta};
@@ -229,10 +230,10 @@ async fn parts_of_two_clusters_do_not_start() {
     let mut config = one.config.clone();
     config.tls.signer.clone_from(&two.config.tls.signer);
     config.tls.signer_key.clone_from(&two.config.tls.signer_key);
-    assert!(matches!(start(&config).await, StartError::Signer { .. }));
+    assert!(matches!(start(&config).await, StartError::Identity(IdentityError::Signer { .. })));
     let mut config = one.config.clone();
     config.tls.ca_key.clone_from(&two.config.tls.ca_key);
-    assert!(matches!(start(&config).await, StartError::Pki(_)));
+    assert!(matches!(start(&config).await, StartError::Identity(IdentityError::Pki(_))));
     let mut config = one.config.clone();
     config.database = Database::Sqlite(one.config.tls.ca.with_file_name("none.db"));
     assert!(start(&config).await.to_string().contains("vigosrv init"));

@@ -74,6 +74,42 @@ async fn many_hosts_can_be_named_and_what_commands_wrote_is_for_operators() {
 }
 
 #[tokio::test]
+async fn a_query_for_what_no_host_has_is_refused_when_it_is_made() {
+    let cluster = Cluster::start().await;
+    let mut agent = cluster.agent("web-01").await;
+    agent.bundle(&cluster).await;
+    let client = Client::new(&cluster).token(&api_token(&cluster, "ann", Role::Operator).1);
+    seen(&client, "web-01").await;
+    let task = |traits: Value| json!({ "job": { "query": traits }, "targets": { "all": true } });
+    let said = client.post("/api/v1/tasks", task(json!(["os.version", "os.famly"]))).await;
+    said.problem(400, "invalid-request");
+    let said = said.json();
+    assert!(said["detail"].as_str().unwrap().contains("there is no trait `os.famly`"), "{said:#}");
+    let found = &said["findings"]["diagnostics"][0];
+    assert_eq!(
+        (&found["code"], &found["span"]["start"]["line"]),
+        (&"unknown-trait".into(), &2.into()),
+        "{said:#}"
+    );
+    assert!(found["help"].as_str().unwrap().contains("did you mean `os.family`?"), "{said:#}");
+    let workflow =
+        json!({ "targets": { "all": true }, "steps": [{ "command": ["true"] }, { "query": ["memroy"] }] });
+    let said = client.post("/api/v1/workflows", workflow).await;
+    said.problem(400, "invalid-request");
+    let said = said.json();
+    assert!(said["detail"].as_str().unwrap().starts_with("step 2: "), "{said:#}");
+    assert!(said["findings"]["rendered"].as_str().unwrap().contains("did you mean `memory`?"), "{said:#}");
+    for path in ["tasks", "workflows"] {
+        let made = client.get(&format!("/api/v1/{path}")).await.json();
+        assert_eq!(made["items"].as_array().map(Vec::len), Some(0), "{made:#}");
+    }
+    // groups, parts of traits and what hosts say of their own
+    let good = json!(["memory", "network.interfaces.br-lan", "custom.rack.row"]);
+    client.post("/api/v1/tasks", task(good)).await.is(201);
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn a_result_that_nobody_expects_is_stored_before_it_is_acknowledged() {
     let cluster = Cluster::with(|c| c.checkin.streams = 0).await;
     let mut agent = cluster.agent("web-01").await;

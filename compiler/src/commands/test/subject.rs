@@ -117,19 +117,18 @@ pub(super) fn fixture(text: &str) -> Option<Value> {
 
 /// Reads a trait or a group of them, as `os: { family: debian }` or `os.family: debian`.
 fn own(path: &str, name: &Name, syn: &Syn, out: &mut Value, sink: &mut Sink) {
-    let known = &schema().traits;
-    if let Some(of) = known.get(path) {
+    let known = schema();
+    if let Some(of) = known.traits.get(path) {
         if let Some(value) = values::typed(syn, &of.ty, &format!("trait `{path}`"), sink) {
             put(out, path, value);
         }
         return;
     }
-    let group = format!("{path}.");
-    if !known.keys().any(|k| k.starts_with(&group)) {
+    if !known.is_trait_group(path) {
         let finding = sink
             .say(&UNKNOWN_TRAIT, name.span, format!("there is no trait `{path}`"))
             .label("unknown trait")
-            .maybe_help(suggest(path, known.keys().map(|k| &**k)));
+            .maybe_help(suggest(path, known.traits.keys().map(|k| &**k)));
         sink.push(finding);
         return;
     }
@@ -137,7 +136,7 @@ fn own(path: &str, name: &Name, syn: &Syn, out: &mut Value, sink: &mut Sink) {
         SynKind::Map(entries) => {
             for (key, value) in entries {
                 let name = Name { text: key.text.as_str().into(), span: key.span };
-                own(&format!("{group}{}", key.text), &name, value, out, sink);
+                own(&format!("{path}.{}", key.text), &name, value, out, sink);
             }
         }
         SynKind::Error => {}

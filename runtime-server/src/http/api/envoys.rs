@@ -5,7 +5,7 @@ use crate::dispatch;
 use crate::http::call::{Call, json};
 use crate::http::page::{self, Page};
 use crate::http::problem::Problem;
-use crate::http::survey::{Place, Surveyed, place_of};
+use crate::http::survey::{Place, Survey, Surveyed, place_of};
 use crate::status::{Compliance, Drift, Health, RUNS, Reachability, Status};
 use crate::store::audit::{self, Event};
 use crate::store::envoys::{self, Brief, EnvoyRow};
@@ -184,6 +184,11 @@ pub(in crate::http) async fn list(call: Call) -> Result<Response, Problem> {
     let filter: Filter = call.query()?;
     let limit = page::limit(filter.limit)?;
     let survey = call.site.survey().await?;
+    json(StatusCode::OK, &matching(&survey, &filter, limit))
+}
+
+/// A part of the list: so many, from the cursor of the filter on.
+pub(in crate::http) fn matching(survey: &Survey, filter: &Filter, limit: usize) -> Page<Envoy> {
     // Active envoys are sorted by their names, and each has one of its own.
     let after = |e: &&Surveyed| filter.cursor.as_ref().is_none_or(|last| e.envoy.hostname > *last);
     let found: Vec<Envoy> = survey
@@ -194,7 +199,7 @@ pub(in crate::http) async fn list(call: Call) -> Result<Response, Problem> {
         .take(limit + 1)
         .map(Envoy::of)
         .collect();
-    json(StatusCode::OK, &Page::cut(found, limit, |e| e.hostname.clone()))
+    Page::cut(found, limit, |e| e.hostname.clone())
 }
 
 /// The active envoy of that name, or the one of that id.

@@ -174,9 +174,11 @@ pub struct Piece {
 
 impl From<TaskError> for Problem {
     fn from(e: TaskError) -> Self {
+        let detail = e.to_string();
         match e {
             TaskError::Store(e) => e.into(),
-            e => Problem::invalid(e.to_string()),
+            TaskError::Traits(mistakes) => Problem::invalid(detail).with_findings(*mistakes),
+            _ => Problem::invalid(detail),
         }
     }
 }

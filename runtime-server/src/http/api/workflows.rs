@@ -1,6 +1,7 @@
 //! Workflows: tasks in order, in batches.
 
 use super::tasks::{Task, choose};
+use crate::dispatch::task::TaskError;
 use crate::dispatch::workflow::{self, Plan, Workflow, WorkflowError};
 use crate::http::call::{Call, json};
 use crate::http::page::{Latest, Page};
@@ -77,10 +78,14 @@ pub struct Step {
 
 impl From<WorkflowError> for Problem {
     fn from(e: WorkflowError) -> Self {
+        let detail = e.to_string();
         match e {
             WorkflowError::Store(e) => e.into(),
-            WorkflowError::Offline => Problem::conflict(e.to_string()),
-            e => Problem::invalid(e.to_string()),
+            WorkflowError::Offline => Problem::conflict(detail),
+            WorkflowError::Step(_, TaskError::Traits(mistakes)) => {
+                Problem::invalid(detail).with_findings(*mistakes)
+            }
+            _ => Problem::invalid(detail),
         }
     }
 }

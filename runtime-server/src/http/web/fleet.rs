@@ -4,9 +4,8 @@ use super::chart::Chart;
 use super::html;
 use super::show::{self, Badge, part};
 use crate::http::api::compliance::since_then;
-use crate::http::api::envoys::{Envoy, Filter};
+use crate::http::api::envoys::{Envoy, Filter, matching};
 use crate::http::call::Call;
-use crate::http::page::Page;
 use crate::http::problem::Problem;
 use crate::http::survey::{Survey, Surveyed};
 use crate::status::{Compliance, Drift, Health, Reachability};
@@ -145,16 +144,7 @@ pub(in crate::http) async fn page(call: Call) -> Result<Response, Problem> {
     let Asked { filter, range, query } = asked(&call.uri)?;
     let survey = call.site.survey().await?;
     let samples = since_then(&call, survey.at.saturating_sub(range.1)).await?;
-    let after = |e: &&Surveyed| filter.cursor.as_ref().is_none_or(|last| e.envoy.hostname > *last);
-    let found: Vec<Envoy> = survey
-        .envoys
-        .iter()
-        .filter(after)
-        .filter(|e| filter.matches(e))
-        .take(ROWS + 1)
-        .map(Envoy::of)
-        .collect();
-    let found = Page::cut(found, ROWS, |e| e.hostname.clone());
+    let found = matching(&survey, &filter, ROWS);
     let count = survey.count();
     let page = FleetPage {
         section: "fleet",
