@@ -3,6 +3,7 @@
 use crate::accounts::{self, AccountError};
 use crate::limit;
 use crate::root::{FsError, ManagedPath, Root};
+use backon::{BlockingRetryable, ConstantBuilder};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -25,6 +26,8 @@ const MAX_ANSWER: usize = 8 << 20;
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Between a polite signal and one that cannot be ignored.
 const GRACE: Duration = Duration::from_secs(2);
+/// How often a program that somebody still writes is tried again, and how long it is between.
+const TRIES: (usize, Duration) = (100, Duration::from_millis(10));
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -305,7 +308,14 @@ impl Command {
             Some(fd) => command.current_dir(format!("/proc/self/fd/{}", fd.as_raw_fd())),
             None => command.current_dir(root.path()),
         };
-        command.spawn().map_err(|e| self.not_started(e))
+        // A program that was just written is open for writing once more in every child that another thread starts at that
+        // moment, until the child has become its own program.
+        let (times, between) = TRIES;
+        (|| command.spawn())
+            .retry(ConstantBuilder::default().with_delay(between).with_max_times(times))
+            .when(|e| e.kind() == std::io::ErrorKind::ExecutableFileBusy)
+            .call()
+            .map_err(|e| self.not_started(e))
     }
 }
 
@@ -384,6 +394,25 @@ mod tests {
         let ended = run("sh -c 'echo out; echo err >&2; exit 3'", LONG).unwrap();
         assert_eq!(ended, Ended { code: 3, output: "out\nerr\n".into() });
         assert_eq!(run("echo '$HOME' ; ls", LONG).unwrap().output, "$HOME ; ls\n");
+    }
+
+    #[test]
+    fn a_program_that_is_still_written_is_waited_for_but_not_for_ever() {
+        use std::os::unix::fs::OpenOptionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("program");
+        let mut script = File::options().write(true).create_new(true).mode(0o755).open(&path).unwrap();
+        script.write_all(b"#!/bin/sh\necho ran\n").unwrap();
+        let line = path.display().to_string();
+        let error = run(&line, LONG).unwrap_err().to_string();
+        assert!(error.contains("Text file busy"), "{error}");
+        let ended = std::thread::scope(|scope| {
+            let running = scope.spawn(|| run(&line, LONG));
+            std::thread::sleep(Duration::from_millis(50));
+            drop(script);
+            running.join().unwrap()
+        });
+        assert_eq!(ended.unwrap(), Ended { code: 0, output: "ran\n".into() });
     }
 
     #[test]
